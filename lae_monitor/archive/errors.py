@@ -1,0 +1,33 @@
+"""What the archive answers when it cannot keep its promise."""
+
+import errno
+
+from lae_monitor.core.refusals import Refused
+
+
+class ArchiveError(Refused):
+    """Nothing was acknowledged; what was written is gone or will be at the next start."""
+
+
+class Full(ArchiveError):
+    """No root has room above its reserve."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("no_space", detail)
+
+
+class Failed(ArchiveError):
+    """No root could make it durable."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("archive_failed", detail)
+
+
+class Exists(ArchiveError):
+    """A file of that name is there already, whole."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("already_stored", path)
+
+
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -1,0 +1,19 @@
+"""One TOML file -> typed settings: `load(path, sections)`. Mistakes are sentences with the dotted key."""
+
+from lae_monitor.config.load import DEFAULT_PATH, PATH_VARIABLE, ConfigError, load
+from lae_monitor.config.settings import Section, Settings, key
+from lae_monitor.config.values import Duration, Listen, Share, Size
+
+__all__ = [
+    "DEFAULT_PATH",
+    "PATH_VARIABLE",
+    "ConfigError",
+    "Duration",
+    "Listen",
+    "Section",
+    "Settings",
+    "Share",
+    "Size",
+    "key",
+    "load",
+]

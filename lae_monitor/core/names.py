@@ -1,0 +1,95 @@
+"""Names that cannot be built wrong. Every path in the archive is made of these and of nothing else.
+
+Each is a `str` whose constructor raises `Refused`; a value of the type is therefore safe as one component of a path: no
+separator, no NUL, no leading dot or dash, at most 200 bytes, plain ASCII.
+"""
+
+import ipaddress
+import re
+from typing import ClassVar, Self
+
+from lae_monitor.core.refusals import Refused
+
+MAX_NAME = 200  # characters; a component may be 255 bytes, and we add suffixes of our own
+
+
+class Name(str):
+    """A checked name; subclasses say which characters it may have and which code refuses the rest."""
+
+    __slots__ = ()
+    pattern: ClassVar[re.Pattern[str]]
+    code: ClassVar[str]
+
+    def __new__(cls, value: str) -> Self:
+        if not isinstance(value, str) or len(value) > MAX_NAME or not cls.pattern.fullmatch(value):
+            raise Refused(cls.code, raw=value)
+        return super().__new__(cls, value)
+
+
+class ClusterName(Name):
+    """A cluster of hosts, such as `mlx.hpc.uio.no`."""
+
+    __slots__ = ()
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+    code = "bad_cluster_name"
+
+
+class HostName(Name):
+    """A host, such as `ml6.hpc.uio.no`, or an address for hosts that nobody named."""
+
+    __slots__ = ()
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+    code = "bad_host_name"
+
+    @classmethod
+    def from_address(cls, address: str) -> Self:
+        """The name of a host that is known by its address only; colons of IPv6 become dashes.
+
+        Raises:
+            Refused: `bad_host_name` when `address` is no IP address.
+        """
+        try:
+            parsed = ipaddress.ip_address(address.split("%", 1)[0])
+        except ValueError:
+            raise Refused(cls.code, raw=address) from None
+        if isinstance(parsed, ipaddress.IPv6Address):
+            if parsed.ipv4_mapped is not None:
+                return cls(str(parsed.ipv4_mapped))
+            return cls("ip6-" + parsed.exploded.replace(":", "-"))
+        return cls(str(parsed))
+
+
+class LogLabel(Name):
+    """A followed log file within its host, such as `var-log-syslog`."""
+
+    __slots__ = ()
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*", re.ASCII)
+    code = "bad_log_label"
+
+
+class IncidentName(Name):
+    """A Foolscap incident, such as `incident-2026-11-22--09-44-34Z-serjmai`."""
+
+    __slots__ = ()
+    pattern = re.compile(r"incident-[0-9A-Za-z.:-]{1,80}", re.ASCII)
+    code = "bad_incident_name"
+
+
+class CrashId(Name):
+    """A crash: a UUID whose last 7 characters are the throttle digit and the UTC date of receipt as yymmdd.
+
+    Source of the format: Socorro's crash id, see docs/crashes.md.
+    """
+
+    __slots__ = ()
+    pattern = re.compile(
+        r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{5}[0-9]"
+        r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])",
+        re.ASCII,
+    )
+    code = "bad_crash_id"
+
+    @property
+    def day(self) -> str:
+        """The day of receipt as YYYYMMDD: the folder that holds the crash."""
+        return f"20{self[-6:]}"

@@ -1,0 +1,112 @@
+"""Why something was not accepted: one code each.
+
+`raise Refused("inflates_too_far")` - the reply to the client, the metric's label, the receipt in the journal and the table
+in docs/reasons.md all come from the registry below. A code never changes its meaning; a new meaning gets a new code.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Reason(NamedTuple):
+    """What a code stands for: the HTTP status that carries it, and a sentence for people."""
+
+    code: str
+    status: int
+    text: str
+
+
+_REASONS: Final = (
+    # names
+    Reason("bad_cluster_name", 400, "the cluster's name has characters, or a length, that no cluster name can have"),
+    Reason("bad_host_name", 400, "the host's name has characters, or a length, that no host name can have"),
+    Reason("bad_log_label", 400, "the log's label has characters, or a length, that no label can have"),
+    Reason("bad_incident_name", 400, "not the name of a Foolscap incident (incident-...)"),
+    Reason("bad_crash_id", 400, "not a crash id (a UUID whose last 7 characters are a digit and a date)"),
+    Reason("bad_furl", 400, "not a FURL (pb://TUBID@HINTS/SWISSNUM)"),
+    Reason("bad_archive_path", 400, "not a path inside the archive"),
+    # times and sizes
+    Reason("bad_time", 400, "not a time in RFC 3339 form"),
+    Reason("time_out_of_range", 400, "the time is too far from now to be true"),
+    Reason("bad_duration", 400, "not a duration: a number and one of ms, s, m, h, d, w, y"),
+    Reason("bad_size", 400, "not a size: a number and one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB"),
+    # HTTP in general
+    Reason("bad_method", 405, "this address does not take that method"),
+    Reason("not_found", 404, "there is nothing at this address"),
+    Reason("unauthorized", 401, "no credentials, or not the right ones"),
+    Reason("bad_content_type", 400, "the Content-Type is not the one that belongs to this address"),
+    Reason("bad_parameters", 400, "a parameter of the query is missing, repeated or unknown"),
+    Reason("body_too_large", 413, "the body is larger than the limit; do not send it again"),
+    Reason("body_incomplete", 400, "the connection ended before the body did"),
+    Reason("too_slow", 408, "the request came too slowly and was cut off"),
+    Reason("head_too_large", 431, "the request's head is larger than the limit"),
+    Reason("inflates_too_far", 413, "the compressed body inflates beyond the limit"),
+    Reason("no_space", 503, "every archive root that works is full; try again later"),
+    Reason("archive_failed", 503, "no archive root could make this durable; try again later"),
+    Reason("already_stored", 409, "the archive has a file of this name; files are never overwritten"),
+    Reason("busy", 503, "more is waiting to be stored than the limit; try again later"),
+    Reason("shutting_down", 503, "this process is stopping; try again in a moment"),
+    # crashes: the codes of the Socorro family, see docs/crashes.md
+    Reason("malformed_no_content_type", 400, "a crash report without Content-Type"),
+    Reason("malformed_wrong_content_type", 400, "a crash report that is neither multipart/form-data nor multipart/mixed"),
+    Reason("malformed_no_boundary", 400, "a multipart Content-Type without a boundary"),
+    Reason("malformed_no_content_length", 400, "a crash report without a body"),
+    Reason("malformed_bad_gzip", 400, "Content-Encoding says gzip, the body is not, or is cut short"),
+    Reason("malformed_invalid_payload_structure", 400, "the multipart body does not follow its own boundary"),
+    Reason("malformed_invalid_json", 400, "the JSON annotations do not parse"),
+    Reason("malformed_invalid_json_value", 400, "the JSON annotations are not an object"),
+    Reason("malformed_invalid_dump_name", 400, "a file part has a name that the archive reserves"),
+    Reason("malformed_no_annotations", 400, "a crash report without any annotation"),
+    Reason("malformed_too_many_parts", 413, "a crash report with more parts than the limit"),
+    # sonar: the replies of infiltrate, see docs/sonar.md
+    Reason("sonar_bad_method", 403, "Bad method"),
+    Reason("sonar_bad_content", 400, "Bad content"),
+    Reason("sonar_line_too_long", 400, "a line of the samples is longer than the limit"),
+    # incidents
+    Reason("unknown_furl", 404, "no host has this FURL, or it was revoked"),
+    Reason("incident_too_large", 413, "the incident holds more than the limit"),
+    Reason("incident_malformed", 400, "the node's answer is not an incident"),
+    Reason("incident_unavailable", 503, "the node did not hand over the incident it announced"),
+    # reading what is in the archive
+    Reason("unreadable", 400, "the reader of this kind could not understand the file"),
+    Reason("bad_query", 400, "the search could not be understood"),
+    Reason("no_such_report", 404, "no report has this id"),
+    Reason("no_such_host", 404, "no host has this name"),
+    Reason("store_unavailable", 503, "the store does not answer; what was accepted is safe in the archive"),
+    Reason("not_loopback", 403, "web and API answer on loopback addresses only until there is a login"),
+    Reason("bad_config", 400, "the configuration is wrong"),
+)
+
+REASONS: Final[dict[str, Reason]] = {reason.code: reason for reason in _REASONS}
+
+
+class Refused(Exception):
+    """Something was not accepted, for the reason that `code` names.
+
+    Args:
+        code: a key of REASONS.
+        detail: what exactly, for people; it may hold what the sender sent, shortened, so it goes to logs and receipts,
+            never unescaped to a page.
+        raw: the offending value, quoted and shortened into `detail`; None for nothing to quote.
+    """
+
+    def __init__(self, code: str, detail: str = "", *, raw: object = None) -> None:
+        self.reason = REASONS[code]
+        self.detail = f"{detail} {shorten(raw)}".strip() if raw is not None else detail
+        super().__init__(code, self.detail)
+
+    @property
+    def code(self) -> str:
+        return self.reason.code
+
+    @property
+    def status(self) -> int:
+        return self.reason.status
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason.text}" + (f" ({self.detail})" if self.detail else "")
+
+
+def shorten(value: object, width: int = 80) -> str:
+    """`value` as one printable line of at most about `width` characters."""
+    text = ascii(value)
+    return text if len(text) <= width else f"{text[: width - 20]}...{text[-10:]} [{len(text)}]"

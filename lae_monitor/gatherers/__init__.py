@@ -1,0 +1,38 @@
+"""The kinds of what can go wrong on a fleet, a folder each with the same files:
+
+    __init__   what it is, from whom, what it replaces
+    config     `Settings`, its section of the configuration
+    gather     `async gather(context)`: accepts and stores what comes, as it comes
+    read       pure: bytes of the archive -> rows (core.rows.Reader)
+    check      what `lae-monitor check config` asks of it
+
+A new kind is one folder and one line here.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Final, cast
+
+from lae_monitor.config import Section
+from lae_monitor.core.rows import Reader
+
+KINDS: Final = ("crashes", "incidents", "sonar")
+
+# What the mover reads, by the first folder of its path in the archive.
+FOLDERS: Final = {kind: f"lae_monitor.gatherers.{kind}.read" for kind in KINDS} | {"journal": "lae_monitor.archive.journal"}
+
+
+def module(kind: str, part: str) -> ModuleType:
+    """`part` of the folder of `kind`, imported when it is needed: a gatherer loads nothing of the others."""
+    return import_module(f"lae_monitor.gatherers.{kind}.{part}")
+
+
+def sections() -> dict[str, type[Section]]:
+    """Every kind's section of the configuration, by its dotted name."""
+    return {f"gatherers.{kind}": module(kind, "config").Settings for kind in KINDS}
+
+
+def reader(path: str) -> Reader | None:
+    """Who reads the archive file `path`; None for a file that nobody reads."""
+    name = FOLDERS.get(path.partition("/")[0])
+    return cast(Reader, import_module(name)) if name else None
