@@ -1,0 +1,1 @@
+"""Rules over what was stored, and who hears of it."""

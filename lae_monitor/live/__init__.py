@@ -1,0 +1,1 @@
+"""New rows to subscribers."""

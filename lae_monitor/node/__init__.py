@@ -1,0 +1,1 @@
+"""Single files copied to watched hosts; they import nothing of ours."""

@@ -1,0 +1,1 @@
+"""A library for other programs; imports nothing of ours."""
