@@ -1,0 +1,5 @@
+"""`python -m lae_monitor` is `lae-monitor`."""
+
+from lae_monitor.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""What every command takes: `--config FILE` and `--json`, before or after its name; and how commands end."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from lae_monitor.config import Settings
+
+EXIT_FINDINGS: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNAVAILABLE: Final = 69
+EXIT_TRY_AGAIN: Final = 75
+EXIT_CONFIG: Final = 78
+
+
+class Invocation:
+    """One call of the command line: which configuration, and how to answer."""
+
+    def __init__(self) -> None:
+        self.config: Path | None = None
+        self.as_json = False
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Read when first needed.
+
+        Raises:
+            ConfigError: main() turns it into exit code 78.
+        """
+        if self._settings is None:
+            from lae_monitor.config import load  # noqa: PLC0415 - only commands that need it pay for it
+            from lae_monitor.gatherers import sections  # noqa: PLC0415
+
+            self._settings = load(self.config, sections())
+        return self._settings
+
+    def answer(self, data: Any, text: Callable[[], str] | str) -> None:
+        """Prints `data` as JSON when asked to, else `text`."""
+        if self.as_json:
+            import msgspec  # noqa: PLC0415
+
+            click.echo(msgspec.json.encode(data).decode())
+        else:
+            click.echo(text() if callable(text) else text)
+
+    def fail(self, message: str, code: int, *, following: str = "") -> NoReturn:
+        """Ends the command with a message that says what, which and what to do next."""
+        if self.as_json:
+            self.answer({"error": message, "next": following}, "")
+        else:
+            click.echo(f"lae-monitor: {message}", err=True)
+            if following:
+                click.echo(f"Next: {following}", err=True)
+        raise SystemExit(code)
+
+
+def _set(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    invocation = context.ensure_object(Invocation)
+    if parameter.name == "config" and value is not None:
+        invocation.config = value
+    elif parameter.name == "json" and value:
+        invocation.as_json = True
+
+
+_CONFIG: Final = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="LAE_MONITOR_CONFIG",
+    callback=_set,
+    expose_value=False,
+    metavar="FILE",
+    help="The configuration; default /etc/lae-monitor/lae-monitor.toml.",
+)
+_JSON: Final = click.option("--json", is_flag=True, callback=_set, expose_value=False, help="Answer in JSON.")
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the two options, and the Invocation as its first argument."""
+
+    @_CONFIG
+    @_JSON
+    @click.pass_context
+    @functools.wraps(function)
+    def wrapped(context: click.Context, *args: Any, **kwargs: Any) -> Any:
+        return function(context.ensure_object(Invocation), *args, **kwargs)
+
+    return wrapped

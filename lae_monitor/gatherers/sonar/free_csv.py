@@ -1,0 +1,133 @@
+"""Free CSV: a line per process, of `name=value` fields in any order; a field with a comma is quoted as a whole.
+
+Nothing of a post is handed out before every line of it was checked, and each goes, as it came, to the one file that its
+host and its UTC day name. Source of the format: `sonar ps`, see docs/sonar.md#free-csv.
+"""
+
+import re
+from typing import Final
+
+from lae_monitor.core.limits import KiB
+from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import DAY, MAX_AHEAD, day_path, parse_time
+
+FOLDER: Final = "sonar"
+MAX_LINE: Final = 64 * KiB  # bytes without the newline; real lines have 150-600, and infiltrate drops longer ones silently
+MAX_FILES: Final = 256  # hosts times days in one post; a node sends one, a relay that catches up sends dozens
+MAX_AGE: Final = 3653 * DAY  # seconds, ten years: Sonar is younger
+
+# Files that lie beside the samples in trees of Jobanalyzer, and hold something else.
+NOT_SAMPLES: Final = frozenset({"bughunt.csv", "cpuhog.csv", "slurm-sacct.csv"})
+
+_FIELD: Final = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",]*+))(,|\Z)')
+
+
+def split_fields(line: str) -> list[str]:
+    """The fields of one line without its newline, unquoted.
+
+    Raises:
+        Refused: `sonar_bad_content`, a quote that does not enclose a whole field.
+    """
+    if '"' not in line:
+        return line.split(",")
+    fields = []
+    position = 0
+    while True:
+        found = _FIELD.match(line, position)
+        if found is None:
+            raise Refused("sonar_bad_content", "a quote that does not enclose a whole field")
+        quoted, plain, comma = found.groups()
+        fields.append(plain if quoted is None else quoted.replace('""', '"'))
+        if not comma:
+            return fields
+        position = found.end()
+
+
+class Post:
+    """The lines of one post, sorted by the file each belongs to.
+
+    Args:
+        body: the post as it came.
+        cluster: whose samples these are, by the sender's credential.
+        now: seconds; a record's time has to be near it.
+    """
+
+    def __init__(self, body: bytes, cluster: ClusterName, now: float) -> None:
+        self.lines = 0
+        self._body = body
+        self._cluster = cluster
+        self._earliest = now - MAX_AGE
+        self._latest = now + MAX_AHEAD
+        self._position = 0
+        self._number = 0  # of the line, for people: from 1
+        self._pieces: dict[str, list[tuple[int, int]]] = {}
+        self._paths: dict[tuple[str, str], str] = {}
+
+    def check(self, lines: int) -> bool:
+        """Checks the next `lines` lines; whether any remain. A large post is checked in turns with other work.
+
+        Raises:
+            Refused: `sonar_bad_content`, `sonar_line_too_long`, `sonar_too_many_files`, `bad_host_name`, `bad_time`,
+                `time_out_of_range`; the detail begins with the number of the line.
+        """
+        size = len(self._body)
+        for _ in range(lines):
+            if self._position >= size:
+                return False
+            start = self._position
+            newline = self._body.find(b"\n", start)
+            self._position = size if newline < 0 else newline + 1
+            self._number += 1
+            try:
+                self._take(start, size if newline < 0 else newline)
+            except Refused as refused:
+                raise Refused(refused.code, f"line {self._number}: {refused.detail}") from None
+        return self._position < size
+
+    def _take(self, start: int, end: int) -> None:
+        if end - start > MAX_LINE:
+            raise Refused("sonar_line_too_long", f"{end - start} bytes, the limit is {MAX_LINE}")
+        line = self._body[start:end].decode("utf-8", "replace")
+        if not line or line.isspace():
+            return
+        pieces = self._pieces.setdefault(self._file_of(line.removesuffix("\r")), [])
+        if len(self._pieces) > MAX_FILES:
+            raise Refused("sonar_too_many_files", f"the limit is {MAX_FILES}")
+        if pieces and pieces[-1][1] == start:
+            pieces[-1] = (pieces[-1][0], self._position)
+        else:
+            pieces.append((start, self._position))
+        self.lines += 1
+
+    def _file_of(self, line: str) -> str:
+        fields = split_fields(line)
+        try:
+            known = dict([field.split("=", 1) for field in fields])
+        except ValueError:
+            bare = next(field for field in fields if "=" not in field)
+            raise Refused("sonar_bad_content", "a field without =:", raw=bare) from None
+        host, time = known.get("host", ""), known.get("time", "")
+        path = self._paths.get((host, time))
+        if path is None:
+            path = self._paths[host, time] = self._path(host, time)
+        return path
+
+    def _path(self, host: str, time: str) -> str:
+        if not host or not time:
+            raise Refused("sonar_bad_content", f"no {'time' if host else 'host'}")
+        name = HostName(host)
+        if f"{name}.csv" in NOT_SAMPLES:
+            raise Refused("bad_host_name", "the name of a file that holds no samples:", raw=host)
+        seconds = parse_time(time)
+        if not self._earliest <= seconds <= self._latest:
+            raise Refused("time_out_of_range", raw=time)
+        return f"{FOLDER}/{self._cluster}/{day_path(seconds)}/{name}.csv"
+
+    def files(self) -> dict[str, bytes]:
+        """What to append to which file, once `check` has said that no line remains. The last line gets its newline."""
+        return {path: self._joined(pieces) for path, pieces in self._pieces.items()}
+
+    def _joined(self, pieces: list[tuple[int, int]]) -> bytes:
+        data = b"".join([self._body[start:end] for start, end in pieces])
+        return data if data.endswith(b"\n") else data + b"\n"

@@ -1,0 +1,249 @@
+"""A connection that is too slow is cut off; uvicorn alone waits for ever for a head or body that drips.
+
+Head, body and the pauses within a body have a clock each. A clock of the body stands still while our own flow control has
+paused reading: then it is us who are slow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from prometheus_client import Counter
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lae_monitor.core.refusals import REASONS
+from lae_monitor.net.http_limits import CLOSE_GRACE, HttpLimits
+
+log = logging.getLogger("lae_monitor.http")
+
+CUT = Counter("lae_http_cut_connections_total", "Connections that were cut off, by the reason code", ["reason"])
+
+CUT_STATE = "lae_cut"  # in the ASGI scope's state: the code for which the connection was cut off
+
+
+class Countdown:
+    """Calls `expired` once it has run for as long as `begin` said; it can pause."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], None]) -> None:
+        self._loop = loop
+        self._expired = expired
+        self._handle: asyncio.TimerHandle | None = None
+        self._left = 0.0
+        self._since = 0.0
+
+    @property
+    def armed(self) -> bool:
+        """Began and neither ended nor expired; it may be pausing."""
+        return self._left > 0
+
+    def begin(self, seconds: float) -> None:
+        self.end()
+        self._left = seconds
+        self.resume()
+
+    def pause(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+            self._left = max(0.001, self._left - (self._loop.time() - self._since))
+
+    def resume(self) -> None:
+        if self._handle is None and self._left > 0:
+            self._since = self._loop.time()
+            self._handle = self._loop.call_later(self._left, self._expire)
+
+    def end(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._left = 0.0
+
+    def _expire(self) -> None:
+        self._handle = None
+        self._left = 0.0
+        self._expired()
+
+
+class _WatchedFlow(FlowControl):
+    """Tells when our side stops reading and goes on."""
+
+    def __init__(self, transport: asyncio.Transport, on_pause: Callable[[], None], on_resume: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._on_pause = on_pause
+        self._on_resume = on_resume
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._on_pause()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        self._on_resume()
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """One connection. `limits` is set by `with_limits`."""
+
+    limits: ClassVar[HttpLimits] = HttpLimits()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._phase = Countdown(self.loop, self._phase_expired)  # the whole of a head or body
+        self._idle = Countdown(self.loop, self._too_slow)  # between pieces of a body
+        self._write = Countdown(self.loop, self._abort)
+        self._closing: asyncio.TimerHandle | None = None
+        self._in_body = False
+        self._head_size = 0
+
+    # ---- the connection --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = _WatchedFlow(transport, self._pause, self._resume)
+        self._phase.begin(self.limits.head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for clock in (self._phase, self._idle, self._write):
+            clock.end()
+        if self._closing is not None:
+            self._closing.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._in_body:
+            self._idle.begin(self.limits.idle)
+            if self.flow.read_paused:
+                self._idle.pause()
+        else:
+            self._head_size += len(data)
+            if not self._phase.armed:  # the first bytes of the next request on a kept connection
+                self._phase.begin(self.limits.head)
+        super().data_received(data)
+        if not self._in_body and self._head_size > self.limits.max_head:
+            self._cut("head_too_large")
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keeps the connection for the answer when the client has ended its side after a whole request with a body."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or self.scheme == "https":
+            return False
+        if cycle.more_body:
+            self._cut("body_incomplete")
+            return True
+        if not cycle.scope["state"].get("lae_has_body"):
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write.begin(self.limits.write)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._write.end()
+
+    # ---- the parser ------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._head_size = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._head_size += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > self.limits.max_head + 256:  # trailers of a chunked body come here too
+            self._cut("head_too_large")
+        else:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._in_body = True
+        self._phase.begin(self.limits.body)
+        self._idle.begin(self.limits.idle)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            self.cycle.scope["state"]["lae_has_body"] = True
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._head_size = 0
+        self._phase.end()
+        self._idle.end()
+        if not self.transport.is_closing():
+            super().on_message_complete()
+
+    # ---- clocks ----------------------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        self._phase.pause()
+        self._idle.pause()
+
+    def _resume(self) -> None:
+        self._phase.resume()
+        self._idle.resume()
+
+    def _phase_expired(self) -> None:
+        if not self._in_body and self.cycle is not None and not self.cycle.response_complete:
+            self._phase.begin(self.limits.head)  # half a pipelined head, and we are not done with the request before it
+        else:
+            self._too_slow()
+
+    def _too_slow(self) -> None:
+        self._cut("too_slow")
+
+    def _cut(self, code: str) -> None:
+        """Ends the connection, with an answer where there is still room for one."""
+        if self.transport.is_closing():
+            return
+        CUT.labels(code).inc()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.scope["state"][CUT_STATE] = code
+        begun = cycle is not None and cycle.response_started and not cycle.response_complete
+        if not begun and not self.pipeline:
+            if cycle is not None:
+                cycle.response_started = cycle.response_complete = True  # what the application says now comes too late
+            self.transport.write(_answer(code))
+        self.transport.close()
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._closing = self.loop.call_later(CLOSE_GRACE, self._abort)
+
+    def _abort(self) -> None:
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.transport.is_closing():  # we have cut it off ourselves, and the parser trips over the rest
+            return
+        CUT.labels("bad_request").inc()
+        super().send_400_response(msg)
+
+
+def with_limits(limits: HttpLimits) -> type[DeadlineProtocol]:
+    """The protocol with these limits."""
+    return type("DeadlineProtocol", (DeadlineProtocol,), {"limits": limits})
+
+
+def _answer(code: str) -> bytes:
+    reason = REASONS[code]
+    body = f"{code}\n"
+    head = (
+        f"HTTP/1.1 {reason.status} {HTTPStatus(reason.status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return (head + body).encode("ascii")

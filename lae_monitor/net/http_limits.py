@@ -1,0 +1,44 @@
+"""What one HTTP connection may cost."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from lae_monitor.core.limits import KiB, MiB
+
+HEAD_TIMEOUT: Final = 10.0  # seconds for a whole request head; a real client needs one packet
+IDLE_TIMEOUT: Final = 20.0  # seconds between two pieces of a body; longer than a TCP retransmission storm on a bad link
+BODY_TIMEOUT: Final = 120.0  # seconds for a whole body; twice the 60 s after which Crashpad itself gives up
+WRITE_TIMEOUT: Final = 60.0  # seconds in which a client has to take some of a reply that fills our buffer
+KEEP_ALIVE: Final = 15.0  # seconds a connection may stay open without a request
+DRAIN_TIMEOUT: Final = 30.0  # seconds that requests in progress get when the process stops
+MAX_HEAD: Final = 64 * KiB  # bytes of request line and headers; Crashpad's query and cookies stay below 4 KiB
+MAX_CONNECTIONS: Final = 900  # open at once; stays below the usual 1,024 descriptors
+
+LINGER_TIMEOUT: Final = 10.0  # seconds for which we go on reading a body that was refused, so that its sender reads why
+MAX_LINGER: Final = 128 * MiB  # bytes of it that we read
+CLOSE_GRACE: Final = 5.0  # seconds in which a client that was cut off has to take the last bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpLimits:
+    """The deadlines, in seconds, and sizes of one listener.
+
+    Args:
+        head: for a whole request head, from the first byte, or from the connection's beginning.
+        idle: between two pieces of a body.
+        body: for a whole body. Neither clock of a body runs while we ourselves are not reading.
+        write: for a client to take something of a reply that fills our buffer.
+        keep_alive: for a connection without a request.
+        drain: for requests in progress when the process stops.
+        max_head: bytes of a request head.
+        connections: open at once; the next ones are answered with 503.
+    """
+
+    head: float = HEAD_TIMEOUT
+    idle: float = IDLE_TIMEOUT
+    body: float = BODY_TIMEOUT
+    write: float = WRITE_TIMEOUT
+    keep_alive: float = KEEP_ALIVE
+    drain: float = DRAIN_TIMEOUT
+    max_head: int = MAX_HEAD
+    connections: int = MAX_CONNECTIONS

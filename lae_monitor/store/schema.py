@@ -1,0 +1,156 @@
+"""The tables. Their columns are the fields of the rows in core.rows (a test compares them), plus where each row came from.
+
+`source` and `source_at` say which span of which archive file a row was read from; by them rows are taken back when a span
+is read anew.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+
+MAX_TIME: Final = 4102444800.0  # 2100-01-01, in seconds
+
+
+class Kind(NamedTuple):
+    """How a column is kept: ClickHouse's type, and Arrow's for the batches."""
+
+    sql: str
+    arrow: pa.DataType
+
+
+WORD: Final = Kind("LowCardinality(String)", pa.string())  # few different values
+TEXT: Final = Kind("String CODEC(ZSTD(3))", pa.string())
+TIME: Final = Kind("DateTime64(6, 'UTC') CODEC(Delta, ZSTD)", pa.timestamp("us", "UTC"))
+KEY: Final = Kind("FixedString(16)", pa.binary(16))
+COUNT: Final = Kind("UInt64 CODEC(T64, LZ4)", pa.uint64())
+WHOLE: Final = Kind("Int64 CODEC(T64, LZ4)", pa.int64())
+NUMBER: Final = Kind("Float64 CODEC(ZSTD)", pa.float64())
+FLAG: Final = Kind("Bool", pa.bool_())
+MAP: Final = Kind("Map(LowCardinality(String), String)", pa.map_(pa.string(), pa.string()))
+
+PLACE: Final = {"file": TEXT, "offset": COUNT, "length": COUNT}
+SOURCE: Final = {"source": TEXT, "source_at": COUNT}
+
+
+class Table(NamedTuple):
+    """A table, its columns in order, its sorting key, and what is said beyond."""
+
+    name: str
+    columns: dict[str, Kind]
+    order: str
+    engine: str = "ReplacingMergeTree"
+    extra: tuple[str, ...] = ()
+    partition: str = "toYYYYMM(time)"
+
+    def create(self, database: str) -> str:
+        columns = [f"{name} {kind.sql}" for name, kind in self.columns.items()]
+        body = ",\n  ".join([*columns, *self.extra])
+        return (
+            f"CREATE TABLE IF NOT EXISTS {database}.{self.name} (\n  {body}\n) ENGINE = {self.engine} "
+            f"PARTITION BY {self.partition} ORDER BY ({self.order}) "
+            "SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 8192"
+        )
+
+
+# What words are searched in: lower case, so that searching needs no case; materialised by the engine.
+_WORDS: Final = (
+    "words String MATERIALIZED lowerUTF8(concat(title, '\\n', text, '\\n', id, '\\n', "
+    "arrayStringConcat(mapValues(attrs), '\\n'))) CODEC(ZSTD(3))",
+    "INDEX words_index words TYPE text(tokenizer = 'splitByNonAlpha')",
+    "INDEX id_index id TYPE bloom_filter(0.01)",
+)
+
+TABLES: Final = {
+    table.name: table
+    for table in (
+        Table(
+            "events",
+            {
+                "kind": WORD, "cluster": WORD, "host": WORD, "time": TIME, "received": TIME, "id": TEXT, "key": KEY,
+                "level": WORD, "title": TEXT, "text": TEXT, "group": TEXT, "attrs": MAP, **PLACE, **SOURCE,
+            },
+            "cluster, host, time, key",
+            extra=_WORDS,
+        ),
+        Table(
+            "samples",
+            {
+                "cluster": WORD, "host": WORD, "time": TIME, "key": KEY, "user": WORD, "cmd": WORD, "version": WORD,
+                "job": WHOLE, "epoch": WHOLE, "pid": WHOLE, "ppid": WHOLE, "cores": WHOLE, "cpu_avg": NUMBER,
+                "cpu_time": NUMBER, "virtual_kib": WHOLE, "resident_kib": WHOLE, "gpus": WORD, "gpu_util": NUMBER,
+                "gpumem_util": NUMBER, "gpu_kib": WHOLE, "gpu_fail": WHOLE, "rolledup": WHOLE, "threads": WHOLE,
+                "heartbeat": FLAG, **PLACE, **SOURCE,
+            },
+            "cluster, host, time, job, pid, key",
+        ),
+        Table(
+            "nodes",
+            {
+                "cluster": WORD, "host": WORD, "time": TIME, "description": TEXT, "cores": WHOLE, "memory_kib": WHOLE,
+                "gpu_cards": WHOLE, "gpumem_kib": WHOLE, "attrs": MAP, **PLACE, **SOURCE,
+            },
+            "cluster, host, time",
+        ),
+        Table(
+            "receipts",
+            {
+                "kind": WORD, "cluster": WORD, "host": WORD, "time": TIME, "peer": WORD, "verdict": WORD,
+                "reason": WORD, "detail": TEXT, "id": TEXT, "size": COUNT, **PLACE, **SOURCE,
+            },
+            "file, offset, kind, time, id, detail",
+        ),
+        Table(
+            "decisions",
+            {"subject": WORD, "about": TEXT, "time": TIME, "value": TEXT, "by": TEXT, **PLACE, **SOURCE},
+            "subject, about",
+            engine="ReplacingMergeTree(time)",
+            partition="tuple()",
+        ),
+        # The mover's own marks: what has been moved, written after the rows themselves.
+        Table(
+            "moves",
+            {
+                "source": TEXT, "source_at": COUNT, "source_end": COUNT, "parser": COUNT, "rows": COUNT, "time": TIME,
+            },
+            "source, source_at",
+        ),
+    )
+}  # fmt: skip
+
+
+def stream(table: Table, columns: dict[str, list[Any]]) -> bytes:
+    """One Arrow stream with one batch.
+
+    Raises:
+        ValueError, TypeError, OverflowError: a value does not fit its column.
+    """
+    arrays, fields = [], []
+    for name, kind in table.columns.items():
+        arrays.append(_array(columns[name], kind))
+        fields.append(pa.field(name, kind.arrow))
+    batch = pa.record_batch(arrays, schema=pa.schema(fields))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _array(values: list[Any], kind: Kind) -> pa.Array:
+    if kind is TIME:
+        return pa.array([int(min(max(value, 0.0), MAX_TIME) * 1e6) for value in values], kind.arrow)
+    if kind is MAP:
+        return pa.array(
+            [[(_clean(name), _clean(text)) for name, text in value.items()] for value in values], kind.arrow
+        )
+    if kind in {WORD, TEXT}:
+        return pa.array([_clean(value) for value in values], kind.arrow)
+    return pa.array(values, kind.arrow)
+
+
+def _clean(text: str) -> str:
+    """`text` without lone surrogates, which UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
