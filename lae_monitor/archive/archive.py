@@ -5,7 +5,6 @@ the mover has not moved. Layout below a root: docs/archive.md.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final, TypeVar
 from lae_monitor.archive.errors import Failed, Full
 from lae_monitor.archive.files import Files, Reserve, Ticket, check_path
 from lae_monitor.archive.group_commit import GroupCommit, NotAppended
+from lae_monitor.archive.hints import Hints
 from lae_monitor.archive.kernel import Entry, Kernel, LinuxKernel
 from lae_monitor.archive.root import Health, Root, Unusable
 from lae_monitor.archive.upload import Upload
@@ -55,8 +55,7 @@ class Archive:
             for number, name in enumerate(roots)
         ]
         self._clock = clock
-        self._hints = hints
-        self._hint_socket: socket.socket | None = None
+        self._hints = Hints(hints) if hints is not None else None
         self._growing: dict[str, GroupCommit] = {}
         self._retired: set[tuple[int, str]] = set()
         self._probes: list[asyncio.Task[None]] = []
@@ -95,8 +94,8 @@ class Archive:
         self._growing.clear()
         for root in self.roots:
             root.stop()
-        if self._hint_socket is not None:
-            self._hint_socket.close()
+        if self._hints is not None:
+            self._hints.close()
 
     # ---- accepting -------------------------------------------------------------------------------------------------
 
@@ -287,13 +286,8 @@ class Archive:
 
     def hint(self, span: Span) -> None:
         """Tells the mover what is new. May be lost; a sweep finds what was missed."""
-        if self._hints is None:
-            return
-        if self._hint_socket is None:
-            self._hint_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._hint_socket.setblocking(False)
-        with suppress(OSError):
-            self._hint_socket.sendto(span.path.encode(), str(self._hints))
+        if self._hints is not None:
+            self._hints.send(span.path)
 
     def describe(self) -> str:
         """One line for logs."""

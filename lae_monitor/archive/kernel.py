@@ -8,8 +8,9 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple, Protocol
 
 FILE_MODE: Final = 0o600
@@ -17,7 +18,7 @@ FOLDER_MODE: Final = 0o700
 MAX_PARTS: Final = 1024  # what writev takes at once (IOV_MAX)
 
 _RENAME_NOREPLACE: Final = 1
-_AT_FDCWD: Final = -100
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Entry(NamedTuple):
@@ -37,10 +38,15 @@ class Space(NamedTuple):
 
 
 class Kernel(Protocol):
-    """One root's calls. Every method raises OSError as the kernel does; none retries, none swallows."""
+    """One root's calls. Every method raises OSError as the kernel does; none retries, none swallows.
 
+    Only plain files are opened: a folder, link, pipe or device in a file's place is an OSError.
+    """
+
+    def prepare(self) -> None: ...
     def create(self, path: str) -> int: ...
     def open_append(self, path: str) -> tuple[int, bool]: ...
+    def open_update(self, path: str) -> int: ...
     def open_read(self, path: str) -> int: ...
     def writev(self, fd: int, parts: Sequence[bytes]) -> int: ...
     def pread(self, fd: int, size: int, offset: int) -> bytes: ...
@@ -66,13 +72,34 @@ class LinuxKernel:
         self.root = os.fspath(root)
         self._libc = ctypes.CDLL(None, use_errno=True)
 
+    def prepare(self) -> None:
+        """Makes the root and the folders above it that are missing, each durable in its parent."""
+        root = os.path.abspath(self.root)  # noqa: PTH100 - resolve() would follow links, and they may change
+        missing = []
+        folder = root
+        while not os.path.lexists(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)  # noqa: PTH120 - a loop over strings, not over Path objects
+        for folder in reversed(missing):
+            with suppress(FileExistsError):
+                os.mkdir(folder, FOLDER_MODE)  # noqa: PTH102
+            _sync(os.path.dirname(folder))  # noqa: PTH120
+        if not missing:
+            # Whoever made it may have died before syncing its parent, which need not be ours to read.
+            with suppress(PermissionError):
+                _sync(os.path.dirname(root))  # noqa: PTH120
+        os.close(os.open(self.root, _FOLDER))
+
     @contextmanager
     def _folder(self, path: str) -> Iterator[int]:
         """A descriptor of the folder `path` ("" is the root), reached without following a link."""
-        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd = os.open(self.root, _FOLDER)
+        except (NotADirectoryError, PermissionError) as error:  # of the root itself: no path below it is at fault
+            raise OSError(errno.ENODEV, f"the archive root cannot be opened: {error.strerror}", self.root) from error
         try:
             for part in path.split("/") if path else ():
-                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
                 os.close(fd)
                 fd = inner
             yield fd
@@ -82,7 +109,12 @@ class LinuxKernel:
     def _open(self, path: str, flags: int) -> int:
         folder, _, name = path.rpartition("/")
         with self._folder(folder) as fd:
-            return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=fd)
+            # O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
+            opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE, dir_fd=fd)
+        if stat.S_ISREG(os.fstat(opened).st_mode):
+            return opened
+        os.close(opened)
+        raise IsADirectoryError(errno.EISDIR, "not a plain file", path)
 
     def create(self, path: str) -> int:
         return self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -94,6 +126,10 @@ class LinuxKernel:
         except FileNotFoundError:
             return self._open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL), True
 
+    def open_update(self, path: str) -> int:
+        """A descriptor of a file that exists, one that can be locked (NFS locks none that is open for reading only)."""
+        return self._open(path, os.O_RDWR)
+
     def open_read(self, path: str) -> int:
         return self._open(path, os.O_RDONLY)
 
@@ -104,7 +140,14 @@ class LinuxKernel:
         return os.pread(fd, size, offset)
 
     def size(self, fd: int) -> int:
-        return os.fstat(fd).st_size
+        """
+        Raises:
+            FileNotFoundError: the file was removed since it was opened; what is written to it is lost.
+        """
+        status = os.fstat(fd)
+        if status.st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "removed while it was open")
+        return status.st_size
 
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
@@ -168,11 +211,19 @@ class LinuxKernel:
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # went between listing and looking
                     continue
-                if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
-                    folder = entry.is_dir(follow_symlinks=False)
+                folder = stat.S_ISDIR(status.st_mode)
+                if folder or stat.S_ISREG(status.st_mode):
                     found.append(Entry(entry.name, folder, status.st_size, status.st_mtime))
         return sorted(found)
 
     def space(self) -> Space:
         status = os.statvfs(self.root)
         return Space(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
+
+
+def _sync(folder: str) -> None:
+    fd = os.open(folder, _FOLDER)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

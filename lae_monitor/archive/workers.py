@@ -3,13 +3,77 @@
 The standard executor joins its threads at exit, and would wait for a dead NFS server for ever.
 """
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """Whoever asked for the job has given up waiting, and went to another root."""
+
+
+class Ticket:
+    """Lets a job that hung find out, when it goes on, that nobody wants its result any more."""
+
+    def __init__(self) -> None:
+        self.abandoned = False
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+    def check(self) -> None:
+        if self.abandoned:
+            raise Abandoned
+
+
+class Job(Generic[T]):
+    """A call that a worker makes, and the future that gets its result in the loop that asked for it.
+
+    An abandoned job that no worker has begun is never run; one that hangs is left to itself.
+    """
+
+    def __init__(self, call: Callable[[Ticket], T]) -> None:
+        self.ticket = Ticket()
+        self.started: float | None = None  # by time.monotonic(), when a worker took it
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[T] = self._loop.create_future()
+
+    def __call__(self) -> None:
+        """In a worker."""
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            self.ticket.check()
+            self.started = time.monotonic()
+            result = self._call(self.ticket)
+        except BaseException as error:  # noqa: BLE001 - it goes to whoever waits for the result
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._finish, result, failure)
+
+    def _finish(self, result: T, failure: BaseException | None) -> None:
+        if self.answer.done():
+            return
+        if failure is None:
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(failure)
+            self.answer.exception()  # so that asyncio does not complain when nobody waits any more
+
+    def give_up(self, reason: BaseException) -> None:
+        """Answers with `reason`, whatever the call may still do."""
+        self.ticket.abandon()
+        self._finish(None, reason)  # type: ignore[arg-type]
+
+    def overdue(self, limit: float) -> bool:
+        return self.started is not None and time.monotonic() - self.started > limit
 
 
 class Workers:
@@ -21,30 +85,20 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._stuck: set[Job[object]] = set()
 
-    def submit(self, job: Callable[[], T]) -> Future[T]:
-        future: Future[T] = Future()
-
-        def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = job()
-            except BaseException as error:  # noqa: BLE001 - it goes to whoever waits for the result
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self._jobs.put(run)
+    def submit(self, job: Job[T]) -> Job[T]:
+        self._jobs.put(job)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        return future
+        return job
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # or its result lives until the next one comes
             self._idle.release()
 
     def stop(self) -> None:

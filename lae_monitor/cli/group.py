@@ -55,16 +55,15 @@ class LazyGroup(click.Group):
             import difflib  # noqa: PLC0415 - only after a mistake
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if near:
-                error.message += f' Did you mean "{near[0]}"?'
-            raise
+            hint = f' Did you mean "{near[0]}"?' if near and "Did you mean" not in error.message else ""
+            raise click.UsageError(error.message + hint, context) from None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="lae-monitor")
 @common
 def top(_invocation: Invocation) -> None:
-    """Gathers what goes wrong on a fleet, and shows it as one timeline per host.
+    r"""Gathers what goes wrong on a fleet, and shows it as one timeline per host.
 
     \b
     Try it:         lae-monitor demo

@@ -25,9 +25,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load(
-    path: Path | None, sections: Mapping[str, type[Section]], environ: Mapping[str, str] = os.environ
-) -> Settings:
+def load(path: Path | None, sections: Mapping[str, type[Section]], environ: Mapping[str, str] = os.environ) -> Settings:
     """Reads the settings.
 
     Args:
@@ -41,7 +39,7 @@ def load(
     source = path if path is not None else DEFAULT_PATH
     tree = _read(source, required=path is not None)
     known = {**SECTIONS, **sections}
-    _override(tree, environ, known)
+    _override(tree, environ)
     problems = list(_unknown(tree, known))
     settings: dict[str, Any] = {}
     gatherers: dict[str, Any] = {}
@@ -74,7 +72,7 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
         raise ConfigError([f"{path}: not TOML: {error}"]) from error
 
 
-def _override(tree: dict[str, Any], environ: Mapping[str, str], known: Mapping[str, type[Section]]) -> None:
+def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable, text in sorted(environ.items()):
         if not variable.startswith(PREFIX):
             continue
@@ -127,7 +125,9 @@ def _unknown(tree: Mapping[str, Any], known: Mapping[str, type[Section]]) -> Ite
 
 def _no_such(dotted: str, name: str, names: set[str]) -> str:
     near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
-    return f"{dotted}: unknown key" + (f', did you mean "{near[0]}"?' if near else f"; known: {', '.join(sorted(names))}")
+    return f"{dotted}: unknown key" + (
+        f', did you mean "{near[0]}"?' if near else f"; known: {', '.join(sorted(names))}"
+    )
 
 
 def _build(name: str, table: Any, kind: type[Section]) -> Section:

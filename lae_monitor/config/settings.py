@@ -42,9 +42,13 @@ class Archive(Section, frozen=True):
 
     roots: Annotated[
         list[Path] | None,
-        key("folders in order of preference, the first that works is written to; default: archive/ in the state folder"),
+        key(
+            "folders in order of preference, the first that works is written to; default: archive/ in the state folder"
+        ),
     ] = None
-    reserve: Annotated[Share, key("free space left to the host on each root: a share such as 5%, or a size")] = Share("5%")
+    reserve: Annotated[Share, key("free space left to the host on each root: a share such as 5%, or a size")] = Share(
+        "5%"
+    )
     hot: Annotated[Duration, key("how long followed logs stay uncompressed")] = Duration(7 * 86400)
 
 

@@ -64,7 +64,7 @@ class Listen(str):
     @property
     def host(self) -> str:
         found = self._PATTERN.fullmatch(self)
-        assert found is not None  # noqa: S101 - parse() saw to it
+        assert found is not None  # parse() saw to it
         return found[1] or found[2] or "0.0.0.0"  # noqa: S104 - an empty host means all, as everywhere
 
     @property
@@ -83,7 +83,7 @@ VALUES = {Size: Size.parse, Duration: Duration.parse, Share: Share.parse, Listen
 
 
 def from_text(kind: type, value: Any) -> Any:
-    """msgspec's hook for types that it does not know."""
+    """The hook that msgspec calls for types it does not know."""
     if kind is Path:
         return Path(value).expanduser()
     for known, parse in VALUES.items():

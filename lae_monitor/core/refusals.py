@@ -47,7 +47,9 @@ _REASONS: Final = (
     Reason("shutting_down", 503, "this process is stopping; try again in a moment"),
     # crashes: the codes of the Socorro family, see docs/crashes.md
     Reason("malformed_no_content_type", 400, "a crash report without Content-Type"),
-    Reason("malformed_wrong_content_type", 400, "a crash report that is neither multipart/form-data nor multipart/mixed"),
+    Reason(
+        "malformed_wrong_content_type", 400, "a crash report that is neither multipart/form-data nor multipart/mixed"
+    ),
     Reason("malformed_no_boundary", 400, "a multipart Content-Type without a boundary"),
     Reason("malformed_no_content_length", 400, "a crash report without a body"),
     Reason("malformed_bad_gzip", 400, "Content-Encoding says gzip, the body is not, or is cut short"),
@@ -61,6 +63,9 @@ _REASONS: Final = (
     Reason("sonar_bad_method", 403, "Bad method"),
     Reason("sonar_bad_content", 400, "Bad content"),
     Reason("sonar_line_too_long", 400, "a line of the samples is longer than the limit"),
+    Reason("sonar_too_many_files", 413, "the post has samples of more hosts and days than the limit; send several posts"),
+    Reason("sonar_wrong_cluster", 401, "the credential belongs to another cluster; each may send for its own only"),
+    Reason("credentials_unreadable", 503, "the credentials cannot be read now, so nobody is let in; try again later"),
     # incidents
     Reason("unknown_furl", 404, "no host has this FURL, or it was revoked"),
     Reason("incident_too_large", 413, "the incident holds more than the limit"),

@@ -90,9 +90,7 @@ class Furl(Secret):
 
 
 _FURL: Final = re.compile(r"(pb://[a-z2-7]+@[^/\s'\"]*/)[A-Za-z0-9._~-]+")
-_CAP: Final = re.compile(
-    r"\b(URI:(?:CHK|SSK|MDMF|DIR2|LIT)(?:-[A-Za-z]+)*:)[A-Za-z0-9:+/=_-]+"
-)
+_CAP: Final = re.compile(r"\b(URI:(?:CHK|SSK|MDMF|DIR2|LIT)(?:-[A-Za-z]+)*:)[A-Za-z0-9:+/=_-]+")
 _AUTHORIZATION: Final = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\",]+")
 
 

@@ -1,5 +1,6 @@
 """Time is passed in. Seconds since the epoch as float inside, RFC 3339 in UTC outside."""
 
+import math
 import re
 import time as _time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def clamp(seconds: float, now: float) -> tuple[float, bool]:
 
     Batches of rows with wild times would open one partition of the store for each month they claim.
     """
-    if seconds != seconds or seconds < EARLIEST:
+    if math.isnan(seconds) or seconds < EARLIEST:
         return EARLIEST, True
     if seconds > now + MAX_AHEAD:
         return now + MAX_AHEAD, True

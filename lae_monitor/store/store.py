@@ -37,7 +37,9 @@ class Store:
         done = {row["version"]: row for row in await self.driver.rows(f"SELECT * FROM {self.database}.migrations")}
         newest = STEPS[-1].version
         if done and max(done) > newest:
-            raise StoreError(f"the store is of version {max(done)}, this release knows {newest}: install the newer release")
+            raise StoreError(
+                f"the store is of version {max(done)}, this release knows {newest}: install the newer release"
+            )
         for step in STEPS:
             if step.version in done:
                 continue

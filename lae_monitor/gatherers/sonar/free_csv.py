@@ -17,10 +17,21 @@ MAX_LINE: Final = 64 * KiB  # bytes without the newline; real lines have 150-600
 MAX_FILES: Final = 256  # hosts times days in one post; a node sends one, a relay that catches up sends dozens
 MAX_AGE: Final = 3653 * DAY  # seconds, ten years: Sonar is younger
 
-# Files that lie beside the samples in trees of Jobanalyzer, and hold something else.
-NOT_SAMPLES: Final = frozenset({"bughunt.csv", "cpuhog.csv", "slurm-sacct.csv"})
-
+# What lies beside the samples in trees of Jobanalyzer under such names holds something else.
+_NOT_SAMPLES: Final = frozenset({"bughunt", "cpuhog", "slurm-sacct"})
+_NUMBER: Final = re.compile(r"\.[0-9]{15,20}")  # of a file that the archive had to begin beside another: nanoseconds
 _FIELD: Final = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",]*+))(,|\Z)')
+
+
+def host_of_file(name: str) -> str:
+    """The host whose samples are in the file `name` of a day's folder; empty when it holds no samples."""
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or suffix != "csv":
+        return ""
+    plain, dot, number = stem.rpartition(".")
+    if _NUMBER.fullmatch(dot + number):
+        stem = plain
+    return "" if stem in _NOT_SAMPLES else stem
 
 
 def split_fields(line: str) -> list[str]:
@@ -117,8 +128,8 @@ class Post:
         if not host or not time:
             raise Refused("sonar_bad_content", f"no {'time' if host else 'host'}")
         name = HostName(host)
-        if f"{name}.csv" in NOT_SAMPLES:
-            raise Refused("bad_host_name", "the name of a file that holds no samples:", raw=host)
+        if host_of_file(f"{name}.csv") != name:
+            raise Refused("bad_host_name", "the archive keeps this name for other files:", raw=host)
         seconds = parse_time(time)
         if not self._earliest <= seconds <= self._latest:
             raise Refused("time_out_of_range", raw=time)

@@ -1,0 +1,62 @@
+"""`lae-monitor run`, `gather` and `serve`."""
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from lae_monitor.cli.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.gatherers import KINDS
+
+
+@click.command(context_settings={"max_content_width": 120})
+@click.argument("kinds", nargs=-1, type=click.Choice([*KINDS, "serve"]), metavar="[KIND]...")
+@common
+def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
+    """Run the whole monitor under one supervisor, until Ctrl-C.
+
+    Without KIND, all gatherers and `serve`; else only those named. What ends is started again; the log of all comes out as
+    one stream.
+    """
+    from lae_monitor.service.run import run_all  # noqa: PLC0415 - the command line stays quick for everything else
+
+    def ready(said: dict[str, str]) -> None:
+        click.echo("lae-monitor is ready:")
+        for name, text in said.items():
+            click.echo(f"  {name:<18} {text}")
+        click.echo("Next: lae-monitor host list; lae-monitor crashes submit; Ctrl-C stops it", nl=True)
+        sys.stdout.flush()
+
+    names = tuple(dict.fromkeys(kinds)) or (*KINDS, "serve")
+    sys.exit(_guarded(invocation, lambda: run_all(invocation.settings, names, invocation.config, ready)))
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@common
+def gather(invocation: Invocation, kind: str) -> None:
+    """Run the gatherer of one KIND, until it is stopped."""
+    from lae_monitor.service.gather import gather as run_gatherer  # noqa: PLC0415
+
+    sys.exit(_guarded(invocation, lambda: run_gatherer(kind, invocation.settings)))
+
+
+@click.command()
+@common
+def serve(invocation: Invocation) -> None:
+    """Run mover, store, pages and API, until it is stopped."""
+    from lae_monitor.service.serve import serve as run_serve  # noqa: PLC0415
+
+    sys.exit(_guarded(invocation, lambda: run_serve(invocation.settings)))
+
+
+def _guarded(invocation: Invocation, start: Callable[[], int]) -> int:
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
+
+    try:
+        return start()
+    except AlreadyRunning as error:
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following="stop it first, or give this one another state.path")
+    except (OSError, Refused) as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor check config")

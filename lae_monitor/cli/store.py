@@ -1,0 +1,119 @@
+"""`lae-monitor store`."""
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+import click
+
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.core.limits import format_size
+
+
+@click.group()
+@common
+def store(_invocation: Invocation) -> None:
+    """The searchable copy of the archive. Delete it, rebuild it: the answers are the same."""
+
+
+@store.command()
+@common
+def status(invocation: Invocation) -> None:
+    """Tables, rows, bytes; how far the mover is; what is in quarantine."""
+    running = _ask(invocation, "GET", "api/store")
+    tables: list[dict[str, Any]] = running["tables"] if running else asyncio.run(_tables(invocation))
+    moving = running["moving"] if running else None
+
+    def text() -> str:
+        lines = [f"{'table':<12}{'rows':>14}{'on disk':>12}{'parts':>8}"]
+        lines += [
+            f"{row['table']:<12}{int(row['rows']):>14,}{format_size(int(row['bytes'])):>12}{row['parts']:>8}"
+            for row in tables
+        ]
+        if moving is None:
+            lines.append("serve is not running: nothing is moved into the store until it is")
+        else:
+            lines.append(
+                f"mover: {moving['waiting']} files waiting, the oldest for {moving['oldest']:.1f} s; "
+                f"{moving['rows']:,} rows in {moving['batches']:,} batches since the start"
+            )
+            if moving["error"]:
+                lines.append(f"mover: {moving['error']}")
+        return "\n".join(lines)
+
+    invocation.answer({"tables": tables, "moving": moving}, text)
+
+
+@store.command()
+@common
+def rebuild(invocation: Invocation) -> None:
+    """Make the store anew from the archive. The old one answers until the new one is whole."""
+    began = time.monotonic()
+    if _ask(invocation, "POST", "api/store/rebuild"):
+        while (progress := _ask(invocation, "GET", "api/store/rebuild")) and progress["running"]:
+            _progress(invocation, progress["rows"])
+            time.sleep(0.5)
+        if progress is None:
+            invocation.fail("serve went away meanwhile", EXIT_UNAVAILABLE, following="lae-monitor store rebuild")
+        if progress["error"]:
+            invocation.fail(progress["error"], EXIT_FINDINGS, following="lae-monitor store status")
+        rows = progress["rows"]
+    else:
+        rows = asyncio.run(_rebuild_alone(invocation))
+    seconds = time.monotonic() - began
+    if not invocation.as_json:
+        click.echo("", err=True)
+    invocation.answer(
+        {"rows": rows, "seconds": round(seconds, 3)},
+        f"rebuilt: {rows:,} rows in {seconds:.1f} s\nNext: lae-monitor store status",
+    )
+
+
+def _progress(invocation: Invocation, rows: int) -> None:
+    if not invocation.as_json:
+        click.echo(f"\r{rows:>12,} rows", nl=False, err=True)
+
+
+def _ask(invocation: Invocation, method: str, path: str) -> dict[str, Any] | None:
+    """What a running `serve` answers; None when none runs on this state folder."""
+    node_url = invocation.settings.state.path / "node.url"
+    try:
+        base = node_url.read_text().strip()
+    except FileNotFoundError:
+        return None
+    request = urllib.request.Request(base + path, method=method, headers={"X-Lae-Monitor": "1"})  # noqa: S310
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as answer:
+            result: dict[str, Any] = json.load(answer)
+            return result
+    except urllib.error.HTTPError as error:
+        raise ConnectionError(f"{base}{path}: {error.code} {error.read(300).decode(errors='replace')}") from error
+    except (urllib.error.URLError, TimeoutError):
+        return None
+
+
+async def _tables(invocation: Invocation) -> list[dict[str, Any]]:
+    from lae_monitor.service.serve import opened_store  # noqa: PLC0415
+    from lae_monitor.store import StoreError  # noqa: PLC0415
+
+    try:
+        async with opened_store(invocation.settings) as opened:
+            return await opened.status()
+    except StoreError as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor serve")
+
+
+async def _rebuild_alone(invocation: Invocation) -> int:
+    from lae_monitor.mover.rebuild import rebuild as rebuild_store  # noqa: PLC0415
+    from lae_monitor.service.process import only_one, opened_archive  # noqa: PLC0415
+    from lae_monitor.service.serve import PROCESS, opened_mover  # noqa: PLC0415
+
+    settings = invocation.settings
+    with only_one(settings.state.path, PROCESS):
+        async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
+            state = await rebuild_store(mover, lambda state: _progress(invocation, state.rows))
+            return state.rows

@@ -1,0 +1,157 @@
+"""What has been moved, and what is being moved: the mover's SQLite file. One process writes it.
+
+`files` has a cursor for each archive file; `batch` the spans that were written down before their insert and have not been
+confirmed; `quarantine` the spans that no reader understood.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from lae_monitor.core.rows import Span
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, moved INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch (
+    path TEXT PRIMARY KEY, start INTEGER NOT NULL, end INTEGER NOT NULL, parser INTEGER NOT NULL, turn INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantine (
+    id TEXT PRIMARY KEY, path TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, parser INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Pending(NamedTuple):
+    """A span in the batch. `turn` is 0, or how often its rows were taken back: it makes the token a new one."""
+
+    span: Span
+    parser: int
+    turn: int
+
+
+class Quarantined(NamedTuple):
+    """A span that was not understood."""
+
+    id: str
+    span: Span
+    parser: int
+    reason: str
+
+
+class Ledger:
+    """Opens (and makes) the file at `path`; used from one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # a batch that was begun must not be forgotten
+        self._db.executescript(_SCHEMA)
+        path.chmod(0o600)
+        if self.fact("epoch") == "":
+            self.set_fact("epoch", uuid.uuid4().hex[:12])
+
+    @property
+    def epoch(self) -> str:
+        """Part of every token: a new ledger repeats nothing that an older one's tokens stand for."""
+        return self.fact("epoch")
+
+    def fact(self, name: str) -> str:
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def set_fact(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def moved(self, path: str) -> int:
+        """Up to where `path` was moved; 0 for a file not yet known."""
+        row = self._db.execute("SELECT moved FROM files WHERE path = ?", (path,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def moved_in(self, folder: str) -> dict[str, int]:
+        """The cursors of the files in `folder` and below."""
+        low, high = f"{folder}/", f"{folder}0"  # "0" follows "/" in ASCII
+        rows = self._db.execute("SELECT path, moved FROM files WHERE path >= ? AND path < ?", (low, high))
+        return {str(path): int(moved) for path, moved in rows}
+
+    def set_moved(self, cursors: Iterable[tuple[str, int]]) -> None:
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", cursors)
+
+    # ---- the batch -------------------------------------------------------------------------------------------------
+
+    def begin(self, batch: Iterable[Pending]) -> None:
+        """Writes down what is about to be inserted."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO batch VALUES (?, ?, ?, ?, ?)", ((*item.span, item.parser, item.turn) for item in batch)
+            )
+
+    def batch(self) -> list[Pending]:
+        """What was begun and not confirmed, in the order of the paths."""
+        rows = self._db.execute("SELECT path, start, end, parser, turn FROM batch ORDER BY path")
+        return [Pending(Span(path, start, end), parser, turn) for path, start, end, parser, turn in rows]
+
+    def confirm(self, quarantined: Iterable[Quarantined] = ()) -> None:
+        """The batch is in the store: the cursors move past it."""
+        with self._transaction():
+            self._db.execute(  # max: a span that is read again lies before the cursor
+                "INSERT INTO files SELECT path, end FROM batch WHERE true "
+                "ON CONFLICT (path) DO UPDATE SET moved = max(moved, excluded.moved)"
+            )
+            self._db.execute("DELETE FROM batch")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?)",
+                ((item.id, *item.span, item.parser, item.reason) for item in quarantined),
+            )
+
+    def rewrite(self, batch: Iterable[Pending]) -> None:
+        """Replaces the batch by other spans, or turns, of the same files."""
+        with self._transaction():
+            self._db.execute("DELETE FROM batch")
+            self._db.executemany(
+                "INSERT INTO batch VALUES (?, ?, ?, ?, ?)", ((*item.span, item.parser, item.turn) for item in batch)
+            )
+
+    def next_turn(self) -> int:
+        """A turn that was never used before."""
+        turn = int(self.fact("turn") or 0) + 1
+        self.set_fact("turn", str(turn))
+        return turn
+
+    # ---- quarantine ------------------------------------------------------------------------------------------------
+
+    def quarantined(self) -> list[Quarantined]:
+        rows = self._db.execute("SELECT id, path, start, end, parser, reason FROM quarantine ORDER BY id")
+        return [Quarantined(key, Span(path, start, end), parser, why) for key, path, start, end, parser, why in rows]
+
+    def release(self, key: str) -> None:
+        self._db.execute("DELETE FROM quarantine WHERE id = ?", (key,))
+
+    def forget(self) -> None:
+        """Starts over: everything in the archive will be moved again."""
+        with self._transaction():
+            for table in ("files", "batch", "quarantine"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES ('epoch', ?)", (uuid.uuid4().hex[:12],))
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db)
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class _Transaction:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

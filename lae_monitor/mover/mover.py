@@ -1,0 +1,444 @@
+"""The mover: looks for what the archive has and the store has not, and moves it, batch by batch.
+
+A batch is a few spans of different files: read, written down in the ledger, read into rows, inserted (one insert a table),
+marked in `moves`, confirmed in the ledger. After a crash the same spans are inserted with the same tokens.
+"""
+
+import asyncio
+import hashlib
+import logging
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lae_monitor.archive import Archive, ArchiveError, Journal
+from lae_monitor.archive.hints import listen
+from lae_monitor.core.limits import MAX_SPAN, MiB
+from lae_monitor.core.rows import Reader, Span
+from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
+from lae_monitor.mover.quarantine import keep
+from lae_monitor.mover.reading import FindReader, Readings, quarantine_id, read_all
+from lae_monitor.mover.sweep import sweep
+from lae_monitor.store import Store, StoreError
+from lae_monitor.store.store import by_table
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 0.25  # seconds between batches while there is something to move
+BATCH_FILES: Final = 500
+BATCH_BYTES: Final = 8 * MiB
+MAX_RECORD: Final = 16 * MiB  # a record of a growing file that has no end by then is not understood
+QUICK_SWEEP: Final = 10.0  # seconds between sweeps of the last days
+FULL_SWEEP: Final = 3600.0  # seconds between sweeps of everything
+MAX_BACKOFF: Final = 30.0  # seconds
+POISON_AFTER: Final = 3  # failures of a batch on a store that works, until its spans are tried one by one
+
+
+@dataclass
+class Status:
+    """What the mover has done since it started, and what it has before it."""
+
+    batches: int = 0
+    rows: int = 0
+    failures: int = 0
+    waiting: int = 0  # files known to hold more than was moved
+    oldest: float = 0.0  # seconds the oldest of them has been waiting
+    caught_up: bool = False  # a full sweep found nothing more
+    error: str = ""
+    last: float = 0.0  # when the last batch was confirmed
+
+
+@dataclass
+class Piece:
+    """A span with its bytes."""
+
+    pending: Pending
+    data: bytes = field(repr=False)
+
+
+class Mover:
+    """Moves what `archive` holds into `store`.
+
+    Args:
+        folders: the archive's folders that are moved.
+        find_reader: who reads a file.
+        hints: the datagram socket to listen on, or None.
+        journal: where quarantine is told; None when rebuilding (it has been told already).
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        store: Store,
+        ledger: Ledger,
+        *,
+        folders: tuple[str, ...],
+        find_reader: FindReader,
+        hints: Path | None = None,
+        journal: Journal | None = None,
+        clock: Clock = wall_clock,
+    ) -> None:
+        self.archive = archive
+        self.store = store
+        self.ledger = ledger
+        self.state = Status()
+        self._folders = folders
+        self._find_reader = find_reader
+        self._hints = hints
+        self._journal = journal
+        self._clock = clock
+        self._dirty: dict[str, float] = {}  # path -> since when, by time.monotonic()
+        self._wake = asyncio.Event()
+        self._swept = {True: -FULL_SWEEP, False: -QUICK_SWEEP}
+        self._lock = asyncio.Lock()  # a batch, a retry: one at a time
+        self.on_moved: Callable[[], None] = lambda: None
+
+    def sibling(self, store: Store, ledger: Ledger) -> "Mover":
+        """A mover of the same archive into another store; it tells nobody of quarantine, which has been told."""
+        return Mover(
+            self.archive,
+            store,
+            ledger,
+            folders=self._folders,
+            find_reader=self._find_reader,
+            clock=self._clock,
+        )
+
+    def paused(self) -> asyncio.Lock:
+        """A context in which this mover moves nothing."""
+        return self._lock
+
+    # ---- life ------------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Brings ledger and store together: either may have been deleted, or restored from a copy.
+
+        Raises:
+            StoreError
+        """
+        if self.ledger.fact("store") == self.store.identity:
+            return
+        # Either is new, or from a copy: what the store says of itself decides.
+        self.ledger.forget()
+        for path, start in await self.store.unmarked():
+            await self.store.take_back(path, start)
+        moved = await self.store.moved()
+        self.ledger.set_moved(moved.items())
+        self.ledger.set_fact("store", self.store.identity)
+        log.info("ledger and store are new to each other: %d files were moved before, the rest follows", len(moved))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Moves until `stop` is set."""
+        listening = self._listen()
+        stopping = asyncio.create_task(stop.wait())
+        backoff = 0.0
+        try:
+            while not stop.is_set():
+                try:
+                    moved = await self.step()
+                    backoff = 0.0
+                    self.state.error = ""
+                except (StoreError, OSError, ArchiveError) as error:
+                    self.state.failures += 1
+                    self.state.error = str(error)
+                    backoff = min(MAX_BACKOFF, max(0.5, backoff * 2))
+                    log.warning("moving failed, again in %.1f s: %s", backoff, error)
+                    moved = False
+                await self._pause(
+                    stopping, backoff or (TICK if moved or self._dirty else QUICK_SWEEP), quick=not backoff
+                )
+        finally:
+            stopping.cancel()
+            if listening is not None:
+                asyncio.get_running_loop().remove_reader(listening)
+                listening.close()
+
+    async def _pause(self, stopping: asyncio.Task[bool], seconds: float, *, quick: bool) -> None:
+        """Waits; a hint ends a long wait, but never one that is there to collect a batch."""
+        tasks: list[asyncio.Task[bool]] = [stopping]
+        if quick and seconds > TICK:
+            tasks.append(asyncio.create_task(self._wake.wait()))
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks[1:]:
+            task.cancel()
+
+    def _listen(self) -> socket.socket | None:
+        if self._hints is None:
+            return None
+        listening = listen(self._hints)
+        asyncio.get_running_loop().add_reader(listening, self._hear, listening)
+        return listening
+
+    def _hear(self, listening: socket.socket) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                path = listening.recv(4096).decode("ascii", "replace")
+                if path.partition("/")[0] in self._folders:
+                    self.tell(path)
+
+    def tell(self, path: str) -> None:
+        """`path` holds something new."""
+        self._dirty.setdefault(path, time.monotonic())
+        self._wake.set()
+
+    # ---- one step --------------------------------------------------------------------------------------------------
+
+    async def step(self) -> bool:
+        """Moves one batch, the one that a crash left first; returns whether there was one.
+
+        Raises:
+            StoreError, OSError, ArchiveError: the batch stays written down, and is repeated by the next step.
+        """
+        async with self._lock:
+            pending = self.ledger.batch()
+            if pending:
+                pieces = await self._pieces_again(pending)
+            else:
+                await self._sweep_if_due()
+                pieces = await self._collect()
+                if not pieces:
+                    self._measure()
+                    return False
+                self.ledger.begin(piece.pending for piece in pieces)
+            await self._move(pieces)
+            self._measure()
+            return True
+
+    async def catch_up(self, progress: Callable[[Status], None] = lambda _state: None) -> None:
+        """Moves all there is: a full sweep, and then batches until nothing is left."""
+        await self._sweep(full=True)
+        while await self.step():
+            progress(self.state)
+
+    def _measure(self) -> None:
+        self.state.waiting = len(self._dirty)
+        self.state.oldest = time.monotonic() - min(self._dirty.values()) if self._dirty else 0.0
+
+    async def _sweep_if_due(self) -> None:
+        now = time.monotonic()
+        if now - self._swept[True] >= FULL_SWEEP:
+            await self._sweep(full=True)
+        elif now - self._swept[False] >= QUICK_SWEEP:
+            await self._sweep(full=False)
+
+    async def _sweep(self, *, full: bool) -> None:
+        found = 0
+        async for path in sweep(self.archive, self._folders, self.ledger.moved_in, self._clock, full=full):
+            if path not in self._dirty:
+                found += 1
+                self._dirty[path] = time.monotonic()
+        now = time.monotonic()
+        self._swept[False] = now
+        if full:
+            self._swept[True] = now
+            self.state.caught_up = not found and not self._dirty
+
+    async def _collect(self) -> list[Piece]:
+        """The next spans of the files that have something new, no more than a batch may hold."""
+        self._wake.clear()
+        pieces: list[Piece] = []
+        size = 0
+        for path in list(self._dirty):
+            if len(pieces) >= BATCH_FILES or size >= BATCH_BYTES:
+                break
+            since = self._dirty.pop(path)
+            reader = self._find_reader(path)
+            if reader is None:
+                continue
+            try:
+                piece = await self._next_piece(path, reader)
+            except FileNotFoundError as error:
+                log.warning("%s", error)  # deleted, or on a root that does not answer: the sweep finds it again
+                continue
+            except OSError:
+                self._dirty[path] = since
+                raise
+            if piece is None:
+                continue
+            pieces.append(piece)
+            size += len(piece.data)
+            if not reader.WHOLE:
+                self._dirty[path] = time.monotonic()  # there may be more; it is looked at once again
+        return pieces
+
+    async def _next_piece(self, path: str, reader: Reader) -> Piece | None:
+        start = self.ledger.moved(path)
+        if reader.WHOLE and start:
+            return None
+        durable = await self.archive.settle(path)
+        if durable <= start:
+            return None
+        if reader.WHOLE:
+            end = durable
+            data = await self.archive.read(Span(path, 0, end))
+        else:
+            data = await self._whole_records(path, start, durable, reader)
+            end = start + len(data)
+        if not data:
+            return None
+        return Piece(Pending(Span(path, start, end), reader.VERSION, 0), data)
+
+    async def _whole_records(self, path: str, start: int, durable: int, reader: Reader) -> bytes:
+        limit = MAX_SPAN
+        while True:
+            data = await self.archive.read(Span(path, start, min(durable, start + limit)))
+            if (whole := reader.cut(path, data)) > 0:
+                return data[:whole]
+            if start + limit >= durable:
+                return b""  # the last record is still being written
+            if limit >= MAX_RECORD:
+                return data  # not a record at all: the reader says so
+            limit = MAX_RECORD
+
+    async def _pieces_again(self, batch: list[Pending]) -> list[Piece]:
+        """The spans of a batch that was begun before: the same bytes, read by the same version of their readers."""
+        pieces = []
+        for item in batch:
+            reader = self._find_reader(item.span.path)
+            if reader is None or item.parser != reader.VERSION:
+                return await self._start_over(batch)
+            pieces.append(Piece(item, await self.archive.read(item.span)))
+        return pieces
+
+    async def _start_over(self, batch: list[Pending]) -> list[Piece]:
+        """Takes back what may be in the store of `batch`, and prepares it under tokens that were never used."""
+        for item in batch:
+            await self.store.take_back(item.span.path, item.span.start, item.span.end)
+        turn = self.ledger.next_turn()
+        renewed = []
+        for item in batch:
+            reader = self._find_reader(item.span.path)
+            if reader is not None:
+                renewed.append(Pending(item.span, reader.VERSION, turn))
+        self.ledger.rewrite(renewed)
+        return [Piece(item, await self.archive.read(item.span)) for item in renewed]
+
+    # ---- into the store --------------------------------------------------------------------------------------------
+
+    async def _move(self, pieces: list[Piece]) -> None:
+        readings = await asyncio.to_thread(
+            read_all, [(piece.pending.span, piece.data) for piece in pieces], self._find_reader
+        )
+        quarantined = await self._quarantine(pieces, readings)
+        failures = 0
+        while True:
+            try:
+                await self._insert(pieces, readings)
+                break
+            except (StoreError, ValueError, TypeError, OverflowError) as error:
+                if isinstance(error, StoreError) and (error.transient or not await self._store_works()):
+                    raise
+                failures += 1
+                if failures < POISON_AFTER and isinstance(error, StoreError):
+                    continue
+                quarantined += await self._one_by_one(pieces, error)
+                break
+        self.ledger.confirm(quarantined)
+        self.state.batches += 1
+        self.state.rows += len(readings.rows)
+        self.state.last = self._clock()
+        self.on_moved()
+
+    async def _store_works(self) -> bool:
+        try:
+            await self.store.query("SELECT 1 AS one")
+        except StoreError:
+            return False
+        return True
+
+    async def _insert(self, pieces: list[Piece], readings: Readings) -> None:
+        token = self._token(pieces)
+        for table, (rows, sources) in sorted(by_table(readings.rows).items()):
+            await self.store.insert(table, rows, sources, token)
+        now = self._clock()
+        spans = [piece.pending.span for piece in pieces]
+        marks: dict[str, list[Any]] = {
+            "source": [span.path for span in spans],
+            "source_at": [span.start for span in spans],
+            "source_end": [span.end for span in spans],
+            "parser": [piece.pending.parser for piece in pieces],
+            "rows": [readings.counts.get(span, 0) for span in spans],
+            "time": [now] * len(spans),
+        }
+        await self.store.insert_columns("moves", marks, token)
+
+    def _token(self, pieces: list[Piece]) -> str:
+        parts = [
+            f"{span.path}:{span.start}-{span.end}:{parser}:{turn}"
+            for span, parser, turn in (piece.pending for piece in pieces)
+        ]
+        body = parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return f"{self.ledger.epoch}:{body}"
+
+    async def _one_by_one(self, pieces: list[Piece], error: Exception) -> list[Quarantined]:
+        """A batch that the store refuses although it works: finds the spans that are to blame."""
+        log.warning("a batch of %d spans is refused (%s): trying them one by one", len(pieces), error)
+        renewed = await self._start_over([piece.pending for piece in pieces])
+        blamed: list[Quarantined] = []
+        for piece in renewed:
+            span = piece.pending.span
+            readings = await asyncio.to_thread(read_all, [(span, piece.data)], self._find_reader)
+            try:
+                await self._insert([piece], readings)
+            except (StoreError, ValueError, TypeError, OverflowError) as cause:
+                if isinstance(cause, StoreError) and (cause.transient or not await self._store_works()):
+                    raise
+                await self.store.take_back(span.path, span.start, span.end)
+                readings = Readings(failures={span: f"unreadable: the store refuses it: {cause}"})
+                blamed += await self._quarantine([piece], readings)
+                await self._insert([Piece(piece.pending._replace(turn=self.ledger.next_turn()), b"")], readings)
+        return blamed
+
+    # ---- quarantine ------------------------------------------------------------------------------------------------
+
+    async def _quarantine(self, pieces: list[Piece], readings: Readings) -> list[Quarantined]:
+        kept = []
+        for piece in pieces:
+            span, parser, _ = piece.pending
+            reason = readings.failures.get(span)
+            if reason is None:
+                continue
+            key = quarantine_id(span)
+            log.error("%s: bytes %d to %d: %s; kept in quarantine as %s", *span, reason, key)
+            kept.append(Quarantined(key, span, parser, reason))
+            if self._journal is not None:
+                await keep(self.archive, self._journal, key, span, piece.data, reason, self._clock())
+        return kept
+
+    async def retry(self, key: str) -> bool:
+        """Reads again what is in quarantine under `key` (or all of a report's path); False when there is nothing."""
+        chosen = [
+            item for item in self.ledger.quarantined() if key in {item.id, item.span.path} or key in item.span.path
+        ]
+        for item in chosen:
+            await self._read_again(item)
+        return bool(chosen)
+
+    async def retry_outdated(self) -> int:
+        """Reads again what an older version of its reader did not understand; returns how many spans."""
+        chosen = [
+            item
+            for item in self.ledger.quarantined()
+            if (reader := self._find_reader(item.span.path)) is not None and item.parser < reader.VERSION
+        ]
+        for item in chosen:
+            await self._read_again(item)
+        return len(chosen)
+
+    async def _read_again(self, item: Quarantined) -> None:
+        reader = self._find_reader(item.span.path)
+        if reader is None:
+            return
+        async with self._lock:
+            if pending := self.ledger.batch():
+                await self._move(await self._pieces_again(pending))
+            await self.store.take_back(item.span.path, item.span.start, item.span.end)
+            again = Pending(item.span, reader.VERSION, self.ledger.next_turn())
+            self.ledger.begin([again])
+            self.ledger.release(item.id)
+            await self._move([Piece(again, await self.archive.read(item.span))])

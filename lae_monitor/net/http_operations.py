@@ -1,0 +1,67 @@
+"""The addresses that every HTTP listener of ours has, for load balancers, operators and Prometheus."""
+
+import platform
+from typing import Any, Final, Protocol
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from lae_monitor.net.http_request import Request, reply
+from lae_monitor.net.http_router import Route
+
+PROBE_STALE: Final = 15.0  # seconds after which a probe says nothing any more
+JSON: Final = "application/json"
+
+
+class HasHealth(Protocol):
+    """The archive, as far as its health goes."""
+
+    def health(self) -> list[dict[str, Any]]:
+        """Each root's `root`, `health`, `error` and `probe_age`: seconds since a probe wrote and synced, or None."""
+        ...
+
+
+def operations(archive: HasHealth, version: str) -> list[Route]:
+    """Routes for `/ping`, `/__lbheartbeat__`, `/__heartbeat__`, `/__version__` and `/metrics`.
+
+    None of them touches the disk: `/__heartbeat__` tells what the archive's background probes found.
+    """
+
+    async def ping(request: Request) -> None:
+        await reply(request.send, 200, "pong\n")
+
+    async def lbheartbeat(request: Request) -> None:
+        await reply(request.send, 200, b"", JSON)
+
+    async def heartbeat(request: Request) -> None:
+        roots = archive.health()
+        alive = any(_is_fresh(root["probe_age"]) for root in roots)
+        errors = [] if alive else [{"name": str(root["root"]), "msg": _problem(root)} for root in roots]
+        body = msgspec.json.encode({"errors": errors, "roots": roots})
+        await reply(request.send, 200 if alive else 503, body, JSON)
+
+    async def about(request: Request) -> None:
+        body = {"source": "lae-monitor", "version": version, "python": platform.python_version()}
+        await reply(request.send, 200, msgspec.json.encode(body), JSON)
+
+    async def metrics(request: Request) -> None:
+        await reply(request.send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+
+    handlers = {
+        "/ping": ping,
+        "/__lbheartbeat__": lbheartbeat,
+        "/__heartbeat__": heartbeat,
+        "/__version__": about,
+        "/metrics": metrics,
+    }
+    return [Route(path=path, methods={"GET": handler}) for path, handler in handlers.items()]
+
+
+def _is_fresh(probe_age: float | None) -> bool:
+    return probe_age is not None and probe_age < PROBE_STALE
+
+
+def _problem(root: dict[str, Any]) -> str:
+    age = root["probe_age"]
+    last = "never" if age is None else f"{age:.0f} s ago"
+    return f"{root['health']}: {root['error'] or 'no probe succeeded lately'}; last success {last}"

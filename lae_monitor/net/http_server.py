@@ -1,0 +1,155 @@
+"""Serves an ASGI application: deadlines, sockets from systemd, and an end that finishes what has begun."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, Final
+
+import uvicorn
+
+from lae_monitor.net.http_deadlines import with_limits
+from lae_monitor.net.http_limits import HttpLimits
+
+FIRST_ACTIVATED: Final = 3  # the first descriptor that systemd passes
+LAST_WORDS: Final = 1.0  # seconds for requests that were given up to say so to their clients
+BACKLOG: Final = 512  # connections the kernel holds while we are busy
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+async def serve(
+    app: App,
+    host: str,
+    port: int,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[str], None],
+    limits: HttpLimits | None = None,
+    sockets: Sequence[socket.socket] | None = None,
+) -> None:
+    """Serves `app` until `stop` is set, then finishes the requests in progress, and returns.
+
+    Args:
+        app: an ASGI 3 application; it gets no lifespan events.
+        host: the address to listen on; sockets that systemd passed to this process come first.
+        port: 0 takes a free one.
+        stop: ends it. No signal is captured here.
+        ready: called once, when it listens, with its URL.
+        limits: deadlines and sizes.
+        sockets: listening sockets to use instead; they are closed at the end.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    limits = limits or HttpLimits()
+    listening = list(sockets) if sockets else activated_sockets() or listen_on(host, port)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong is counted, not logged
+    config = uvicorn.Config(
+        app,
+        http=with_limits(limits),
+        ws="none",
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=limits.keep_alive,  # type: ignore[arg-type]  # it goes to call_later
+        timeout_graceful_shutdown=limits.drain,  # type: ignore[arg-type]  # it goes to wait_for
+    )
+    server = _Server(config, stop, lambda: ready(url_of(listening[0])))
+    try:
+        await server.serve(sockets=listening)
+    finally:
+        server.abort()
+        for listener in listening:
+            listener.close()
+
+
+class _Server(uvicorn.Server):
+    """Ends when `stop` is set, and leaves signals to whoever runs the process."""
+
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stop = stop
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
+
+    async def main_loop(self) -> None:
+        while not self._stop.is_set():
+            await self.on_tick(0)  # the Date header
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1.0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if cancelled := set(self.server_state.tasks):
+            await asyncio.wait(cancelled, timeout=LAST_WORDS)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    def abort(self) -> None:
+        """Lets go of whatever is still open."""
+        for server in getattr(self, "servers", ()):
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+def listen_on(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for every address of `host`.
+
+    Raises:
+        OSError: an address cannot be listened on.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            listener = socket.socket(family, kind, protocol)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.setblocking(False)
+            listener.bind(address)
+            if port == 0:  # the other addresses take the same one
+                return sockets
+    except OSError as error:
+        for listener in sockets:
+            listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return sockets
+
+
+def activated_sockets() -> list[socket.socket]:
+    """The sockets that systemd passed to this process, once; see sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    sockets = [socket.socket(fileno=FIRST_ACTIVATED + number) for number in range(count)]
+    for activated in sockets:
+        activated.set_inheritable(False)
+        activated.setblocking(False)
+    return sockets
+
+
+def url_of(listener: socket.socket) -> str:
+    """`http://127.0.0.1:8000`; an address that means all becomes the loopback address."""
+    address = listener.getsockname()
+    if not isinstance(address, tuple):
+        return f"unix:{address}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], str(address[0]))  # noqa: S104
+    return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"

@@ -1,0 +1,223 @@
+"""Foolscap tubs on asyncio: Twisted runs on our loop, and only here and in the gatherers that speak Foolscap.
+
+`start_reactor()` comes first, in a running loop (asyncio's or uvloop's), before anything imports Foolscap or Twisted's reactor.
+Signals stay ours. A process has one reactor, so one loop that does this.
+"""
+
+import asyncio
+import errno
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.net.tubs_address import parse_listen
+from lae_monitor.net.tubs_identity import Identity
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE: Final = 60  # seconds of silence before a ping; Foolscap's default is 240
+DISCONNECT: Final = 300  # seconds of silence before a connection counts as lost; Foolscap's default is never
+BACKLOG: Final = 512  # connections waiting to be taken: a fleet reconnects at once after our restart
+
+
+class RemoteError(Exception):
+    """The other side answered with an error: `kind` is its type's name."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+class Disconnected(Exception):
+    """The connection was lost before the answer came."""
+
+
+def start_reactor() -> None:
+    """Puts Twisted on the running loop and starts it there, once a process.
+
+    Raises:
+        RuntimeError: another reactor is installed already, so something was imported too early.
+    """
+    loop = asyncio.get_running_loop()
+    if "twisted.internet.reactor" not in sys.modules:
+        from twisted.internet import asyncioreactor  # noqa: PLC0415 - here, and nowhere earlier
+
+        asyncioreactor.install(loop)
+        _log_through_us()
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    if getattr(reactor, "_asyncioEventloop", None) is not loop:
+        raise RuntimeError("Twisted's reactor was imported before tubs.start_reactor()")
+    if not reactor.running:
+        reactor.startRunning(installSignalHandlers=False)
+
+
+def stop_reactor() -> None:
+    """Lets Twisted end its threads; tubs are stopped before."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    reactor.fireSystemEvent("shutdown")
+
+
+def _log_through_us() -> None:
+    from foolscap.logging import log as foolscap_log  # noqa: PLC0415 - brings the reactor
+    from twisted.logger import STDLibLogObserver, globalLogBeginner  # noqa: PLC0415
+
+    globalLogBeginner.beginLoggingTo([STDLibLogObserver("twisted")], discardBuffer=True, redirectStandardIO=False)
+    logging.getLogger("twisted").setLevel(logging.WARNING)
+    # Foolscap remembers its own messages, 100 of each level and facility, for incidents of its own: we have none.
+    foolscap_log.theLogger.DEFAULT_THRESHOLD = foolscap_log.UNUSUAL
+
+
+class Tub:
+    """A presence on the Foolscap network: a certificate, a port, and the objects that `lookup` finds behind names.
+
+    Args:
+        identity: certificate and private key; they decide the TubID.
+        listen: `tcp:PORT` or `tcp:PORT:interface=ADDRESS`.
+        location: how others reach it, for FURLs.
+        lookup: the Referenceable of a swissnum, or None; asked each time, so what it no longer finds is revoked.
+        on_unknown: told the address of a peer that asked for a name that `lookup` does not find.
+
+    Raises:
+        Refused: `bad_config`.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        listen: str,
+        location: str,
+        lookup: Callable[[str], Any],
+        on_unknown: Callable[[str], None] = lambda _peer: None,
+    ) -> None:
+        from foolscap import pb  # noqa: PLC0415 - after start_reactor()
+
+        from lae_monitor.net.tubs_broker import GuardedBroker, Held  # noqa: PLC0415
+
+        self._listen = parse_listen(listen)
+        self._tub = pb.Tub(certData=identity.pem)
+        self._tub.brokerClass = GuardedBroker
+        self._tub.held = Held()
+        self._tub.on_unknown = on_unknown
+        self._tub.unsafeTracebacks = False  # peers learn nothing of our files
+        self._tub.setOption("keepaliveTimeout", KEEPALIVE)
+        self._tub.setOption("disconnectTimeout", DISCONNECT)
+        self._tub.setOption("accept-gifts", False)  # no peer makes us connect to where it likes
+        self._tub.setOption("expose-remote-exception-types", False)
+        self._tub.setLocation(*location.split(","))
+        self._tub.registerNameLookupHandler(lookup)
+
+    def start(self) -> str:
+        """Listens; returns where, as `ADDRESS:PORT`.
+
+        Raises:
+            OSError: the port is taken, or not ours to take.
+        """
+        port = _Port(self._listen.port, self._listen.interface)
+        self._tub.listenOn(port.endpoint())
+        self._tub.startService()
+        return port.address()
+
+    async def stop(self) -> None:
+        """Stops listening and closes every connection."""
+        await _as_future(self._tub.stopService())
+
+
+class _Port:
+    """What a tub's Listener listens on: an endpoint that says why it could not, which Foolscap would not pass on."""
+
+    def __init__(self, number: int, interface: str) -> None:
+        self._number = number
+        self._interface = interface
+        self._port: Any = None
+
+    def endpoint(self) -> Any:
+        from twisted.internet.interfaces import IStreamServerEndpoint  # noqa: PLC0415
+        from zope.interface import directlyProvides  # noqa: PLC0415
+
+        directlyProvides(self, IStreamServerEndpoint)
+        return self
+
+    def listen(self, factory: Any) -> Any:
+        from twisted.internet import defer, error, reactor  # noqa: PLC0415
+
+        try:
+            self._port = reactor.listenTCP(self._number, factory, backlog=BACKLOG, interface=self._interface)
+        except error.CannotListenError as cause:
+            code = getattr(cause.socketError, "errno", None) or errno.EADDRNOTAVAIL
+            raise OSError(code, f"tub cannot listen on {self._interface or '*'}:{self._number}: {cause.socketError}") from None
+        return defer.succeed(self._port)
+
+    def address(self) -> str:
+        host = self._port.getHost()
+        return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+
+
+async def call(remote: Any, method: str, *args: Any, limit: float, **kwargs: Any) -> Any:
+    """Calls `method` of a RemoteReference and waits for the answer, at most `limit` seconds.
+
+    Raises:
+        Disconnected, RemoteError, TimeoutError
+        Refused: `incident_too_large` when the answer is beyond a limit of the tub, `incident_malformed` when it is not of
+            the form that the interface says.
+    """
+    async with asyncio.timeout(limit):
+        return await _as_future(remote.callRemote(method, *args, **kwargs))
+
+
+def _as_future(deferred: Any) -> "asyncio.Future[Any]":
+    """Like Deferred.asFuture, which never ends when the failure came from the other side and so holds no exception."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def succeed(result: Any) -> None:
+        if not future.done():
+            future.set_result(result)
+
+    def fail(failure: Any) -> None:
+        if not future.done():
+            future.set_exception(_exception(failure))
+
+    deferred.addCallbacks(succeed, fail)
+    return future
+
+
+def _exception(failure: Any) -> Exception:
+    from foolscap.ipb import DeadReferenceError  # noqa: PLC0415
+    from foolscap.tokens import RemoteException, Violation  # noqa: PLC0415
+    from twisted.internet.error import ConnectionDone, ConnectionLost  # noqa: PLC0415
+
+    from lae_monitor.net.tubs_broker import TooLarge  # noqa: PLC0415
+
+    value = failure.value
+    if isinstance(value, RemoteException):
+        value = value.failure.value
+        failure = failure.value.failure
+    if isinstance(value, TooLarge):
+        return Refused("incident_too_large", str(value.args[0]))
+    if isinstance(value, Violation):
+        return Refused("incident_malformed", str(value)[:300])
+    if isinstance(value, DeadReferenceError | ConnectionDone | ConnectionLost):
+        return Disconnected(str(value))
+    if isinstance(value, Exception):
+        return value
+    kind = getattr(failure.type, "__name__", "Exception")
+    return RemoteError(str(kind)[:100], str(value)[:300])
+
+
+def disconnect(remote: Any, why: str) -> None:
+    """Closes the connection over which `remote` is reached."""
+    from twisted.internet.error import ConnectionDone  # noqa: PLC0415
+    from twisted.python.failure import Failure  # noqa: PLC0415
+
+    remote.tracker.broker.shutdown(Failure(ConnectionDone(why)))
+
+
+def peer_address(remote: Any) -> str:
+    """The address of whoever holds `remote`, "" when it is gone."""
+    try:
+        return str(remote.getPeer().host)
+    except AttributeError:
+        return ""

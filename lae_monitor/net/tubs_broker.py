@@ -1,0 +1,160 @@
+"""One connection of a tub, guarded: Foolscap itself sets no limit to what a peer may make it hold or compute.
+
+Import this only after `tubs.start_reactor()`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from foolscap import banana, slicer
+from foolscap.broker import Broker, PBOpenRegistry, PBRootUnslicer
+from foolscap.slicers.dict import DictUnslicer
+from foolscap.slicers.list import ListUnslicer
+from foolscap.tokens import BananaFailure, Violation
+from twisted.internet import reactor
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
+from lae_monitor.core.limits import KiB, MiB
+
+MAX_MESSAGE: Final = 16 * MiB  # one call or answer; a typical incident of 1,800 events is 1 MiB
+MAX_STRANGER_MESSAGE: Final = 64 * KiB  # until the peer has shown a FURL of ours
+MAX_HELD: Final = 48 * MiB  # of messages not yet whole, over all connections; beyond, the largest is refused
+MAX_DISCARDED: Final = 4 * MAX_MESSAGE  # of a refused message; a peer that goes on is disconnected
+MAX_DEPTH: Final = 60  # containers within containers; incidents need 5, and deep ones cost quadratic time
+STRANGER_PATIENCE: Final = 60.0  # seconds to show a FURL of ours
+
+
+class TooLarge(Violation):
+    """The message is beyond a limit; the rest of it is thrown away as it comes."""
+
+
+class ScalarKeysUnslicer(DictUnslicer):  # type: ignore[misc]
+    """Takes no containers as keys: hashing tuples that refer to tuples can be made to take for ever."""
+
+    def receiveKey(self, key: Any) -> None:  # noqa: N802 - Foolscap's name
+        if isinstance(key, tuple):
+            raise Violation("a container as a key")
+        super().receiveKey(key)
+
+
+class SetAsListUnslicer(ListUnslicer):  # type: ignore[misc]
+    """Takes a set for a list: nothing of ours needs one, and hashing its elements can be made to take for ever."""
+
+    opentype = ("set",)
+
+
+class FrozenSetAsListUnslicer(SetAsListUnslicer):
+    opentype = ("immutable-set",)
+
+
+class GuardedRootUnslicer(PBRootUnslicer):  # type: ignore[misc]
+    openRegistries = [  # noqa: RUF012 - Foolscap's name, never changed
+        slicer.UnslicerRegistry
+        | {
+            ("dict",): ScalarKeysUnslicer,
+            ("set",): SetAsListUnslicer,
+            ("immutable-set",): FrozenSetAsListUnslicer,
+        },
+        PBOpenRegistry,
+    ]
+
+
+class Held:
+    """The messages that all connections of a tub hold, not yet whole."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.brokers: set[GuardedBroker] = set()
+
+    def largest(self) -> "GuardedBroker":
+        return max(self.brokers, key=lambda broker: broker.held)
+
+
+class GuardedBroker(Broker):  # type: ignore[misc]
+    """A connection whose messages have a limit, and whose strangers do not stay."""
+
+    unslicerClass = GuardedRootUnslicer
+
+    held: int = 0  # bytes of the message that is being received
+    _admitted = False
+    _stranger_timer: Any = None
+
+    # ---- strangers -------------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:  # noqa: N802
+        super().connectionMade()
+        self.tub.held.brokers.add(self)
+        self._stranger_timer = reactor.callLater(STRANGER_PATIENCE, self._give_up_on_stranger)
+
+    def _give_up_on_stranger(self) -> None:
+        self._stranger_timer = None
+        if not self._admitted:
+            self.shutdown(Failure(ConnectionLost("showed no FURL of ours")))
+
+    def remote_getReferenceByName(self, name: bytes) -> Any:  # noqa: N802
+        """Foolscap's look-up of a swissnum: whoever knows one is no stranger."""
+        try:
+            found = super().remote_getReferenceByName(name)
+        except (KeyError, UnicodeDecodeError):
+            self.tub.on_unknown(getattr(self.transport.getPeer(), "host", ""))
+            raise KeyError("no such name") from None
+        self._admitted = True
+        return found
+
+    def connectionLost(self, why: Any) -> None:  # noqa: N802
+        self._hold(0)
+        self.tub.held.brokers.discard(self)
+        if self._stranger_timer is not None:
+            self._stranger_timer.cancel()
+            self._stranger_timer = None
+        super().connectionLost(why)
+
+    # ---- limits ----------------------------------------------------------------------------------------------------
+
+    def dataReceived(self, chunk: bytes) -> None:  # noqa: N802
+        self._hold(self.held + len(chunk))
+        super().dataReceived(chunk)
+        if self.disconnected:
+            return
+        if self.discardCount:
+            if self.held > MAX_DISCARDED:
+                self.shutdown(Failure(ConnectionLost("sends what nobody takes")))
+        elif len(self.receiveStack) == 1 and not self.inOpen:
+            self._hold(len(self.buffer))
+        elif self.held > (MAX_MESSAGE if self._admitted else MAX_STRANGER_MESSAGE):
+            self.refuse_message(f"more than {self.held} bytes")
+        elif self.tub.held.total > MAX_HELD:
+            self.tub.held.largest().refuse_message("all connections together hold too much")
+
+    def _hold(self, size: int) -> None:
+        self.tub.held.total += size - self.held
+        self.held = size
+
+    def refuse_message(self, why: str) -> None:
+        """Lets go of what has come of the current message; its caller or its recipient is told."""
+        if not self.discardCount:
+            self.handleViolation(BananaFailure(TooLarge(why)), "dataReceived", inOpen=self.inOpen)
+            self.inOpen = False
+
+    def handleClose(self, closeCount: int) -> None:  # noqa: N802, N803
+        super().handleClose(closeCount)
+        if len(self.receiveStack) == 1:
+            self._hold(0)
+
+    def handleOpen(self, openCount: int, objectCount: int, indexToken: Any) -> None:  # noqa: N802, N803
+        if len(self.receiveStack) < MAX_DEPTH:
+            super().handleOpen(openCount, objectCount, indexToken)
+            return
+        self.inOpen = False
+        self.handleViolation(BananaFailure(TooLarge("nested too deeply")), "doOpen", inOpen=True)
+
+
+def _bytes_to_long(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+# Foolscap's own takes quadratic time: a number of 1 MiB would stop the process for minutes.
+banana.bytes_to_long = _bytes_to_long
+
+OnUnknown = Callable[[str], None]  # called with the peer's address

@@ -1,0 +1,59 @@
+"""Who a tub is: a self-signed certificate whose hash is its TubID, the part of every FURL that cannot be forged.
+
+No Twisted here unless a certificate has to be made: a command that only shows a FURL stays quick.
+"""
+
+import base64
+import hashlib
+import re
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.net.tubs_files import read_or_make
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)
+
+
+class Identity(NamedTuple):
+    """A tub's certificate with its private key, as PEM, and the TubID that follows from it."""
+
+    pem: bytes
+    tub_id: str
+
+    def __repr__(self) -> str:
+        return f"Identity({self.tub_id})"
+
+
+def identity(path: Path) -> Identity:
+    """The identity kept in `path`; made there if it is missing, once, even when several processes ask.
+
+    Raises:
+        Refused: `bad_config` when the file is no certificate.
+    """
+    pem, _ = read_or_make(path, _new_certificate)
+    try:
+        return Identity(pem, tub_id(pem))
+    except ValueError as error:
+        raise Refused("bad_config", f"{path}: no certificate in PEM form") from error
+
+
+def tub_id(pem: bytes) -> str:
+    """Base32 of the SHA-1 of the DER certificate, as Foolscap defines it: 32 characters.
+
+    Raises:
+        ValueError: there is no certificate in `pem`.
+    """
+    found = _CERTIFICATE.search(pem.decode("ascii").replace("\r\n", "\n"))
+    if found is None:
+        raise ValueError("no certificate")
+    der = ssl.PEM_cert_to_DER_cert(found[0])
+    return base64.b32encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode().lower()
+
+
+def _new_certificate() -> bytes:
+    from foolscap import crypto  # noqa: PLC0415 - brings Twisted; and a certificate is made once
+
+    pem: bytes = crypto.createCertificate().dumpPEM()
+    return pem

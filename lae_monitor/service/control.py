@@ -1,0 +1,63 @@
+"""What the command line asks of a running `serve`, on loopback only: state and rebuild of the store.
+
+The header keeps other web sites out: a page cannot send it across origins without being asked first.
+"""
+
+import asyncio
+import ipaddress
+from typing import Any, Final
+
+import msgspec
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.mover import Mover
+from lae_monitor.mover.rebuild import rebuild
+from lae_monitor.net.http import Request, Route, reply
+
+HEADER: Final = "x-lae-monitor"
+
+
+def control(mover: Mover) -> list[Route]:
+    """Routes: GET /api/store, POST and GET /api/store/rebuild."""
+    running: dict[str, Any] = {}
+
+    async def store_status(request: Request) -> None:
+        await _json(
+            request, {"tables": await mover.store.status(), "moving": msgspec.to_builtins(mover.state.__dict__)}
+        )
+
+    async def begin(request: Request) -> None:
+        _only_our_command_line(request)
+        task = running.get("task")
+        if task is None or task.done():
+            running["rows"] = 0
+            running["task"] = asyncio.create_task(rebuild(mover, lambda state: running.update(rows=state.rows)))
+        await _json(request, {"running": True}, 202)
+
+    async def progress(request: Request) -> None:
+        task: asyncio.Task[Any] | None = running.get("task")
+        error = task.exception() if task is not None and task.done() and not task.cancelled() else None
+        await _json(
+            request,
+            {
+                "running": task is not None and not task.done(),
+                "rows": running.get("rows", 0),
+                "error": str(error) if error else "",
+            },
+        )
+
+    return [
+        Route(path="/api/store", methods={"GET": store_status}),
+        Route(path="/api/store/rebuild", methods={"POST": begin, "GET": progress}),
+    ]
+
+
+def _only_our_command_line(request: Request) -> None:
+    if not ipaddress.ip_address(request.peer).is_loopback:
+        raise Refused("not_loopback", request.peer)
+    if request.headers.get(HEADER) is None:
+        raise Refused("unauthorized", f"send the header {HEADER}")
+
+
+async def _json(request: Request, value: Any, status: int = 200) -> None:
+    await reply(request.send, status, msgspec.json.encode(value), "application/json")

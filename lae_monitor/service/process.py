@@ -1,0 +1,125 @@
+"""One of our processes: its lock, its log, its signals, its end."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from time import gmtime
+from typing import Final
+
+import uvloop
+
+from lae_monitor import __version__
+from lae_monitor.archive import Archive
+from lae_monitor.config import Settings
+from lae_monitor.config.describe import describe
+from lae_monitor.service.notify import keep_watchdog_fed, notify
+
+log = logging.getLogger(__name__)
+
+MOVER_SOCKET: Final = "mover.sock"
+
+
+class AlreadyRunning(Exception):
+    """Another process of that name works on the same state folder."""
+
+
+def set_up_log(process: str) -> None:
+    """Logs to standard error, one line a record; times in UTC. Under systemd the journal adds the time."""
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    formatter = logging.Formatter(
+        "%(levelname)s %(message)s"
+        if under_systemd
+        else f"%(asctime)s.%(msecs)03dZ %(levelname)s {process}: %(message)s",
+        "%Y-%m-%dT%H:%M:%S",
+    )
+    formatter.converter = gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+
+
+def log_settings(settings: Settings, *, gatherer: str | None = None) -> None:
+    log.info("lae-monitor %s, settings from %s", __version__, settings.source or "defaults")
+    for line in describe(settings, gatherer=gatherer):
+        log.info("setting %s", line)
+
+
+@contextmanager
+def only_one(state: Path, process: str) -> Iterator[None]:
+    """Holds the lock `state/<process>.lock`.
+
+    Raises:
+        AlreadyRunning
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(state / f"{process}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"{process} is already running on {state}") from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int:
+    """Runs `main(stop)` on uvloop; TERM, INT and HUP set `stop`. Returns the exit code."""
+
+    async def guarded() -> int:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def end(number: signal.Signals) -> None:
+            if not stop.is_set():
+                log.info("%s: stopping", number.name)
+                notify("STOPPING=1", "STATUS=stopping")
+                stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, end, number)
+        feeding = asyncio.create_task(keep_watchdog_fed())
+        try:
+            return await main(stop) or 0
+        finally:
+            feeding.cancel()
+
+    return uvloop.run(guarded())
+
+
+@asynccontextmanager
+async def opened_archive(settings: Settings, process: str) -> AsyncIterator[Archive]:
+    """The archive as `process` uses it, closed at the end."""
+    archive = Archive(
+        settings.archive_roots,
+        process,
+        reserve=settings.archive.reserve.reserve(),
+        hints=settings.state.path / MOVER_SOCKET,
+    )
+    await archive.open()
+    log.info("archive: %s", archive.describe())
+    try:
+        yield archive
+    finally:
+        await archive.close()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """For small files that others poll, such as node.url; they need no fsync, as each start writes them."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.chmod(0o600)
+    temporary.replace(path)
+
+
+def remove_quietly(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()

@@ -1,0 +1,175 @@
+"""`lae-monitor serve`: mover, store, pages and API; the owner of the embedded store."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+from lae_monitor import __version__
+from lae_monitor.archive import Archive, Journal
+from lae_monitor.archive.homecoming import bring_home
+from lae_monitor.config import Settings
+from lae_monitor.core.limits import parse_size
+from lae_monitor.gatherers import FOLDERS, reader
+from lae_monitor.mover import Mover
+from lae_monitor.mover.ledger import Ledger
+from lae_monitor.mover.metrics import watch
+from lae_monitor.net.http import Router, operations
+from lae_monitor.net.http import serve as serve_http
+from lae_monitor.service.control import control
+from lae_monitor.service.notify import notify
+from lae_monitor.service.process import (
+    MOVER_SOCKET,
+    log_settings,
+    only_one,
+    opened_archive,
+    remove_quietly,
+    run_until_stopped,
+    set_up_log,
+    write_atomically,
+)
+from lae_monitor.store import Store
+from lae_monitor.store.chdb_driver import ChdbDriver
+from lae_monitor.web import create_app
+
+log = logging.getLogger(__name__)
+
+PROCESS: Final = "serve"
+NODE_URL: Final = "node.url"  # in the state folder: where the command line finds us
+HOMECOMING_EVERY: Final = 30.0  # seconds between looks for files on fallback roots
+
+
+def serve(settings: Settings) -> int:
+    """Runs until stopped.
+
+    Raises:
+        AlreadyRunning
+    """
+    set_up_log(PROCESS)
+    log_settings(settings)
+
+    async def main(stop: asyncio.Event) -> int:
+        async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
+            return await _serve(settings, archive, mover, stop)
+
+    with only_one(settings.state.path, PROCESS):
+        return run_until_stopped(main)
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings) -> AsyncIterator[Store]:
+    """The embedded store.
+
+    Raises:
+        StoreError: another process has it open, or it is of a newer release.
+    """
+    memory = parse_size(settings.store.memory)
+    driver = await asyncio.to_thread(ChdbDriver, settings.store_path, memory=memory, readers=settings.store.readers)
+    try:
+        yield await Store(driver).open()
+    finally:
+        await driver.close()
+
+
+@asynccontextmanager
+async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mover]:
+    """Store and ledger, brought together, and the mover between archive and store."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened_store(settings))
+        ledger = Ledger(settings.state.path / "mover.db")
+        mover = Mover(
+            archive,
+            store,
+            ledger,
+            folders=tuple(FOLDERS),
+            find_reader=reader,
+            hints=settings.state.path / MOVER_SOCKET,
+            journal=Journal(archive),
+        )
+        stack.callback(lambda: mover.ledger.close())
+        await mover.recover()
+        yield mover
+
+
+async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: asyncio.Event) -> int:
+    node_url = settings.state.path / NODE_URL
+
+    def ready(url: str) -> None:
+        write_atomically(node_url, f"{url}/\n")
+        log.info("pages and API at %s/", url)
+        notify("READY=1", f"STATUS={url}/")
+
+    pages = create_app(
+        mover.store, archive, fleet=settings.fleet.name, retry=mover.retry, status=lambda: status(mover, archive)
+    )
+    machine = Router([*operations(archive, __version__), *control(mover)])
+    watch(mover)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        ours = scope["type"] == "http" and machine.knows(scope["path"])
+        await (machine if ours else pages)(scope, receive, send)
+
+    parts = {
+        "mover": asyncio.create_task(mover.run(stop)),
+        "pages": asyncio.create_task(
+            serve_http(app, settings.web.listen.host, settings.web.listen.port, stop=stop, ready=ready)
+        ),
+        "homecoming": asyncio.create_task(_keep_bringing_home(archive, stop)),
+        "outdated quarantine": asyncio.create_task(mover.retry_outdated()),
+    }
+    try:
+        lasting = [task for name, task in parts.items() if name != "outdated quarantine"]
+        await asyncio.wait(lasting, return_when=asyncio.FIRST_COMPLETED)
+        unexpected = not stop.is_set()
+        stop.set()
+        results = await asyncio.gather(*parts.values(), return_exceptions=True)
+        for name, result in zip(parts, results, strict=True):
+            if isinstance(result, BaseException):
+                log.error("%s ended: %s", name, result, exc_info=result)
+        return 1 if unexpected else 0
+    finally:
+        remove_quietly(node_url)
+        log.info("stopped")
+
+
+async def _keep_bringing_home(archive: Archive, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            if moved := await bring_home(archive):
+                log.info("brought %d files home from fallback roots", moved)
+        except Exception:
+            log.exception("bringing files home failed; again in %.0f s", HOMECOMING_EVERY)
+        try:
+            await asyncio.wait_for(stop.wait(), HOMECOMING_EVERY)
+        except TimeoutError:
+            continue
+
+
+def status(mover: Mover, archive: Archive) -> dict[str, Any]:
+    """What pages and `store status` show of the machinery."""
+    state = mover.state
+    return {
+        "version": __version__,
+        "archive": archive.health(),
+        "mover": {
+            "waiting": state.waiting,
+            "oldest_seconds": round(state.oldest, 3),
+            "batches": state.batches,
+            "rows": state.rows,
+            "failures": state.failures,
+            "caught_up": state.caught_up and not state.waiting,
+            "error": state.error,
+            "last": state.last,
+        },
+        "quarantine": [
+            {
+                "id": item.id,
+                "path": item.span.path,
+                "start": item.span.start,
+                "end": item.span.end,
+                "reason": item.reason,
+            }
+            for item in mover.ledger.quarantined()
+        ],
+    }

@@ -1,0 +1,159 @@
+"""`lae-monitor run`: all processes under one parent, for laptops, the demo, tests and small hosts.
+
+Each is restarted when it ends, later and later while it keeps ending; their logs come out as one stream; TERM or INT stops
+them all, gatherers first, so that nothing is accepted that nobody will move.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from lae_monitor.service.notify import VARIABLE
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE: Final = 0.5  # seconds before the first restart
+LONGEST_PAUSE: Final = 30.0
+STABLE_AFTER: Final = 60.0  # seconds of life after which the next end counts as the first
+GRACE: Final = 20.0  # seconds between TERM and KILL
+MAX_LINE: Final = 1 << 20
+
+
+class Child:
+    """One process that has to be there."""
+
+    def __init__(self, name: str, arguments: list[str], notify_socket: str) -> None:
+        self.name = name
+        self.ready = asyncio.Event()
+        self.status = ""
+        self.restarts = 0
+        self.gone_for_good = False
+        self._arguments = arguments
+        self._environment = os.environ | {VARIABLE: notify_socket, "PYTHONUNBUFFERED": "1"}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None and self._process.returncode is None else 0
+
+    async def keep_alive(self, stop: asyncio.Event) -> None:
+        """Starts it, and starts it again when it ends, until `stop` is set; exit codes that mean "never" end it."""
+        pause = FIRST_PAUSE
+        while not stop.is_set():
+            began = time.monotonic()
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "lae_monitor", *self._arguments,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+                env=self._environment, limit=MAX_LINE, start_new_session=True,
+            )  # fmt: skip
+            await self._pass_on_log(self._process)
+            code = await self._process.wait()
+            self.ready.clear()
+            if stop.is_set():
+                return
+            if code in {os.EX_USAGE, os.EX_CONFIG, 2}:
+                log.error("%s ended with code %d, which another start would not change: see above", self.name, code)
+                self.gone_for_good = True
+                return
+            if time.monotonic() - began > STABLE_AFTER:
+                pause = FIRST_PAUSE
+            log.error("%s ended with code %d; starting it again in %.1f s", self.name, code, pause)
+            self.restarts += 1
+            try:
+                await asyncio.wait_for(stop.wait(), pause)
+            except TimeoutError:
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def _pass_on_log(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # longer than any line should be: it is dropped, the next ones are not
+                continue
+            if not line:
+                return
+            sys.stderr.buffer.write(line)
+            sys.stderr.buffer.flush()
+
+    async def end(self) -> None:
+        """TERM, and KILL when that is not heard."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), GRACE)
+        except TimeoutError:
+            log.error("%s did not stop within %.0f s: killed", self.name, GRACE)
+            process.kill()
+            await process.wait()
+
+
+class Supervisor:
+    """Runs `commands` (name -> arguments of lae-monitor), gatherers stopping before `serve`.
+
+    Args:
+        on_ready: called once all are ready, with what each said of itself.
+    """
+
+    def __init__(self, commands: dict[str, list[str]], on_ready: Callable[[dict[str, str]], None]) -> None:
+        self._address = f"@lae-monitor-{os.getpid()}"  # abstract: no file, and no limit of a deep folder's length
+        self.children = {name: Child(name, arguments, self._address) for name, arguments in commands.items()}
+        self._on_ready = on_ready
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Until `stop` is set, or until a child can never start; returns the exit code."""
+        listening = self._listen()
+        tasks = [asyncio.create_task(child.keep_alive(stop)) for child in self.children.values()]
+        announcing = asyncio.create_task(self._announce())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            hopeless = [child.name for child in self.children.values() if child.gone_for_good]
+            stop.set()
+            for name in sorted(self.children, key=lambda name: name == "serve"):
+                await self.children[name].end()
+            await asyncio.gather(*tasks)
+            return os.EX_CONFIG if hopeless else 0
+        finally:
+            announcing.cancel()
+            stopping.cancel()
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+
+    async def _announce(self) -> None:
+        await asyncio.gather(*(child.ready.wait() for child in self.children.values()))
+        self._on_ready({name: child.status for name, child in self.children.items()})
+
+    def _listen(self) -> socket.socket:
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listening.setblocking(False)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        listening.bind("\0" + self._address[1:])
+        asyncio.get_running_loop().add_reader(listening, self._hear, listening)
+        return listening
+
+    def _hear(self, listening: socket.socket) -> None:
+        """A child says how it is; the kernel says which child."""
+        while True:
+            try:
+                data, credentials, _, _ = listening.recvmsg(4096, 256)
+            except BlockingIOError:
+                return
+            pid = int.from_bytes(credentials[0][2][:4], sys.byteorder) if credentials else 0
+            child = next((child for child in self.children.values() if child.pid == pid), None)
+            if child is None:
+                continue
+            for line in data.decode("utf-8", "replace").splitlines():
+                name, _, value = line.partition("=")
+                if name == "STATUS":
+                    child.status = value
+                elif name == "READY":
+                    child.ready.set()
