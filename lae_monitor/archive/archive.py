@@ -6,29 +6,33 @@ the mover has not moved. Layout below a root: docs/archive.md.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from lae_monitor.archive.errors import Failed, Full
-from lae_monitor.archive.files import Files, Reserve, Ticket, check_path
-from lae_monitor.archive.group_commit import GroupCommit, NotAppended
+from lae_monitor.archive.errors import Failed
+from lae_monitor.archive.files import MAX_NUMBERED, Files, check_path
+from lae_monitor.archive.group_commit import NotAppended
+from lae_monitor.archive.growing import GrowingFiles
 from lae_monitor.archive.hints import Hints
 from lae_monitor.archive.kernel import Entry, Kernel, LinuxKernel
-from lae_monitor.archive.root import Health, Root, Unusable
+from lae_monitor.archive.reading import Reading
+from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Root, Unusable, refusal
 from lae_monitor.archive.upload import Upload
-from lae_monitor.core.limits import format_size
+from lae_monitor.archive.workers import Ticket
+from lae_monitor.core.limits import Reserve
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock, wall_clock
 
 T = TypeVar("T")
 
-MAX_OPEN: Final = 512  # growing files kept open; a larger fleet reopens the least used
 HINTS: Final = "mover.sock"  # in the state folder: where the mover hears what is new
+TIDY_EVERY: Final = 15.0  # seconds between looks for growing files that nobody uses
 
 
 class Archive:
-    """The archive as one process sees it.
+    """The archive as one process sees it. It belongs to the event loop that opened it.
 
     Args:
         roots: folders in order of preference; made if they are missing.
@@ -37,6 +41,8 @@ class Archive:
         hints: the mover's datagram socket, or None to send no hints.
         clock: now, in seconds.
         kernel: makes the kernel of a root.
+        hang_after: seconds until a root that does not answer counts as hanging, and the next one is asked.
+        threads: calls that a root makes at the same time.
     """
 
     def __init__(
@@ -48,50 +54,53 @@ class Archive:
         hints: Path | None = None,
         clock: Clock = wall_clock,
         kernel: Callable[[str], Kernel] = LinuxKernel,
+        hang_after: float = HANG_AFTER,
+        threads: int = THREADS,
     ) -> None:
+        kept_free = reserve or Reserve(share=0.05)
         self.process = process
         self.roots = [
-            Root(number, str(name), Files(kernel(str(name)), process, reserve or Reserve(share=0.05)), clock)
-            for number, name in enumerate(roots)
+            Root(number, name, Files(kernel(name), process, kept_free), clock, hang_after=hang_after, threads=threads)
+            for number, name in enumerate(map(str, roots))
         ]
         self._clock = clock
         self._hints = Hints(hints) if hints is not None else None
-        self._growing: dict[str, GroupCommit] = {}
-        self._retired: set[tuple[int, str]] = set()
-        self._probes: list[asyncio.Task[None]] = []
+        self._reading = Reading(self.roots)
+        self._growing = GrowingFiles(clock)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
 
     async def open(self) -> "Archive":
         """Makes missing roots, removes what an earlier run left half done, and starts probing.
 
+        It opens even if no root takes anything now, because they are full, hang, or fail: until one works again,
+        everything is refused, with the reason. An operator's mistake is another matter; waiting would not mend it.
+
         Raises:
-            Failed: no root could be opened.
+            Failed: a root is no folder, or we may not write to it.
         """
-        await asyncio.gather(*(self._open_root(root) for root in self.roots))
-        if all(root.health != "ok" for root in self.roots):
-            raise Failed("; ".join(f"{root.name}: {root.health}: {root.error}" for root in self.roots))
-        self._probes = [asyncio.create_task(root.keep_probing(), name=f"probe {root.name}") for root in self.roots]
+        await asyncio.gather(*(root.probe() for root in self.roots))
+        mistakes = [f"{root.name}: {root.mistake.strerror}" for root in self.roots if root.mistake is not None]
+        if mistakes or not self.roots:
+            await self.close()
+            raise Failed("; ".join(mistakes) or "no archive root is configured")
+        self._tasks = [asyncio.create_task(root.keep_probing(), name=f"probe {root.name}") for root in self.roots]
+        self._tasks.append(asyncio.create_task(self._keep_tidy(), name="close growing files"))
         return self
 
-    async def _open_root(self, root: Root) -> None:
-        def prepare(_ticket: Ticket) -> None:
-            Path(root.name).mkdir(mode=0o700, parents=True, exist_ok=True)
-            root.files.repair()
-
-        with suppress(Unusable):
-            await root.run(prepare)
-            await root.probe()
+    async def _keep_tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_EVERY)
+            self._growing.tidy(next(iter(self._usable_roots()), None))
 
     async def close(self) -> None:
-        """Waits for what is being written, then lets go."""
-        for task in self._probes:
+        """Takes nothing more, waits for what is being written (as long as its root answers), then lets go."""
+        self._closed = True
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._probes, return_exceptions=True)
-        self._probes = []
-        while any(not growing.idle for growing in self._growing.values()):
-            await asyncio.sleep(0.005)
-        for growing in self._growing.values():
-            growing.close()
-        self._growing.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._growing.close()
         for root in self.roots:
             root.stop()
         if self._hints is not None:
@@ -107,13 +116,13 @@ class Archive:
             chunks: its bytes; kept in memory until a root has taken them. Use `upload()` for what may be large.
 
         Raises:
-            Exists: there is a file of that name; it stays as it is.
+            Exists: there is a file of that name, whole and durable; it stays as it is.
             Full, Failed: no root took it; nothing is acknowledged.
-            Refused: `bad_archive_path`.
+            Refused: `bad_archive_path`, `shutting_down`.
         """
         check_path(path)
         parts = list(chunks)
-        size = await self._on_first_root(lambda root, ticket: root.files.store(path, parts, ticket))
+        size = await self._on_first_root(lambda root, ticket: root.files.store(path, parts, ticket), self.roots)
         span = Span(path, 0, size)
         self.hint(span)
         return span
@@ -125,93 +134,81 @@ class Archive:
         Raises:
             Full, Failed: no root takes it, or the one that had begun stopped working; nothing is acknowledged.
         """
-        upload = Upload(self)
+        self._check_open()
+        upload = Upload(self.roots, self.hint)
         try:
             yield upload
         finally:
             await upload.discard()
 
     async def append(self, path: str, data: bytes) -> Span:
-        """Adds `data` (whole lines) to the growing file `path`; returns where it lies, perhaps in a numbered file beside it.
+        """Adds `data` to the growing file `path`; returns where it lies, perhaps in a numbered file beside it.
+
+        Args:
+            path: relative, made of checked names.
+            data: whole lines: the last byte is a newline. Anything else would look torn at the next start, and be cut.
 
         Raises:
             Full, Failed: no root took it; nothing is acknowledged.
-            Refused: `bad_archive_path`.
+            Refused: `bad_archive_path`, `shutting_down`.
         """
         check_path(path)
+        if not data.endswith(b"\n"):
+            raise ValueError(f"{path}: only whole lines are appended, each with its newline")
         failures: list[tuple[Root, Unusable]] = []
-        for attempt in range(2):
-            for root in self._usable_roots():
+        for _ in range(2):
+            self._check_open()
+            # The second time, the root is asked for another file: the first one was at fault, not the root.
+            for root in [root for root in self._usable_roots() for _ in range(2)]:
+                if failures and failures[-1][0] is root and not failures[-1][1].root_works:
+                    continue
                 try:
-                    span = await self._growing_file(root, path).append(data)
+                    span = await self._growing.take(root, path).append(data)
                 except NotAppended as error:
                     failures.append((root, error.cause))
                     continue
                 self.hint(span)
                 return span
-            if attempt == 0 and not self._has_just_retired(failures):
+            failing = [root for root, _ in failures if root.health == "failing"]
+            if not failing:
                 break
-            # A file was retired by an error: its root may well take another file, even if it is the only one.
-            for root, _ in failures:
-                await root.probe()
-        raise self._refusal(failures)
+            # An error retired the file; its root may well take another one, even if it is the only root.
+            await asyncio.gather(*(root.probe() for root in failing))
+        raise refusal(self.roots, failures)
 
-    def _has_just_retired(self, failures: list[tuple[Root, Unusable]]) -> bool:
-        return any(isinstance(failure.failure, OSError) and root.health == "failing" for root, failure in failures)
+    async def replace(self, path: str, data: bytes) -> None:
+        """A small file that is no report, such as a cursor, durable at `path` in place of what had that name.
 
-    def _growing_file(self, root: Root, path: str) -> GroupCommit:
-        """The file that takes what belongs to `path` now; away from home, or after a failure, a numbered one beside it."""
-        growing = self._growing.get(path)
-        if growing is not None and growing.root is root and growing.retired is None:
-            self._growing[path] = self._growing.pop(path)  # most recently used last
-            return growing
-        if growing is not None and growing.idle:
-            growing.close()
-        plain = root.home and (root.number, path) not in self._retired
-        name = path if plain else self._numbered(path)
-        growing = GroupCommit(root, name, lambda retired: self._retired.add((retired.root.number, path)))
-        self._growing[path] = growing
-        self._close_least_used()
-        return growing
+        At home only, where it is read first: what came home later would be older.
 
-    def _numbered(self, path: str) -> str:
-        """A name beside `path` that no root has: `<stem>.<nanoseconds><suffix>`."""
-        folder, _, name = path.rpartition("/")
-        stem, dot, suffix = name.rpartition(".")
-        number = int(self._clock() * 1e9)
-        numbered = f"{stem}.{number}{dot}{suffix}" if dot else f"{name}.{number}"
-        return f"{folder}/{numbered}" if folder else numbered
+        Raises:
+            Full, Failed: the file is as it was.
+            Refused: `bad_archive_path`, `shutting_down`.
+        """
+        check_path(path)
+        await self._on_first_root(
+            lambda root, ticket: root.files.store(path, [data], ticket, replace=True), self.roots[:1]
+        )
 
-    def _close_least_used(self) -> None:
-        excess = len(self._growing) - MAX_OPEN
-        for path, growing in list(self._growing.items()):
-            if excess <= 0:
-                return
-            if growing.idle:
-                growing.close()
-                del self._growing[path]
-                excess -= 1
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Refused("shutting_down")
 
     # ---- roots -----------------------------------------------------------------------------------------------------
 
     def _usable_roots(self) -> list[Root]:
         return [root for root in self.roots if root.health == "ok"]
 
-    async def _on_first_root(self, job: Callable[[Root, Ticket], T]) -> T:
+    async def _on_first_root(self, job: Callable[[Root, Ticket], T], roots: Sequence[Root]) -> T:
+        self._check_open()
         failures: list[tuple[Root, Unusable]] = []
-        for root in self._usable_roots():
-            try:
-                return await root.run(lambda ticket, root=root: job(root, ticket))  # type: ignore[misc]
-            except Unusable as failure:
-                failures.append((root, failure))
-        raise self._refusal(failures)
-
-    def _refusal(self, failures: list[tuple[Root, Unusable]]) -> Full | Failed:
-        detail = "; ".join(f"{root.name}: {root.health} {root.error}".strip() for root in self.roots)
-        if failures and isinstance(failures[-1][1].failure, Full):
-            return Full(detail)
-        states = {root.health for root in self.roots}
-        return Full(detail) if states <= {"full", "ok"} and "full" in states else Failed(detail)
+        for root in roots:
+            if root.health == "ok":
+                try:
+                    return await root.run(lambda ticket, root=root: job(root, ticket))  # type: ignore[misc]
+                except Unusable as failure:
+                    failures.append((root, failure))
+        raise refusal(roots, failures)
 
     def health(self) -> list[dict[str, object]]:
         """Each root's name, health, error and the age in seconds of the last probe that wrote and synced."""
@@ -226,6 +223,10 @@ class Archive:
             for root in self.roots
         ]
 
+    def describe(self) -> str:
+        """One line for logs."""
+        return "; ".join(root.describe() for root in self.roots)
+
     # ---- reading ---------------------------------------------------------------------------------------------------
 
     async def settle(self, path: str) -> int:
@@ -234,7 +235,7 @@ class Archive:
         Raises:
             FileNotFoundError: no root that answers has it.
         """
-        return await self._where_it_is(path, lambda root: root.files.settle(path))
+        return await self._reading.settle(path)
 
     async def read(self, span: Span) -> bytes:
         """The bytes of `span`; fewer when the file ends before.
@@ -242,60 +243,31 @@ class Archive:
         Raises:
             FileNotFoundError: no root that answers has it.
         """
-        return await self._where_it_is(span.path, lambda root: root.files.read(span.path, span.start, span.end - span.start))
-
-    async def _where_it_is(self, path: str, job: Callable[[Root], T]) -> T:
-        check_path(path)
-        hanging = []
-        for root in self.roots:
-            if root.health == "hanging":
-                hanging.append(root.name)
-                continue
-            try:
-                return await self._reading(root, job)
-            except FileNotFoundError:
-                continue
-            except Unusable:
-                hanging.append(root.name)
-        detail = f" (not asked: {', '.join(hanging)})" if hanging else ""
-        raise FileNotFoundError(f"{path}: in no archive root{detail}")
-
-    async def _reading(self, root: Root, job: Callable[[Root], T]) -> T:
-        def run(_ticket: Ticket) -> T | FileNotFoundError:
-            try:
-                return job(root)
-            except FileNotFoundError as error:  # an answer, not a failure of the root
-                return error
-
-        result = await root.run(run)
-        if isinstance(result, FileNotFoundError):
-            raise result
-        return result
+        return await self._reading.read(span)
 
     async def entries(self, folder: str) -> list[Entry]:
-        """What is in `folder`, over all roots that answer; a file on two roots counts once, the first root's."""
-        found: dict[str, Entry] = {}
-        for root in reversed(self.roots):
-            if root.health != "hanging":
-                with suppress(Unusable, FileNotFoundError):
-                    for entry in await self._reading(root, lambda root: root.files.entries(folder)):
-                        found[entry.name] = entry
-        return [found[name] for name in sorted(found)]
+        """What is in `folder` ("" for the top), over all roots that answer; a file on two roots counts once, the first's."""
+        return await self._reading.entries(folder)
 
-    # ---- hints -----------------------------------------------------------------------------------------------------
+    async def remove(self, path: str) -> None:
+        """Removes `path` from every root that has it, durably: for retention, when its rows have gone.
+
+        Raises:
+            Failed: a root could not be asked, or refused; the file may be there still.
+        """
+        check_path(path, MAX_NUMBERED)
+        for root in self.roots:
+            try:
+                await root.ask(lambda root=root: root.files.remove(path))  # type: ignore[misc]
+            except FileNotFoundError:
+                continue
+            except (Unusable, OSError) as error:
+                raise Failed(f"{root.name}: {path}: {error}") from error
 
     def hint(self, span: Span) -> None:
         """Tells the mover what is new. May be lost; a sweep finds what was missed."""
         if self._hints is not None:
             self._hints.send(span.path)
-
-    def describe(self) -> str:
-        """One line for logs."""
-        return "; ".join(
-            f"{root.name}: {root.health}"
-            + (f", {format_size(root.files.kernel.space().available)} free" if root.health == "ok" else f" ({root.error})")
-            for root in self.roots
-        )
 
 
 __all__ = ["Archive", "Health"]

@@ -16,6 +16,10 @@ class Full(ArchiveError):
         super().__init__("no_space", detail)
 
 
+class Tight(Full):
+    """A root has room above its reserve, but not for something as large as this."""
+
+
 class Failed(ArchiveError):
     """No root could make it durable."""
 
@@ -24,10 +28,14 @@ class Failed(ArchiveError):
 
 
 class Exists(ArchiveError):
-    """A file of that name is there already, whole."""
+    """A file of that name is there already, whole and durable."""
 
     def __init__(self, path: str) -> None:
         super().__init__("already_stored", path)
+
+
+class InUse(Exception):
+    """A growing file that somebody else writes to, or removed: what belongs there goes into a numbered file beside it."""
 
 
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -1,59 +1,44 @@
 """What the archive does with files, one blocking job each; they run in a root's workers.
 
-A stored file is whole from the moment it has its name. A growing file only ever grows, and ends in a whole line whenever
-nobody writes to it.
+A stored file is whole from the moment it has its name, and nothing here takes the name away again: when only the last fsync
+fails, the file stays, unacknowledged, since another sender of the same may have been told that it is there.
 """
 
+import errno
+import itertools
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from lae_monitor.archive.errors import Exists, Full
-from lae_monitor.archive.kernel import MAX_PARTS, Entry, Kernel
-from lae_monitor.core.limits import KiB
+from lae_monitor.archive.errors import Exists, Full, Tight
+from lae_monitor.archive.folders import Folders, folder_of
+from lae_monitor.archive.kernel import MAX_PARTS, Entry, Kernel, Space
+from lae_monitor.archive.workers import Ticket
+from lae_monitor.core.limits import Reserve, format_size
 from lae_monitor.core.names import MAX_NAME
 from lae_monitor.core.refusals import Refused
 
-TEMPORARY: Final = ".tmp"  # below each root; one folder a process, emptied when that process starts
-TAIL: Final = 64 * KiB  # read backwards in such pieces when looking for the last whole line
+TEMPORARY: Final = ".tmp"  # below each root; a folder a process, emptied when a process of that name starts
+LOCK: Final = "lock"  # in that folder: held as long as the process lives
+MAX_DEPTH: Final = 12  # folders and file of a path
+MAX_PART: Final = MAX_NAME + 30  # characters of a component: a checked name and what we add
+MAX_NUMBERED: Final = MAX_PART + 21  # with the number of a piece; a file system takes 255
 _ALLOWED: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+:~")
 
 
-def check_path(path: str) -> str:
+def check_path(path: str, longest: int = MAX_PART) -> str:
     """`path` when it is relative, plain and stays below a root.
 
     Raises:
         Refused: `bad_archive_path`.
     """
-    parts = path.split("/")
-    if len(parts) > 12 or any(
-        not part or part[0] == "." or len(part) > MAX_NAME + 40 or not _ALLOWED.issuperset(part) for part in parts
+    parts = path.split("/", MAX_DEPTH)
+    if len(parts) > MAX_DEPTH or any(
+        not part or part[0] in ".-~" or len(part) > longest or not _ALLOWED.issuperset(part) for part in parts
     ):
         raise Refused("bad_archive_path", raw=path)
     return path
-
-
-def folder_of(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-class Abandoned(Exception):
-    """Whoever asked for the job has given up waiting, and went to another root."""
-
-
-class Ticket:
-    """Lets a job that hung find out, when it goes on, that nobody wants its result any more."""
-
-    def __init__(self) -> None:
-        self._abandoned = threading.Event()
-
-    def abandon(self) -> None:
-        self._abandoned.set()
-
-    def check(self) -> None:
-        if self._abandoned.is_set():
-            raise Abandoned
 
 
 class Files:
@@ -65,153 +50,173 @@ class Files:
         reserve: bytes that stay free, as a function of the file system's size.
     """
 
-    def __init__(self, kernel: Kernel, process: str, reserve: "Reserve") -> None:
+    def __init__(self, kernel: Kernel, process: str, reserve: Reserve) -> None:
         self.kernel = kernel
         self.reserve = reserve
-        self._temporary = f"{TEMPORARY}/{process}"
-        self._serial = 0
-        self._serial_lock = threading.Lock()
-        self._known_folders: set[str] = set()
+        self.folders = Folders(kernel)
+        self._process = check_path(process)
+        self._temporary = ""  # this process's folder for temporary files, once prepare() has taken its lock
+        self._lock: int | None = None
+        self._preparing = threading.Lock()
+        self._serials = itertools.count(1)
 
-    def repair(self) -> int:
-        """Removes what an earlier run of this process left half done; returns how many files."""
-        self.make_folders(self._temporary)
-        stale = [entry.name for entry in self.kernel.entries(self._temporary) if not entry.folder]
+    # ---- the root and its temporary files --------------------------------------------------------------------------
+
+    def prepare(self) -> int:
+        """Makes the root, and removes what processes that are gone left half done; returns how many files."""
+        self.kernel.prepare()
+        self.release()
+        self._temporary, self._lock = self._claim()
+        removed = self._empty(self._temporary)
+        for entry in self.kernel.entries(TEMPORARY):
+            folder = f"{TEMPORARY}/{entry.name}"
+            if entry.folder and folder != self._temporary:
+                with suppress(OSError):
+                    removed += self._empty_if_left(folder)
+        return removed
+
+    def release(self) -> None:
+        """Gives up the lock of the temporary folder."""
+        fd, self._lock = self._lock, None
+        self._temporary = ""
+        if fd is not None:
+            with suppress(OSError):
+                self.kernel.close(fd)
+
+    def _claim(self) -> tuple[str, int]:
+        """A temporary folder that no living process has: a second one of the same name must not empty the first one's."""
+        for number in itertools.count(1):
+            folder = f"{TEMPORARY}/{self._process}" + (f"~{number}" if number > 1 else "")
+            if (fd := self._lock_folder(folder)) is not None:
+                return folder, fd
+        raise AssertionError
+
+    def _lock_folder(self, folder: str) -> int | None:
+        fd, _ = self.folders.with_folder(folder, lambda: self.kernel.open_append(f"{folder}/{LOCK}"))
+        try:
+            if self.kernel.lock(fd):
+                return fd
+        except BaseException:
+            self.kernel.close(fd)
+            raise
+        self.kernel.close(fd)
+        return None
+
+    def _empty_if_left(self, folder: str) -> int:
+        fd = self._lock_folder(folder)
+        if fd is None:
+            return 0
+        try:
+            return self._empty(folder)
+        finally:
+            self.kernel.close(fd)
+
+    def _empty(self, folder: str) -> int:
+        stale = [entry.name for entry in self.kernel.entries(folder) if not entry.folder and entry.name != LOCK]
         for name in stale:
-            self.kernel.remove(f"{self._temporary}/{name}")
+            self.kernel.remove(f"{folder}/{name}")
         return len(stale)
 
-    def check_space(self, size: int) -> None:
-        """Raises Full when `size` more bytes would go below the reserve."""
-        space = self.kernel.space()
-        if space.available - size < self.reserve.of(space.total):
-            raise Full(f"{space.available} bytes free, reserve {self.reserve.of(space.total)}")
+    def create_temporary(self) -> tuple[str, int]:
+        """A new temporary file: its path, and a descriptor to write it."""
+        for _ in range(2):
+            with self._preparing:
+                if not self._temporary:
+                    self.prepare()
+            name = f"{self._temporary}/{next(self._serials)}"
+            try:
+                return name, self.kernel.create(name)
+            except FileNotFoundError:  # the root was emptied, or mounted anew
+                self._temporary = ""
+        raise FileNotFoundError(errno.ENOENT, "the temporary folder goes as often as it is made", TEMPORARY)
 
-    def temporary(self) -> str:
-        with self._serial_lock:
-            self._serial += 1
-            return f"{self._temporary}/{self._serial}"
+    def discard(self, temporary: str) -> None:
+        with suppress(OSError):
+            self.kernel.remove(temporary)
+
+    # ---- writing ---------------------------------------------------------------------------------------------------
+
+    def check_space(self, size: int) -> Space:
+        """
+        Raises:
+            Full, Tight: `size` more bytes would go below the reserve.
+        """
+        space = self.kernel.space()
+        reserve = self.reserve.of(space.total)
+        if space.available - size < reserve:
+            detail = f"{format_size(space.available)} free, reserve {format_size(reserve)}"
+            raise Full(detail) if space.available < reserve else Tight(f"{detail}, {format_size(size)} wanted")
+        return space
 
     def write_all(self, fd: int, parts: Iterable[bytes]) -> int:
         """Writes every part, however short the kernel's writes; returns the bytes written."""
         total = 0
-        for group in batched_parts(parts):
+        for group in _groups(parts):
             pending = group
             while pending:
                 written = self.kernel.writev(fd, pending)
                 if written <= 0:
-                    raise OSError("write made no progress")
+                    raise OSError(errno.EIO, "write made no progress")
                 total += written
                 pending = _after(pending, written)
         return total
 
-    def store(self, path: str, parts: Sequence[bytes], ticket: Ticket) -> int:
+    def store(self, path: str, parts: Sequence[bytes], ticket: Ticket, *, replace: bool = False) -> int:
         """A new file at `path`, durable: temporary file, fsync, rename, fsync of the folder. Returns its size.
 
         Raises:
             Exists, Full, Abandoned, OSError: nothing has the name `path` then, unless only the last fsync failed.
         """
         self.check_space(sum(map(len, parts)))
-        name = self.temporary()
-        fd = self._create(name)
+        name, fd = self.create_temporary()
         try:
             try:
                 size = self.write_all(fd, parts)
                 self.kernel.fsync(fd)
             finally:
                 self.kernel.close(fd)
-            self.publish(name, path, ticket)
+            self.publish(name, path, ticket, replace=replace)
         except BaseException:
-            with suppress(OSError):
-                self.kernel.remove(name)
+            self.discard(name)
             raise
         return size
 
-    def publish(self, temporary: str, path: str, ticket: Ticket) -> None:
-        """Gives a written and synced temporary file its final name, durably."""
-        folder = folder_of(path)
-        self.make_folders(folder)
-        ticket.check()
-        try:
-            try:
-                self.kernel.rename(temporary, path)
-            except FileNotFoundError:  # the folder went meanwhile: retention removes empty ones
-                self.forget_folders()
-                self.make_folders(folder)
-                self.kernel.rename(temporary, path)
-        except FileExistsError:
-            raise Exists(path) from None
-        try:
-            self.kernel.sync_folder(folder)
-        except OSError:
-            # Whole, but perhaps not durable under its name, and nobody will be told that it is there.
-            with suppress(OSError):
-                self.kernel.remove(path)
-            raise
-
-    def make_folders(self, folder: str) -> None:
-        """Makes `folder` and those above it, each durable in its parent."""
-        if folder in self._known_folders or not folder:
-            return
-        parent = folder_of(folder)
-        self.make_folders(parent)
-        with suppress(FileExistsError):
-            self.kernel.make_folder(folder)
-        # Also when it existed: whoever made it may have died before syncing its parent.
-        self.kernel.sync_folder(parent)
-        self._known_folders.add(folder)
-
-    def forget_folders(self) -> None:
-        self._known_folders.clear()
-
-    def open_growing(self, path: str) -> tuple[int, int]:
-        """Opens `path` to append to it, alone; returns the descriptor and the size, torn tail cut off and synced.
+    def publish(self, temporary: str, path: str, ticket: Ticket, *, replace: bool = False) -> None:
+        """Gives a written and synced temporary file its final name, durably.
 
         Raises:
-            BlockingIOError: another process is writing to it.
+            Exists: a file has that name, and is durable under it: an earlier sender may not have got as far.
         """
         folder = folder_of(path)
-        self.make_folders(folder)
-        try:
-            fd, new = self.kernel.open_append(path)
-        except FileNotFoundError:
-            self.forget_folders()
-            self.make_folders(folder)
-            fd, new = self.kernel.open_append(path)
-        try:
-            if not self.kernel.lock(fd):
-                raise BlockingIOError(f"{path} is being written by another process")
-            size = self.kernel.size(fd)
-            whole = self._last_whole_line(fd, size)
-            if whole != size:
-                self.kernel.truncate(fd, whole)
-            # What an earlier run wrote without reaching its fsync may be read from now on: make it true.
-            self.kernel.fsync(fd)
-            if new or size == 0:
-                self.kernel.sync_folder(folder)
-        except BaseException:
-            self.kernel.close(fd)
-            raise
-        return fd, whole
 
-    def _last_whole_line(self, fd: int, size: int) -> int:
-        end = size
-        while end > 0:
-            start = max(0, end - TAIL)
-            found = self.kernel.pread(fd, end - start, start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-        return 0
+        def rename() -> None:
+            ticket.check()
+            (self.kernel.replace if replace else self.kernel.rename)(temporary, path)
+
+        try:
+            self.folders.with_folder(folder, rename)
+        except FileExistsError:
+            self.kernel.close(self.kernel.open_read(path))  # a folder or a link of that name is no report
+            self.kernel.sync_folder(folder)
+            raise Exists(path) from None
+        self.kernel.sync_folder(folder)
+
+    def remove(self, path: str) -> None:
+        self.kernel.remove(path)
+        self.kernel.sync_folder(folder_of(path))
+
+    # ---- reading ---------------------------------------------------------------------------------------------------
 
     def settle(self, path: str) -> int:
-        """Syncs `path` and returns how many of its bytes are durable."""
+        """Syncs `path` and its name, which may be there although nobody was told so; returns how many bytes are durable."""
         fd = self.kernel.open_read(path)
         try:
             size = self.kernel.size(fd)
             self.kernel.fdatasync(fd)
         finally:
             self.kernel.close(fd)
+        self.folders.make(folder_of(path))
+        self.kernel.sync_folder(folder_of(path))
         return size
 
     def read(self, path: str, start: int, size: int) -> bytes:
@@ -224,59 +229,36 @@ class Files:
                 size -= len(piece)
         finally:
             self.kernel.close(fd)
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def entries(self, folder: str) -> list[Entry]:
         """What is in `folder`; nothing when there is no such folder."""
         try:
             return [entry for entry in self.kernel.entries(folder) if entry.name[0] != "."]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def remove(self, path: str) -> None:
-        self.kernel.remove(path)
-        self.kernel.sync_folder(folder_of(path))
-
-    def probe(self, ticket: Ticket) -> None:
-        """Writes, syncs and removes a file: what a report would need, and no more."""
-        ticket.check()
-        self.kernel.space()
-        self.make_folders(self._temporary)
-        name = self.temporary()
+    def probe(self) -> Space:
+        """Writes, syncs, renames and removes a file: what a report would need, and no more. Returns what is free."""
+        name, fd = self.create_temporary()
+        renamed = f"{name}.probe"
         try:
-            fd = self._create(name)
-        except FileNotFoundError:
-            self.forget_folders()
+            try:
+                self.write_all(fd, [b"probe\n"])
+                self.kernel.fsync(fd)
+            finally:
+                self.kernel.close(fd)
+            self.kernel.rename(name, renamed)
+            self.kernel.sync_folder(folder_of(renamed))
+            self.kernel.remove(renamed)
+        except BaseException:
+            self.discard(name)
+            self.discard(renamed)
             raise
-        try:
-            self.write_all(fd, [b"probe\n"])
-            self.kernel.fsync(fd)
-        finally:
-            self.kernel.close(fd)
-            self.kernel.remove(name)
-        self.check_space(0)
-
-    def _create(self, name: str) -> int:
-        try:
-            return self.kernel.create(name)
-        except FileNotFoundError:  # the root was emptied, or mounted anew
-            self.forget_folders()
-            self.make_folders(self._temporary)
-            return self.kernel.create(name)
+        return self.check_space(0)
 
 
-class Reserve:
-    """Free space that the archive leaves to the host: a share of the file system, or bytes."""
-
-    def __init__(self, *, share: float = 0.0, size: int = 0) -> None:
-        self._share = share
-        self._size = size
-
-    def of(self, total: int) -> int:
-        return self._size + int(total * self._share)
-
-
-def batched_parts(parts: Iterable[bytes]) -> Iterable[list[bytes]]:
+def _groups(parts: Iterable[bytes]) -> Iterable[list[bytes]]:
     """Groups that one writev takes."""
     group: list[bytes] = []
     for part in parts:

@@ -6,10 +6,10 @@ written the file is retired for good: what it holds beyond the last acknowledged
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from typing import NamedTuple
 
-from lae_monitor.archive.errors import Full
-from lae_monitor.archive.files import Ticket
+from lae_monitor.archive.errors import Failed, Full
+from lae_monitor.archive.growing_file import GrowingFile
 from lae_monitor.archive.root import Root, Unusable
 from lae_monitor.core.rows import Span
 
@@ -22,23 +22,39 @@ class NotAppended(Exception):
         self.cause = cause
 
 
+class _Writer(NamedTuple):
+    data: bytes
+    future: "asyncio.Future[Span]"
+
+
 class GroupCommit:
     """Appends to the file `path` of `root`, shared by all waiting writers.
 
     Args:
         root: where.
         path: the file, relative to the root.
-        on_retired: called once when a batch has failed.
+        fresh: there must be no such file yet.
+        after: the closing of the same file by its last GroupCommit, or None.
+        on_idle: called whenever nobody waits any more; also after a batch has failed, with `retired` set.
     """
 
-    def __init__(self, root: Root, path: str, on_retired: Callable[["GroupCommit"], None]) -> None:
+    def __init__(
+        self,
+        root: Root,
+        path: str,
+        *,
+        fresh: bool,
+        after: "asyncio.Future[None] | None",
+        on_idle: Callable[["GroupCommit"], None],
+    ) -> None:
         self.root = root
         self.path = path
         self.retired: Unusable | None = None
-        self._on_retired = on_retired
-        self._fd: int | None = None
-        self._size = 0
-        self._waiting: list[tuple[bytes, asyncio.Future[Span]]] = []
+        self.used = 0.0  # the loop's time of the last append
+        self._file = GrowingFile(root.files, path, fresh=fresh)
+        self._after = after
+        self._on_idle = on_idle
+        self._waiting: list[_Writer] = []
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -53,67 +69,58 @@ class GroupCommit:
         """
         if self.retired is not None:
             raise NotAppended(self.retired)
-        future: asyncio.Future[Span] = asyncio.get_running_loop().create_future()
-        self._waiting.append((data, future))
+        loop = asyncio.get_running_loop()
+        self.used = loop.time()
+        future: asyncio.Future[Span] = loop.create_future()
+        self._waiting.append(_Writer(data, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._commit(), name=f"commit {self.path}")
+            self._task = loop.create_task(self._commit(), name=f"commit {self.path}")
         return await future
 
+    async def wait(self) -> None:
+        """Returns when nobody waits any more."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
     async def _commit(self) -> None:
+        batch: list[_Writer] = []
         try:
+            if self._after is not None:
+                await asyncio.wait({self._after}, timeout=self.root.hang_after)
+                self._after = None
             while self._waiting:
-                batch, self._waiting = self._waiting, []
-                try:
-                    start = await self.root.run(lambda ticket, batch=batch: self._write(ticket, batch))  # type: ignore[misc]
-                except Unusable as cause:
-                    if isinstance(cause.failure, Full):  # refused before a byte was written: the file is as it was
-                        self._fail(cause, batch)
-                    else:
-                        self._retire(cause, batch)
-                    return
-                for data, future in batch:
-                    if not future.done():
-                        future.set_result(Span(self.path, start, start + len(data)))
-                    start += len(data)
+                # Without those who gave up: they may try again, and their data would be there twice.
+                batch = [writer for writer in self._waiting if not writer.future.done()]
+                self._waiting = []
+                if batch:
+                    await self._write(batch)
+        except Unusable as cause:
+            if not isinstance(cause.failure, Full):  # Full: refused before a byte was written, the file is as it was
+                self.retired = cause
+            self._fail(cause, batch)
         except BaseException as error:
-            self._retire(Unusable(OSError(repr(error))), batch)
-            raise
+            self.retired = Unusable(Failed(repr(error)))
+            self._fail(self.retired, batch)
+            if isinstance(error, asyncio.CancelledError):
+                raise
         finally:
             self._task = None
+            self._on_idle(self)
 
-    def _write(self, ticket: Ticket, batch: list[tuple[bytes, "asyncio.Future[Span]"]]) -> int:
-        """In a worker: the batch at the end of the file, synced. Returns where it starts."""
-        files = self.root.files
-        ticket.check()
-        files.check_space(sum(len(data) for data, _ in batch))
-        if self._fd is None:
-            self._fd, self._size = files.open_growing(self.path)
-        start = self._size
-        try:
-            written = files.write_all(self._fd, [data for data, _ in batch])
-            files.kernel.fdatasync(self._fd)
-        except OSError:
-            # So that the retired file ends in what was acknowledged; if this fails too, the next start cuts a torn line.
-            with suppress(OSError):
-                files.kernel.truncate(self._fd, start)
-            raise
-        self._size = start + written
-        return start
+    async def _write(self, batch: list[_Writer]) -> None:
+        parts = [writer.data for writer in batch]
+        start = await self.root.run(lambda ticket: self._file.append(parts, ticket))
+        for data, future in batch:
+            if not future.done():
+                future.set_result(Span(self.path, start, start + len(data)))
+            start += len(data)
 
-    def _retire(self, cause: Unusable, batch: list[tuple[bytes, "asyncio.Future[Span]"]]) -> None:
-        self.retired = cause
-        self._on_retired(self)
-        self._fail(cause, batch)
-        self.close()
-
-    def _fail(self, cause: Unusable, batch: list[tuple[bytes, "asyncio.Future[Span]"]]) -> None:
+    def _fail(self, cause: Unusable, batch: list[_Writer]) -> None:
         for _, future in (*batch, *self._waiting):
             if not future.done():
                 future.set_exception(NotAppended(cause))
         self._waiting = []
 
-    def close(self) -> None:
-        """Lets go of the file and its lock, unless a worker is still busy with it."""
-        fd, self._fd = self._fd, None
-        if fd is not None and self.root.health != "hanging":
-            self.root.files.kernel.close(fd)
+    def close(self) -> "asyncio.Future[None]":
+        """Lets go of the file and its lock; the future is done when that has happened."""
+        return self.root.later(self._file.close)

@@ -1,4 +1,4 @@
-"""Hints: "this file has something new", from gatherers to the mover, by datagram. They may be lost; a sweep finds what they missed.
+"""Hints: "this file has something new", from gatherers to the mover, by datagram. They may be lost.
 
 A socket's path may have 107 bytes only, and state folders can be deep, so both ends go through the folder's descriptor.
 """

@@ -1,4 +1,4 @@
-"""Everything that is no report: refusals, receipts, marks, decisions, alarms. One JSON object a line, a file a day and process.
+"""All that is no report: refusals, receipts, marks, decisions, alarms. A JSON object a line; a file a day and process.
 
 `store rebuild` reads it back, so an operator's decision survives the store.
 """
@@ -42,10 +42,11 @@ class Journal:
         """
         now = self._clock()
         time = fields.pop("time", now)
+        # str(): names have types of their own, which msgspec does not encode.
         entry = {
             "time": format_time(float(time), digits=6),
             "what": what,
-            **{key: redact(value) if isinstance(value, str) else value for key, value in fields.items()},
+            **{key: redact(str(value)) if isinstance(value, str) else value for key, value in fields.items()},
         }
         path = f"{FOLDER}/{day_path(now)}/{self._archive.process}.jsonl"
         return await self._archive.append(path, _encode(entry) + b"\n")

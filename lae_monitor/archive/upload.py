@@ -4,107 +4,135 @@ Written under a temporary name on one root; if that root stops working before `c
 is told so by Full or Failed.
 """
 
+import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from lae_monitor.archive.errors import Failed, Full
-from lae_monitor.archive.files import Ticket, check_path
-from lae_monitor.archive.root import Root, Unusable
+from lae_monitor.archive.errors import Exists, Failed, Full
+from lae_monitor.archive.files import MAX_NUMBERED, check_path
+from lae_monitor.archive.open_file import OpenFile
+from lae_monitor.archive.root import Root, Unusable, refusal
+from lae_monitor.archive.workers import Ticket
 from lae_monitor.core.rows import Span
 
-if TYPE_CHECKING:
-    from lae_monitor.archive.archive import Archive
+T = TypeVar("T")
 
 
 class Upload:
-    """Made by `Archive.upload()`; one task uses it at a time."""
+    """Made by `Archive.upload()`; one task uses it at a time.
 
-    def __init__(self, archive: "Archive") -> None:
-        self._archive = archive
-        self._root: Root | None = None
-        self._name = ""
-        self._fd = -1
+    Args:
+        roots: those that may take it, in order of preference.
+        on_committed: hears of the finished file.
+    """
+
+    def __init__(self, roots: Sequence[Root], on_committed: Callable[[Span], None]) -> None:
+        self._roots = roots
+        self._on_committed = on_committed
+        self._at: _Temporary | None = None
         self._size = 0
+        self._over: Full | Failed | None = None  # why it takes nothing more: half a piece may have been written
 
     async def write(self, *parts: bytes) -> None:
         """Adds to the file; returns when the kernel has it.
 
         Raises:
-            Full, Failed
+            Full, Failed: the upload is over.
         """
-        if self._root is None:
-            await self._begin()
-        assert self._root is not None  # noqa: S101 - for the type checker
-        root, fd, size = self._root, self._fd, sum(map(len, parts))
-
-        def write(ticket: Ticket) -> None:
-            ticket.check()
-            root.files.check_space(size)
-            root.files.write_all(fd, parts)
-
-        await self._run(write)
-        self._size += size
+        at = await self._begun()
+        await self._run(at, lambda ticket: at.write(parts, ticket))
+        self._size += sum(map(len, parts))
 
     async def commit(self, path: str) -> Span:
-        """Syncs the file and gives it its name.
+        """Syncs the file and gives it its name. The upload is over then.
 
         Raises:
-            Exists, Full, Failed: it has no name then.
+            Exists: there is a file of that name; it stays as it is, and this one can be committed under another name.
+            Full, Failed: nothing is acknowledged, and the upload is over.
+            Refused: `bad_archive_path`.
         """
-        check_path(path)
-        if self._root is None:
-            await self._begin()
-        assert self._root is not None  # noqa: S101 - for the type checker
-        root, fd, name = self._root, self._fd, self._name
-
-        def commit(ticket: Ticket) -> None:
-            root.files.kernel.fsync(fd)
-            root.files.publish(name, path, ticket)
-
-        await self._run(commit)
-        self._name = ""
+        check_path(path, MAX_NUMBERED)
+        at = await self._begun()
+        await self._run(at, lambda ticket: at.commit(path, ticket))
+        self._over = Failed(f"{path} is committed already")
         span = Span(path, 0, self._size)
-        self._archive.hint(span)
+        self._on_committed(span)
         return span
 
-    async def _begin(self) -> None:
-        for root in self._archive.roots:
-            if root.health != "ok":
-                continue
-            name = root.files.temporary()
+    async def _begun(self) -> "_Temporary":
+        if self._over is not None:
+            raise self._over
+        if self._at is not None:
+            return self._at
+        failures: list[tuple[Root, Unusable]] = []
+        for root in self._roots:
+            if root.health == "ok":
+                self._at = _Temporary(root)
+                try:
+                    await root.run(self._at.begin)
+                except Unusable as failure:
+                    failures.append((root, failure))
+                    await self.discard()
+                else:
+                    return self._at
+        self._over = refusal(self._roots, failures)
+        raise self._over
 
-            def create(_ticket: Ticket, root: Root = root, name: str = name) -> int:
-                root.files.check_space(0)
-                return root.files._create(name)
-
-            try:
-                self._fd = await root.run(create)
-            except Unusable:
-                continue
-            self._root, self._name = root, name
-            return
-        raise self._archive._refusal([])
-
-    async def _run(self, job: object) -> None:
-        assert self._root is not None  # noqa: S101 - for the type checker
+    async def _run(self, at: "_Temporary", job: Callable[[Ticket], T]) -> T:
+        self._over = Failed("interrupted")  # whatever ends the next line, unless it is said otherwise below
         try:
-            await self._root.run(job)  # type: ignore[arg-type]
+            result = await at.root.run(job)
+        except Exists:
+            self._over = None
+            raise
         except Unusable as failure:
-            detail = f"{self._root.name}: {failure}"
-            raise (Full(detail) if self._root.health == "full" else Failed(detail)) from failure
+            self._over = refusal([at.root], [(at.root, failure)])
+            raise self._over from failure
+        self._over = None
+        return result
 
     async def discard(self) -> None:
-        """Closes the file, and removes it unless it was committed."""
-        if self._root is None:
-            return
-        root, fd, name = self._root, self._fd, self._name
-        self._root = None
+        """Lets go of the file, and removes it unless it was committed."""
+        at, self._at = self._at, None
+        if at is not None:
+            closing = at.root.later(at.file.close)
+            if not at.committed:
+                await asyncio.wait({closing})
 
-        def remove(_ticket: Ticket) -> None:
-            root.files.kernel.close(fd)
-            if name:
-                with suppress(FileNotFoundError):
-                    root.files.kernel.remove(name)
 
-        with suppress(Unusable):
-            await root.run(remove)
+class _Temporary:
+    """The temporary file of an upload, in workers."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.file = OpenFile(self._open, self._close)
+        self.committed = False
+        self._name = ""
+
+    def begin(self, _ticket: Ticket) -> None:
+        self.root.files.check_space(0)
+        with self.file.use():
+            pass
+
+    def write(self, parts: Sequence[bytes], ticket: Ticket) -> None:
+        self.root.files.check_space(sum(map(len, parts)))
+        with self.file.use() as fd:
+            ticket.check()
+            self.root.files.write_all(fd, parts)
+
+    def commit(self, path: str, ticket: Ticket) -> None:
+        with self.file.use() as fd:
+            self.root.files.kernel.fsync(fd)
+            self.root.files.publish(self._name, path, ticket)
+            self.committed = True
+
+    def _open(self) -> int:
+        self._name, fd = self.root.files.create_temporary()
+        return fd
+
+    def _close(self, fd: int) -> None:
+        with suppress(OSError):
+            self.root.files.kernel.close(fd)
+        if not self.committed:
+            self.root.files.discard(self._name)

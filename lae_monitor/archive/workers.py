@@ -7,9 +7,10 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -35,13 +36,15 @@ class Ticket:
 class Job(Generic[T]):
     """A call that a worker makes, and the future that gets its result in the loop that asked for it.
 
-    An abandoned job that no worker has begun is never run; one that hangs is left to itself.
+    An abandoned job that no worker has begun is not run, unless it tidies up; one that hangs is left to itself.
     """
 
-    def __init__(self, call: Callable[[Ticket], T]) -> None:
+    def __init__(self, call: Callable[[Ticket], T], *, tidies_up: bool = False) -> None:
         self.ticket = Ticket()
         self.started: float | None = None  # by time.monotonic(), when a worker took it
+        self.ended = False
         self._call = call
+        self._tidies_up = tidies_up
         self._loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[T] = self._loop.create_future()
 
@@ -50,19 +53,21 @@ class Job(Generic[T]):
         result: T | None = None
         failure: BaseException | None = None
         try:
-            self.ticket.check()
+            if not self._tidies_up:
+                self.ticket.check()
             self.started = time.monotonic()
             result = self._call(self.ticket)
         except BaseException as error:  # noqa: BLE001 - it goes to whoever waits for the result
             failure = error
+        self.ended = True
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._finish, result, failure)
 
-    def _finish(self, result: T, failure: BaseException | None) -> None:
+    def _finish(self, result: T | None, failure: BaseException | None) -> None:
         if self.answer.done():
             return
         if failure is None:
-            self.answer.set_result(result)
+            self.answer.set_result(cast(T, result))
         else:
             self.answer.set_exception(failure)
             self.answer.exception()  # so that asyncio does not complain when nobody waits any more
@@ -70,7 +75,7 @@ class Job(Generic[T]):
     def give_up(self, reason: BaseException) -> None:
         """Answers with `reason`, whatever the call may still do."""
         self.ticket.abandon()
-        self._finish(None, reason)  # type: ignore[arg-type]
+        self._finish(None, reason)
 
     def overdue(self, limit: float) -> bool:
         return self.started is not None and time.monotonic() - self.started > limit
@@ -85,15 +90,31 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._stuck: set[Job[object]] = set()
 
-    def submit(self, job: Job[T]) -> Job[T]:
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Runs `call`; the future gets its result."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 - it goes to whoever waits for the result
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.put(run)
+        return future
+
+    def put(self, job: Callable[[], None]) -> None:
+        """Runs `job`, which handles its own errors."""
         self._jobs.put(job)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        return job
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -74,15 +74,17 @@ def top(_invocation: Invocation) -> None:
 
 def main() -> None:
     """Runs the command line; exit codes: 0 fine, 1 findings, 2 usage, 69 unavailable, 75 try again, 78 configuration."""
-    from lae_monitor.config.load import ConfigError  # noqa: PLC0415 - msgspec takes its time
-
     try:
         top.main(prog_name="lae-monitor", standalone_mode=True)
-    except ConfigError as error:
+    except ConnectionError as error:
+        click.echo(f"lae-monitor: {error}", err=True)
+        sys.exit(EXIT_UNAVAILABLE)
+    except Exception as error:
+        from lae_monitor.config import ConfigError  # noqa: PLC0415 - brings the archive: only after a mistake
+
+        if not isinstance(error, ConfigError):
+            raise
         for problem in error.problems:
             click.echo(f"lae-monitor: {problem}", err=True)
         click.echo("Next: correct the file, then lae-monitor check config", err=True)
         sys.exit(EXIT_CONFIG)
-    except ConnectionError as error:
-        click.echo(f"lae-monitor: {error}", err=True)
-        sys.exit(EXIT_UNAVAILABLE)

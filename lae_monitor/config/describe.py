@@ -1,25 +1,32 @@
-"""The effective settings, for the log at start. They hold no secrets: those live in files of their own."""
+"""The effective settings, for the log at start and for `config explain`.
+
+They hold no secrets: those live in files of their own. What looks like one all the same is not shown.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from lae_monitor.config.settings import Settings
+from lae_monitor.config.settings import SECTIONS, Section, Settings
+from lae_monitor.config.written import toml
+from lae_monitor.core.secrets import redact
 
 
 def describe(settings: Settings, *, gatherer: str | None = None) -> Iterator[str]:
     """`section.key = value` of every setting; of the gatherers only `gatherer`, when it is given."""
-    tree = msgspec.to_builtins(settings, enc_hook=str)
-    tree.pop("source")
-    if gatherer is not None:
-        tree["gatherers"] = {gatherer: tree["gatherers"].get(gatherer, {})}
-    yield from _walk("", tree)
+    for dotted, value in effective(settings):
+        if gatherer is None or not dotted.startswith("gatherers.") or dotted.startswith(f"gatherers.{gatherer}."):
+            yield f"{dotted} = {redact(toml(value))}"
 
 
-def _walk(prefix: str, value: Any) -> Iterator[str]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _walk(f"{prefix}.{name}" if prefix else name, inner)
-    else:
-        yield f"{prefix} = {value!r}"
+def effective(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Every dotted key with the value that counts: where a default follows from another key, what follows."""
+    follows = {"archive.roots": settings.archive_roots, "store.url": f"chdb://{settings.store_path}"}
+    sections: dict[str, Section] = {name: getattr(settings, name) for name in SECTIONS}
+    sections |= {f"gatherers.{kind}": own for kind, own in settings.gatherers.items()}
+    for section, values in sections.items():
+        for field in msgspec.structs.fields(values):
+            dotted = f"{section}.{field.encode_name}"
+            value = getattr(values, field.name)
+            yield dotted, follows.get(dotted) if value is None else value

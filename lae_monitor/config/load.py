@@ -1,20 +1,26 @@
-"""One TOML file -> typed settings. Unknown keys are errors that name the nearest known one."""
+"""One TOML file -> typed settings. Mistakes are sentences that say where, which key, and what is wanted instead."""
 
-import difflib
 import os
+import re
+import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from lae_monitor.config.settings import SECTIONS, Section, Settings
-from lae_monitor.config.values import from_text
+from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, did_you_mean, keys
+from lae_monitor.config.meaning import contradictions
+from lae_monitor.config.settings import Section, Settings
+from lae_monitor.config.values import from_toml, what_it_is
+from lae_monitor.core.limits import MiB
+from lae_monitor.core.refusals import shorten
 
 DEFAULT_PATH: Final = Path("/etc/lae-monitor/lae-monitor.toml")
 PATH_VARIABLE: Final = "LAE_MONITOR_CONFIG"
-PREFIX: Final = "LAE_MONITOR__"
+MAX_FILE: Final = 1 * MiB  # an inventory of 10,000 hosts takes 0.4 MiB
 
 
 class ConfigError(Exception):
@@ -25,126 +31,213 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load(path: Path | None, sections: Mapping[str, type[Section]], environ: Mapping[str, str] = os.environ) -> Settings:
+class Loaded(NamedTuple):
+    """Settings, and where each value that is no default came from: dotted key -> a file or an environment variable."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+class Given(NamedTuple):
+    """A value as somebody wrote it. `base`: where relative paths begin. `text`: of a variable, the value as plain text."""
+
+    value: Any
+    origin: str
+    base: Path
+    text: str | None = None
+
+
+def load(path: Path | None, sections: Sections, environ: Mapping[str, str] = os.environ) -> Settings:
     """Reads the settings.
 
     Args:
-        path: the file; None for the default one, which may be missing.
+        path: the file; None for the default one, which may be missing (and must be readable if it is there).
         sections: the gatherers' own sections by their dotted name, `gatherers.crashes`.
         environ: `LAE_MONITOR__SECTION__KEY` overrides a key; the value is TOML, or else plain text.
 
     Raises:
         ConfigError: with every mistake found.
     """
+    return load_with_origins(path, sections, environ).settings
+
+
+def load_with_origins(path: Path | None, sections: Sections, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """As `load`, and where the values came from.
+
+    Raises:
+        ConfigError: with every mistake found.
+    """
+    known = all_sections(sections)
     source = path if path is not None else DEFAULT_PATH
     tree = _read(source, required=path is not None)
-    known = {**SECTIONS, **sections}
-    _override(tree, environ)
-    problems = list(_unknown(tree, known))
-    settings: dict[str, Any] = {}
-    gatherers: dict[str, Any] = {}
-    for name, kind in known.items():
-        table = _table(tree, name)
-        try:
-            built = _build(name, table, kind)
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        if name.startswith("gatherers."):
-            gatherers[name.removeprefix("gatherers.")] = built
-        else:
-            settings[name] = built
+    problems: list[str] = []
+    given = _from_file(tree or {}, known, source, problems)
+    given |= _from_environment(environ, known, problems)
+    settings = _build(given, known, problems, source if tree is not None else None)
+    if not problems:
+        problems += contradictions(settings, {dotted: value.origin for dotted, value in given.items()})
     if problems:
-        raise ConfigError([f"{source}: {problem}" if tree else problem for problem in problems])
-    return Settings(**settings, gatherers=gatherers, source=source if source.exists() else None)
+        raise ConfigError(problems)
+    return Loaded(settings, {dotted: value.origin for dotted, value in given.items()})
 
 
-def _read(path: Path, *, required: bool) -> dict[str, Any]:
+# ---- the file ------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, *, required: bool) -> dict[str, Any] | None:
+    """What the file holds; None when it is the default one and does not exist."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        data = _plain_bytes(path)
     except FileNotFoundError:
-        if required:
+        if required or path.is_symlink():
             raise ConfigError([f"{path}: there is no such file; lae-monitor config new writes one"]) from None
-        return {}
+        return None
     except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not TOML: {error}"]) from error
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except ValueError as error:
+        raise ConfigError([f"{path}: {error}"]) from error
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}: line {line} is not UTF-8"]) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError and no TOMLDecodeError
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError([f"{path}: not TOML: {reason}"]) from error
 
 
-def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
+def _plain_bytes(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer must not make us wait
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is a folder" if stat.S_ISDIR(status.st_mode) else "is no plain file")
+        data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise ValueError(f"is larger than {MAX_FILE} bytes, which no configuration is")
+    return data
+
+
+def _from_file(tree: Mapping[str, Any], known: Sections, source: Path, problems: list[str]) -> dict[str, Given]:
+    """The values of known keys; what is not known, or is no table where one has to be, goes to `problems`."""
+    given: dict[str, Given] = {}
+    base = source.absolute().parent
+    names = {key.dotted for key in keys(known)}
+
+    def walk(section: str, table: Mapping[str, Any]) -> None:
+        for name, value in table.items():
+            dotted = f"{section}.{name}" if section else name
+            if dotted in known or any(other.startswith(f"{dotted}.") for other in known):
+                if isinstance(value, dict):
+                    walk(dotted, value)
+                else:
+                    problems.append(
+                        f"{source}: {dotted}: is a section, written [{dotted}]; this is {what_it_is(value)}"
+                    )
+            elif dotted in names:
+                given[dotted] = Given(value, str(source), base)
+            else:
+                shown = dotted if dotted.isprintable() and len(dotted) < 100 else shorten(dotted)
+                problems.append(f"{source}: {shown}: unknown key, {did_you_mean(name, known, section)}")
+
+    walk("", tree)
+    return given
+
+
+# ---- the environment -----------------------------------------------------------------------------------------------
+
+
+def _from_environment(environ: Mapping[str, str], known: Sections, problems: list[str]) -> dict[str, Given]:
+    names = {key.variable: key.dotted for key in keys(known)}
+    given: dict[str, Given] = {}
     for variable, text in sorted(environ.items()):
         if not variable.startswith(PREFIX):
             continue
-        parts = variable.removeprefix(PREFIX).lower().split("__")
-        table = tree
-        for part in parts[:-1]:
-            inner = table.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise ConfigError([f"{variable}: {part} is not a table"])
-            table = inner
-        table[parts[-1]] = _value(text)
+        if variable in names:
+            given[names[variable]] = Given(_toml_or_text(text), variable, Path(), text)
+        else:
+            problems.append(f"{shorten(variable)[1:-1]}: {_no_such_variable(variable, known)}")
+    return given
 
 
-def _value(text: str) -> Any:
+def _toml_or_text(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        tree = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return tree["value"] if tree.keys() == {"value"} else text  # a line break may not smuggle in a second key
 
 
-def _table(tree: Mapping[str, Any], name: str) -> Any:
-    for part in name.split("."):
-        if not isinstance(tree, dict):
-            break
-        tree = tree.get(part, {})
-    return tree
+def _no_such_variable(variable: str, known: Sections) -> str:
+    parts = variable.removeprefix(PREFIX).lower().split("__")
+    dotted = ".".join(parts)
+    if dotted in known:
+        first = next(iter(keys({dotted: known[dotted]})))
+        return f"{dotted} is a section; name one of its keys, such as {first.variable}"
+    for key in keys(known):
+        if dotted.startswith(f"{key.dotted}."):
+            return f"{key.dotted} is a single value; write it as TOML into {key.variable}"
+        if dotted == key.dotted:
+            return f"no such variable; it is written {key.variable}"
+    section = ".".join(parts[:-1])
+    return f"{dotted}: unknown key, {did_you_mean(parts[-1], known, section if section in known else '')}"
 
 
-def _unknown(tree: Mapping[str, Any], known: Mapping[str, type[Section]]) -> Iterator[str]:
-    """A sentence for each key that no section has."""
-
-    def walk(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
-        for name, value in table.items():
-            dotted = f"{prefix}{name}"
-            if dotted in known:
-                if isinstance(value, dict):
-                    fields = msgspec.structs.fields(known[dotted])
-                    names = {field.encode_name for field in fields}
-                    for inner in value.keys() - names:
-                        yield _no_such(f"{dotted}.{inner}", inner, names)
-            elif any(section.startswith(f"{dotted}.") for section in known) and isinstance(value, dict):
-                yield from walk(value, f"{dotted}.")
-            else:
-                depth = prefix.count(".")
-                level = {section.split(".")[depth] for section in known if section.startswith(prefix)}
-                yield _no_such(dotted, name, level)
-
-    yield from walk(tree, "")
+# ---- values --------------------------------------------------------------------------------------------------------
 
 
-def _no_such(dotted: str, name: str, names: set[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
-    return f"{dotted}: unknown key" + (
-        f', did you mean "{near[0]}"?' if near else f"; known: {', '.join(sorted(names))}"
-    )
+def _build(given: Mapping[str, Given], known: Sections, problems: list[str], source: Path | None) -> Settings:
+    sections: dict[str, Section] = {}
+    for name, kind in known.items():
+        values: dict[str, Any] = {}
+        for key in keys({name: kind}):
+            if key.dotted in given:
+                found = given[key.dotted]
+                try:
+                    values[key.field.name] = _converted(key, found)
+                except ValueError as error:
+                    problems.append(f"{found.origin}: {error}")
+            elif key.field.required:
+                problems.append(f"{source or DEFAULT_PATH}: {key.dotted}: has to be given: {key.form}")
+        if not problems:
+            sections[name] = kind(**values)
+    gatherers = {name.removeprefix("gatherers."): part for name, part in sections.items() if "." in name}
+    top: dict[str, Any] = {name: part for name, part in sections.items() if "." not in name}
+    return Settings(**top, gatherers=gatherers, source=source)
 
 
-def _build(name: str, table: Any, kind: type[Section]) -> Section:
-    if not isinstance(table, dict):
-        raise ConfigError([f"{name}: is a table, written [{name}]"])
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    problems = []
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in fields:
-            continue  # reported by _unknown
-        try:
-            values[fields[key].name] = msgspec.convert(value, fields[key].type, dec_hook=from_text)
-        except msgspec.ValidationError as error:
-            problems.append(f"{name}.{key}: {error}")
-    missing = [field.encode_name for field in fields.values() if field.required and field.encode_name not in table]
-    problems += [f"{name}.{key}: has to be given" for key in missing]
-    if problems:
-        raise ConfigError(problems)
-    return kind(**values)
+def _converted(key: Key, given: Given) -> Any:
+    """
+    Raises:
+        ValueError: a sentence that begins with the key.
+    """
+    convert = partial(msgspec.convert, type=key.field.type, dec_hook=partial(from_toml, base=given.base.absolute()))
+    try:
+        return convert(given.value)
+    except msgspec.ValidationError as error:
+        if given.text is not None and given.value != given.text:
+            try:
+                return convert(given.text)  # a cluster named 2024: as TOML a number, and yet text is wanted
+            except msgspec.ValidationError:
+                pass
+        raise ValueError(_sentence(key, given.value, str(error))) from error
+
+
+_PLACE: Final = re.compile(r" - at `(?:key in )?\$(\S*)`$")  # where in a list or table, as msgspec says it
+
+
+def _sentence(key: Key, value: Any, error: str) -> str:
+    """The message of msgspec in the words of an operator."""
+    found = _PLACE.search(error)
+    place = found[1].replace("[...]", "") if found else ""
+    error = _PLACE.sub("", error)
+    if error.startswith("Expected `"):
+        error = f"wants {key.form}" + (f"; this is {what_it_is(value)}" if not found else "")
+    return f"{key.dotted}{place}: {error}"
+
+
+def unknown(dotted: str, sections: Sections) -> str:
+    """What to say of a key that does not exist."""
+    known = all_sections(sections)
+    section, _, name = dotted.rpartition(".")
+    return f"{shorten(dotted)[1:-1]}: unknown key, {did_you_mean(name, known, section if section in known else '')}"

@@ -8,12 +8,18 @@ from typing import Annotated, Any
 
 import msgspec
 
-from lae_monitor.config.values import Duration, Listen, Share
+from lae_monitor.config.values import Duration, Inventory, Listen, Share, Size, StoreUrl
+from lae_monitor.core.limits import MiB
+from lae_monitor.core.names import ClusterName
 
 
-def key(description: str) -> msgspec.Meta:
-    """What a key means, for people."""
-    return msgspec.Meta(description=description)
+def key(description: str, *, example: Any = None) -> msgspec.Meta:
+    """What a key means, for people.
+
+    Args:
+        example: a value to show where the default shows nothing; as TOML would give it.
+    """
+    return msgspec.Meta(description=description, examples=None if example is None else [example])
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,10 +29,13 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Fleet(Section, frozen=True):
     """The fleet as a whole."""
 
-    name: Annotated[str, key("the cluster that hosts belong to unless their credential says otherwise")] = "lae"
+    name: Annotated[ClusterName, key("the cluster that hosts belong to unless their credential says otherwise")] = (
+        ClusterName("lae")
+    )
     inventory: Annotated[
-        dict[str, str], key('names of hosts by their address, for clients without a credential: {"10.0.0.7" = "node1"}')
-    ] = {}
+        Inventory,
+        key("names of hosts by their address, for clients without a credential", example={"10.0.0.7": "node1"}),
+    ] = Inventory()
 
 
 class State(Section, frozen=True):
@@ -43,7 +52,8 @@ class Archive(Section, frozen=True):
     roots: Annotated[
         list[Path] | None,
         key(
-            "folders in order of preference, the first that works is written to; default: archive/ in the state folder"
+            "folders in order of preference, the first that works is written to; default: archive/ in the state folder",
+            example=["/srv/archive", "/mnt/fallback/archive"],
         ),
     ] = None
     reserve: Annotated[Share, key("free space left to the host on each root: a share such as 5%, or a size")] = Share(
@@ -55,8 +65,13 @@ class Archive(Section, frozen=True):
 class Store(Section, frozen=True):
     """The searchable copy; can be deleted and rebuilt."""
 
-    url: Annotated[str | None, key("chdb:///FOLDER, embedded; default: store/ in the state folder")] = None
-    memory: Annotated[str, key("what the embedded store may allocate, as a size")] = "400 MiB"
+    url: Annotated[
+        StoreUrl | None,
+        key(
+            "chdb:///FOLDER, embedded; default: store/ in the state folder", example="chdb:///var/lib/lae-monitor/store"
+        ),
+    ] = None
+    memory: Annotated[Size, key("what the embedded store may allocate")] = Size(400 * MiB)
     readers: Annotated[int, msgspec.Meta(ge=1, le=16, description="queries that run at the same time")] = 2
 
 
@@ -94,16 +109,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_path(self) -> Path:
-        """
-        Raises:
-            ValueError: store.url does not name an embedded store.
-        """
-        url = self.store.url
-        if url is None:
-            return self.state.path / "store"
-        if not url.startswith("chdb://"):
-            raise ValueError(f"store.url: {url}: only chdb:///FOLDER is known")
-        return Path(url.removeprefix("chdb://"))
+        return self.store.url.folder if self.store.url is not None else self.state.path / "store"
 
     @property
     def credentials(self) -> Path:

@@ -1,14 +1,26 @@
-"""Values of the configuration that have units or a form of their own. Each is built from the text an operator writes."""
+"""Values of the configuration that have units or a form of their own. Each is built from what an operator writes.
+
+`parse()` takes whatever TOML can hold and raises ValueError with a sentence; what it returns needs no further look.
+"""
 
 import ipaddress
+import math
 import re
+from collections.abc import Callable
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from lae_monitor.archive.files import Reserve
-from lae_monitor.core.limits import parse_size
-from lae_monitor.core.refusals import Refused
-from lae_monitor.core.time import parse_duration
+from lae_monitor.core.limits import Reserve, parse_size
+from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.refusals import Refused, shorten
+from lae_monitor.core.time import DAY, parse_duration
+
+MAX_SIZE: Final = 2**63 - 1  # bytes; what a file can have
+MAX_DURATION: Final = 100 * 365 * DAY  # seconds; dates further away than that cannot be computed with
+
+# Each type of value, as `config explain` and mistakes call it.
+FORMS: Final[dict[type, str]] = {}
 
 
 class Size(int):
@@ -16,15 +28,29 @@ class Size(int):
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        return cls(value) if isinstance(value, int) else cls(parse_size(value))
+        if isinstance(value, str):
+            value = _unless_refused(parse_size, value)
+        elif isinstance(value, bool) or not isinstance(value, int):
+            raise _wants(cls, value)
+        if not 1 <= value <= MAX_SIZE:
+            raise ValueError(f"{shorten(value)} bytes: a size is at least 1 byte, and below 8 EiB")
+        return cls(value)
 
 
 class Duration(float):
     """Seconds, written as `60s` or `7d`."""
 
+    __slots__ = ()
+
     @classmethod
     def parse(cls, value: Any) -> Self:
-        return cls(value) if isinstance(value, int | float) else cls(parse_duration(value))
+        if isinstance(value, str):
+            value = _unless_refused(parse_duration, value)
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise _wants(cls, value)
+        if math.isnan(value) or not 0 < value <= MAX_DURATION:
+            raise ValueError(f"{shorten(value)} seconds: a duration is more than nothing, and at most 100 years")
+        return cls(value)
 
 
 class Share(str):
@@ -34,8 +60,10 @@ class Share(str):
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        share = cls(value)
-        share.reserve()
+        if not isinstance(value, str):
+            raise _wants(cls, value)
+        share = cls(value.strip())
+        _unless_refused(lambda _text: share.reserve(), value)
         return share
 
     def reserve(self) -> Reserve:
@@ -43,7 +71,7 @@ class Share(str):
         Raises:
             Refused: `bad_size`.
         """
-        if found := re.fullmatch(r"\s*([0-9]{1,2}(?:\.[0-9]+)?)\s*%\s*", self):
+        if found := re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)\s*%", self):
             return Reserve(share=float(found[1]) / 100)
         return Reserve(size=parse_size(self))
 
@@ -52,14 +80,16 @@ class Listen(str):
     """Where a server listens: `127.0.0.1:8642`, `[::1]:8642`; port 0 takes any free one."""
 
     __slots__ = ()
-    _PATTERN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})")
+    _PATTERN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]{0,253})):([0-9]{1,5})")
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        found = cls._PATTERN.fullmatch(value)
-        if found is None or int(found[3]) > 65535:
-            raise ValueError("not an address to listen on, such as 127.0.0.1:8642 or [::1]:8642")
-        return cls(value)
+        if not isinstance(value, str):
+            raise _wants(cls, value)
+        found = cls._PATTERN.fullmatch(value.strip())
+        if found is None or int(found[3]) > 65535 or not _can_be_a_host(found[1], found[2]):
+            raise ValueError(f"{shorten(value)} is not {FORMS[cls]}")
+        return cls(value.strip())
 
     @property
     def host(self) -> str:
@@ -79,19 +109,137 @@ class Listen(str):
             return self.host == "localhost"
 
 
-VALUES = {Size: Size.parse, Duration: Duration.parse, Share: Share.parse, Listen: Listen.parse}
+def _can_be_a_host(bracketed: str | None, plain: str | None) -> bool:
+    try:
+        if bracketed is not None:
+            ipaddress.IPv6Address(bracketed)
+        elif plain and re.fullmatch(r"[0-9.]+", plain):
+            ipaddress.IPv4Address(plain)
+    except ValueError:
+        return False
+    return True
 
 
-def from_text(kind: type, value: Any) -> Any:
-    """The hook that msgspec calls for types it does not know."""
-    if kind is Path:
-        return Path(value).expanduser()
-    for known, parse in VALUES.items():
-        if kind is known:
+class StoreUrl(str):
+    """Which store: `chdb:///FOLDER`."""
+
+    __slots__ = ()
+    _SCHEME = "chdb://"
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        if not isinstance(value, str):
+            raise _wants(cls, value)
+        folder = value.strip().removeprefix(cls._SCHEME)
+        # The engine takes its options after a question mark, so a folder cannot have one.
+        if (
+            not value.strip().startswith(f"{cls._SCHEME}/")
+            or "?" in folder
+            or "\0" in folder
+            or folder.strip("/") == ""
+        ):
+            raise ValueError(f"{shorten(value)} is not {FORMS[cls]}")
+        return cls(value.strip())
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.removeprefix(self._SCHEME))
+
+
+class Inventory(dict[str, HostName]):
+    """Hosts by their address; addresses in their usual spelling."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        if not isinstance(value, dict):
+            raise _wants(cls, value)
+        hosts = cls()
+        for address, host in value.items():
             try:
-                return parse(value)
-            except Refused as refused:
-                raise ValueError(f"{refused.reason.text}: {refused.detail}") from refused
-            except TypeError as error:
-                raise ValueError(str(error)) from error
+                usual = str(ipaddress.ip_address(address))
+            except ValueError:
+                raise ValueError(f"{shorten(address)} is not an IP address") from None
+            if usual in hosts:
+                raise ValueError(f"{usual} is there twice")
+            hosts[usual] = _unless_refused(HostName, host)
+        return hosts
+
+
+def parse_path(value: Any, base: Path) -> Path:
+    """An absolute path; a relative one is taken from `base`, `~` is the home folder.
+
+    Raises:
+        ValueError
+    """
+    if not isinstance(value, str):
+        raise _wants(Path, value)
+    if not value.strip() or "\0" in value:
+        raise ValueError(f"{shorten(value)} is not {FORMS[Path]}")
+    try:
+        return base / Path(value).expanduser()
+    except RuntimeError as error:  # ~somebody whom the system does not know
+        raise ValueError(f"{shorten(value)}: {error}") from error
+
+
+FORMS.update(
+    {
+        Size: 'a size, such as "25 MiB", "1.5 GB" or 4096 (bytes)',
+        Duration: 'a duration, such as "250ms", "60s", "1h30m", "7d", "1y" or 60 (seconds)',
+        Share: 'a share of the file system, such as "5%", or a size, such as "10 GiB"',
+        Listen: 'an address and port to listen on, such as "127.0.0.1:8642" or "[::1]:8642"; port 0 takes any free one',
+        StoreUrl: 'the URL of a store: "chdb:///FOLDER", with an absolute folder and no question mark in it',
+        Inventory: 'a table of addresses and host names, such as {"10.0.0.7" = "node1"}',
+        ClusterName: "a cluster's name: letters, digits, dots, dashes and underscores",
+        HostName: "a host's name: letters, digits, dots, dashes and underscores",
+        Path: "a folder: absolute, or relative to that of the configuration file; ~ is the home folder",
+        str: "text in quotes",
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+    }
+)
+_PARSERS: Final[dict[type, Callable[[Any], Any]]] = {
+    kind: kind.parse for kind in (Size, Duration, Share, Listen, StoreUrl, Inventory)
+}
+_NAMES: Final = (ClusterName, HostName)
+
+
+def from_toml(kind: type, value: Any, base: Path) -> Any:
+    """The hook that msgspec calls for types it does not know; relative paths are taken from `base`."""
+    if kind is Path:
+        return parse_path(value, base)
+    if kind in _NAMES:
+        if not isinstance(value, str):
+            raise _wants(kind, value)
+        return _unless_refused(kind, value)
+    if kind in _PARSERS:
+        return _PARSERS[kind](value)
     raise NotImplementedError(kind)
+
+
+def _unless_refused(parse: Callable[[str], Any], value: str) -> Any:
+    try:
+        return parse(value)
+    except Refused as refused:
+        raise ValueError(f"{refused.reason.text}: {refused.detail}") from refused
+
+
+def _wants(kind: type, value: Any) -> ValueError:
+    return ValueError(f"wants {FORMS[kind]}; this is {what_it_is(value)}")
+
+
+def what_it_is(value: Any) -> str:
+    """What TOML calls `value`, in words; numbers and truth as they stand there."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return shorten(value)
+    kinds: tuple[tuple[type, str], ...] = (
+        (str, "text"),
+        (list, "a list"),
+        (dict, "a table"),
+        (datetime, "a date and time"),
+        (date, "a date"),
+        (time, "a time of day"),
+    )
+    return next((words for kind, words in kinds if isinstance(value, kind)), type(value).__name__)

@@ -20,6 +20,17 @@ _UNITS: Final = {
 }  # fmt: skip
 
 
+class Reserve:
+    """Free space that the archive leaves to the host: a share of the file system, or bytes."""
+
+    def __init__(self, *, share: float = 0.0, size: int = 0) -> None:
+        self._share = share
+        self._size = size
+
+    def of(self, total: int) -> int:
+        return self._size + int(total * self._share)
+
+
 def parse_size(text: str) -> int:
     """Bytes of `25 MiB`, `1.5GB`, `4096`.
 

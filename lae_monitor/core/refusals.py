@@ -53,6 +53,7 @@ _REASONS: Final = (
     Reason("malformed_no_boundary", 400, "a multipart Content-Type without a boundary"),
     Reason("malformed_no_content_length", 400, "a crash report without a body"),
     Reason("malformed_bad_gzip", 400, "Content-Encoding says gzip, the body is not, or is cut short"),
+    Reason("malformed_unknown_encoding", 400, "a Content-Encoding other than gzip, deflate and identity"),
     Reason("malformed_invalid_payload_structure", 400, "the multipart body does not follow its own boundary"),
     Reason("malformed_invalid_json", 400, "the JSON annotations do not parse"),
     Reason("malformed_invalid_json_value", 400, "the JSON annotations are not an object"),

@@ -25,17 +25,28 @@ _DURATIONS: Final = {
 }  # fmt: skip
 
 
+_PIECE: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([a-z]{0,3})\s*")
+
+
 def parse_duration(text: str) -> float:
     """Seconds of `250ms`, `60s`, `1h30m`, `7d`, `1y`.
 
     Raises:
         Refused: `bad_duration`.
     """
-    pieces = re.findall(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([a-z]{0,3})\s*", text.strip())
-    rebuilt = re.fullmatch(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?\s*[a-z]{0,3}\s*)+", text.strip())
-    if not pieces or rebuilt is None or any(unit not in _DURATIONS for _, unit in pieces):
-        raise Refused("bad_duration", raw=text)
-    return sum(float(number) * _DURATIONS[unit] for number, unit in pieces)
+    rest = text.strip()
+    seconds = 0.0
+    # Piece by piece from the left: one pattern for the whole would try every way to cut a long row of digits into pieces.
+    while found := _PIECE.match(rest):
+        if found[2] not in _DURATIONS:
+            break
+        seconds += float(found[1]) * _DURATIONS[found[2]]
+        rest = rest[found.end() :]
+        if not rest:
+            return seconds
+        if not found[2]:
+            break  # only the last piece may be without a unit
+    raise Refused("bad_duration", raw=text)
 
 
 def format_duration(seconds: float) -> str:

@@ -82,6 +82,10 @@ class Ledger:
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", cursors)
 
+    def drop(self, path: str) -> None:
+        """`path` is in the archive no more."""
+        self._db.execute("DELETE FROM files WHERE path = ?", (path,))
+
     # ---- the batch -------------------------------------------------------------------------------------------------
 
     def begin(self, batch: Iterable[Pending]) -> None:

@@ -1,7 +1,8 @@
+# mypy: disable-error-code="no-untyped-call"
 """Foolscap tubs on asyncio: Twisted runs on our loop, and only here and in the gatherers that speak Foolscap.
 
-`start_reactor()` comes first, in a running loop (asyncio's or uvloop's), before anything imports Foolscap or Twisted's reactor.
-Signals stay ours. A process has one reactor, so one loop that does this.
+`start_reactor()` comes first, in a running loop (asyncio's or uvloop's), before anything imports Foolscap or Twisted's
+reactor. Signals stay ours. A process has one reactor, so one loop that does this.
 """
 
 import asyncio
@@ -9,9 +10,8 @@ import errno
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from lae_monitor.core.refusals import Refused
 from lae_monitor.net.tubs_address import parse_listen
 from lae_monitor.net.tubs_identity import Identity
 
@@ -34,6 +34,14 @@ class Disconnected(Exception):
     """The connection was lost before the answer came."""
 
 
+class AnswerTooLarge(Exception):
+    """The answer is beyond a limit of the tub; the connection goes on without it."""
+
+
+class AnswerMalformed(Exception):
+    """The answer is not of the form that the interface says."""
+
+
 def start_reactor() -> None:
     """Puts Twisted on the running loop and starts it there, once a process.
 
@@ -46,8 +54,7 @@ def start_reactor() -> None:
 
         asyncioreactor.install(loop)
         _log_through_us()
-    from twisted.internet import reactor  # noqa: PLC0415
-
+    reactor = _reactor()
     if getattr(reactor, "_asyncioEventloop", None) is not loop:
         raise RuntimeError("Twisted's reactor was imported before tubs.start_reactor()")
     if not reactor.running:
@@ -55,20 +62,29 @@ def start_reactor() -> None:
 
 
 def stop_reactor() -> None:
-    """Lets Twisted end its threads; tubs are stopped before."""
-    from twisted.internet import reactor  # noqa: PLC0415
+    """Closes what Twisted still has open; tubs are stopped before. Its own shutdown would stop our loop."""
+    reactor = _reactor()
+    reactor.disconnectAll()
+    if reactor.threadpool is not None:
+        reactor.threadpool.stop()
 
-    reactor.fireSystemEvent("shutdown")
+
+def _reactor() -> Any:
+    from twisted.internet import reactor  # noqa: PLC0415 - after it was installed
+
+    return reactor
 
 
 def _log_through_us() -> None:
-    from foolscap.logging import log as foolscap_log  # noqa: PLC0415 - brings the reactor
+    from foolscap.logging import levels  # noqa: PLC0415 - brings the reactor
+    from foolscap.logging import log as foolscap_log  # noqa: PLC0415
     from twisted.logger import STDLibLogObserver, globalLogBeginner  # noqa: PLC0415
 
-    globalLogBeginner.beginLoggingTo([STDLibLogObserver("twisted")], discardBuffer=True, redirectStandardIO=False)
+    observer: Any = STDLibLogObserver("twisted")
+    globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
     logging.getLogger("twisted").setLevel(logging.WARNING)
     # Foolscap remembers its own messages, 100 of each level and facility, for incidents of its own: we have none.
-    foolscap_log.theLogger.DEFAULT_THRESHOLD = foolscap_log.UNUSUAL
+    foolscap_log.theLogger.DEFAULT_THRESHOLD = levels.UNUSUAL
 
 
 class Tub:
@@ -98,7 +114,7 @@ class Tub:
         from lae_monitor.net.tubs_broker import GuardedBroker, Held  # noqa: PLC0415
 
         self._listen = parse_listen(listen)
-        self._tub = pb.Tub(certData=identity.pem)
+        self._tub = cast(Any, pb.Tub(certData=identity.pem))
         self._tub.brokerClass = GuardedBroker
         self._tub.held = Held()
         self._tub.on_unknown = on_unknown
@@ -142,13 +158,14 @@ class _Port:
         return self
 
     def listen(self, factory: Any) -> Any:
-        from twisted.internet import defer, error, reactor  # noqa: PLC0415
+        from twisted.internet import defer, error  # noqa: PLC0415
 
         try:
-            self._port = reactor.listenTCP(self._number, factory, backlog=BACKLOG, interface=self._interface)
+            self._port = _reactor().listenTCP(self._number, factory, backlog=BACKLOG, interface=self._interface)
         except error.CannotListenError as cause:
             code = getattr(cause.socketError, "errno", None) or errno.EADDRNOTAVAIL
-            raise OSError(code, f"tub cannot listen on {self._interface or '*'}:{self._number}: {cause.socketError}") from None
+            where = f"{self._interface or '*'}:{self._number}"
+            raise OSError(code, f"tub cannot listen on {where}: {cause.socketError}") from None
         return defer.succeed(self._port)
 
     def address(self) -> str:
@@ -160,9 +177,7 @@ async def call(remote: Any, method: str, *args: Any, limit: float, **kwargs: Any
     """Calls `method` of a RemoteReference and waits for the answer, at most `limit` seconds.
 
     Raises:
-        Disconnected, RemoteError, TimeoutError
-        Refused: `incident_too_large` when the answer is beyond a limit of the tub, `incident_malformed` when it is not of
-            the form that the interface says.
+        Disconnected, RemoteError, AnswerTooLarge, AnswerMalformed, TimeoutError
     """
     async with asyncio.timeout(limit):
         return await _as_future(remote.callRemote(method, *args, **kwargs))
@@ -193,26 +208,22 @@ def _exception(failure: Any) -> Exception:
 
     value = failure.value
     if isinstance(value, RemoteException):
-        value = value.failure.value
-        failure = failure.value.failure
+        kind = getattr(value.failure.type, "__name__", "Exception")
+        return RemoteError(str(kind)[:100], str(value.failure.value)[:300])
     if isinstance(value, TooLarge):
-        return Refused("incident_too_large", str(value.args[0]))
+        return AnswerTooLarge(str(value.args[0]))
     if isinstance(value, Violation):
-        return Refused("incident_malformed", str(value)[:300])
+        return AnswerMalformed(str(value)[:300])
     if isinstance(value, DeadReferenceError | ConnectionDone | ConnectionLost):
         return Disconnected(str(value))
-    if isinstance(value, Exception):
-        return value
-    kind = getattr(failure.type, "__name__", "Exception")
-    return RemoteError(str(kind)[:100], str(value)[:300])
+    return value if isinstance(value, Exception) else Disconnected(str(value)[:300])
 
 
 def disconnect(remote: Any, why: str) -> None:
     """Closes the connection over which `remote` is reached."""
-    from twisted.internet.error import ConnectionDone  # noqa: PLC0415
-    from twisted.python.failure import Failure  # noqa: PLC0415
-
-    remote.tracker.broker.shutdown(Failure(ConnectionDone(why)))
+    broker = remote.tracker.broker
+    if not broker.disconnected:
+        broker.cut(why)
 
 
 def peer_address(remote: Any) -> str:

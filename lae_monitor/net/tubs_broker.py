@@ -1,9 +1,9 @@
+# mypy: disable-error-code="no-untyped-call"
 """One connection of a tub, guarded: Foolscap itself sets no limit to what a peer may make it hold or compute.
 
 Import this only after `tubs.start_reactor()`.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from foolscap import banana, slicer
@@ -11,8 +11,9 @@ from foolscap.broker import Broker, PBOpenRegistry, PBRootUnslicer
 from foolscap.slicers.dict import DictUnslicer
 from foolscap.slicers.list import ListUnslicer
 from foolscap.tokens import BananaFailure, Violation
-from twisted.internet import reactor
-from twisted.internet.error import ConnectionLost
+from twisted.internet import reactor as twisted_reactor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from lae_monitor.core.limits import KiB, MiB
@@ -25,11 +26,14 @@ MAX_DEPTH: Final = 60  # containers within containers; incidents need 5, and dee
 STRANGER_PATIENCE: Final = 60.0  # seconds to show a FURL of ours
 
 
+reactor: Any = twisted_reactor
+
+
 class TooLarge(Violation):
     """The message is beyond a limit; the rest of it is thrown away as it comes."""
 
 
-class ScalarKeysUnslicer(DictUnslicer):  # type: ignore[misc]
+class ScalarKeysUnslicer(DictUnslicer):
     """Takes no containers as keys: hashing tuples that refer to tuples can be made to take for ever."""
 
     def receiveKey(self, key: Any) -> None:  # noqa: N802 - Foolscap's name
@@ -38,23 +42,17 @@ class ScalarKeysUnslicer(DictUnslicer):  # type: ignore[misc]
         super().receiveKey(key)
 
 
-class SetAsListUnslicer(ListUnslicer):  # type: ignore[misc]
+class SetAsListUnslicer(ListUnslicer):
     """Takes a set for a list: nothing of ours needs one, and hashing its elements can be made to take for ever."""
 
-    opentype = ("set",)
 
-
-class FrozenSetAsListUnslicer(SetAsListUnslicer):
-    opentype = ("immutable-set",)
-
-
-class GuardedRootUnslicer(PBRootUnslicer):  # type: ignore[misc]
-    openRegistries = [  # noqa: RUF012 - Foolscap's name, never changed
+class GuardedRootUnslicer(PBRootUnslicer):
+    openRegistries = [  # noqa: N815, RUF012 - Foolscap's name, never changed
         slicer.UnslicerRegistry
         | {
             ("dict",): ScalarKeysUnslicer,
             ("set",): SetAsListUnslicer,
-            ("immutable-set",): FrozenSetAsListUnslicer,
+            ("immutable-set",): SetAsListUnslicer,
         },
         PBOpenRegistry,
     ]
@@ -71,13 +69,17 @@ class Held:
         return max(self.brokers, key=lambda broker: broker.held)
 
 
-class GuardedBroker(Broker):  # type: ignore[misc]
+class GuardedBroker(Broker):
     """A connection whose messages have a limit, and whose strangers do not stay."""
 
-    unslicerClass = GuardedRootUnslicer
+    unslicerClass = GuardedRootUnslicer  # noqa: N815
+
+    tub: Any
+    transport: Any
 
     held: int = 0  # bytes of the message that is being received
     _admitted = False
+    _discarded = 0  # bytes of a refused message
     _stranger_timer: Any = None
 
     # ---- strangers -------------------------------------------------------------------------------------------------
@@ -90,7 +92,7 @@ class GuardedBroker(Broker):  # type: ignore[misc]
     def _give_up_on_stranger(self) -> None:
         self._stranger_timer = None
         if not self._admitted:
-            self.shutdown(Failure(ConnectionLost("showed no FURL of ours")))
+            self.cut("showed no FURL of ours")
 
     def remote_getReferenceByName(self, name: bytes) -> Any:  # noqa: N802
         """Foolscap's look-up of a swissnum: whoever knows one is no stranger."""
@@ -102,13 +104,19 @@ class GuardedBroker(Broker):  # type: ignore[misc]
         self._admitted = True
         return found
 
-    def connectionLost(self, why: Any) -> None:  # noqa: N802
+    def cut(self, why: str) -> None:
+        """Ends the connection now, whether the peer reads on or not."""
+        transport = self.transport
+        self.shutdown(Failure(ConnectionDone(why)))
+        transport.abortConnection()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
         self._hold(0)
         self.tub.held.brokers.discard(self)
         if self._stranger_timer is not None:
             self._stranger_timer.cancel()
             self._stranger_timer = None
-        super().connectionLost(why)
+        super().connectionLost(reason)
 
     # ---- limits ----------------------------------------------------------------------------------------------------
 
@@ -118,12 +126,16 @@ class GuardedBroker(Broker):  # type: ignore[misc]
         if self.disconnected:
             return
         if self.discardCount:
-            if self.held > MAX_DISCARDED:
-                self.shutdown(Failure(ConnectionLost("sends what nobody takes")))
-        elif len(self.receiveStack) == 1 and not self.inOpen:
+            self._hold(0)
+            self._discarded += len(chunk)
+            if self._discarded > MAX_DISCARDED:
+                self.cut("sends what nobody takes")
+            return
+        self._discarded = 0
+        if len(self.receiveStack) == 1 and not self.inOpen:
             self._hold(len(self.buffer))
         elif self.held > (MAX_MESSAGE if self._admitted else MAX_STRANGER_MESSAGE):
-            self.refuse_message(f"more than {self.held} bytes")
+            self.refuse_message(f"more than {MAX_MESSAGE} bytes")
         elif self.tub.held.total > MAX_HELD:
             self.tub.held.largest().refuse_message("all connections together hold too much")
 
@@ -133,9 +145,10 @@ class GuardedBroker(Broker):  # type: ignore[misc]
 
     def refuse_message(self, why: str) -> None:
         """Lets go of what has come of the current message; its caller or its recipient is told."""
-        if not self.discardCount:
-            self.handleViolation(BananaFailure(TooLarge(why)), "dataReceived", inOpen=self.inOpen)
-            self.inOpen = False
+        self.handleViolation(BananaFailure(TooLarge(why)), "dataReceived", inOpen=self.inOpen)
+        self.inOpen = False
+        self.handleData(b"")  # throws away the part of a long string that waits for its end
+        self._hold(0)
 
     def handleClose(self, closeCount: int) -> None:  # noqa: N802, N803
         super().handleClose(closeCount)
@@ -156,5 +169,3 @@ def _bytes_to_long(data: bytes) -> int:
 
 # Foolscap's own takes quadratic time: a number of 1 MiB would stop the process for minutes.
 banana.bytes_to_long = _bytes_to_long
-
-OnUnknown = Callable[[str], None]  # called with the peer's address

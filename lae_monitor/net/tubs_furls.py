@@ -57,7 +57,7 @@ class HostFurls:
         if current != kept:
             with locked(path.parent):
                 replace(path, _line(current))
-        return HostFurl(cluster, host, current, path, _stamp(os.stat(path))), new
+        return HostFurl(cluster, host, current, path, _stamp(path.stat())), new
 
     def path(self, cluster: ClusterName, host: HostName) -> Path:
         return self.folder / cluster / f"{host}{SUFFIX}"
@@ -74,7 +74,7 @@ class HostFurls:
     def is_valid(self, known: HostFurl) -> bool:
         """Whether the file still holds what was read from it."""
         try:
-            if _stamp(os.stat(known.path)) == known.stamp:
+            if _stamp(known.path.stat()) == known.stamp:
                 return True
             again = _read(known.cluster, known.host, known.path)
         except OSError:
@@ -84,7 +84,7 @@ class HostFurls:
     def _has_changed(self) -> bool:
         """Whether there may be files that were not read: only then is it worth reading them all for an unknown name."""
         try:
-            seen = {folder: os.stat(folder).st_mtime_ns for folder in (self.folder, *self._folders())}
+            seen = {folder: folder.stat().st_mtime_ns for folder in (self.folder, *self._folders())}
         except OSError:
             return True
         fresh = (time.time() - CLOCK_STEP) * 1e9
@@ -98,7 +98,7 @@ class HostFurls:
 
     def _read_all(self) -> None:
         found: dict[str, list[HostFurl]] = {}
-        self._seen = {folder: os.stat(folder).st_mtime_ns for folder in (self.folder, *self._folders())}
+        self._seen = {folder: folder.stat().st_mtime_ns for folder in (self.folder, *self._folders())}
         for known in self._files():
             found.setdefault(known.furl.swissnum.reveal(), []).append(known)
         for same in found.values():

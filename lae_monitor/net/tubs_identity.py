@@ -8,12 +8,14 @@ import hashlib
 import re
 import ssl
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.net.tubs_files import read_or_make
 
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)
+CERTIFICATE: Final = "gatherer.pem"  # in the folder of a kind's credentials
+
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Identity(NamedTuple):
@@ -55,5 +57,5 @@ def tub_id(pem: bytes) -> str:
 def _new_certificate() -> bytes:
     from foolscap import crypto  # noqa: PLC0415 - brings Twisted; and a certificate is made once
 
-    pem: bytes = crypto.createCertificate().dumpPEM()
+    pem: bytes = crypto.createCertificate().dumpPEM()  # type: ignore[no-untyped-call]
     return pem

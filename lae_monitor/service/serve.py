@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 from lae_monitor import __version__
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.config import Settings
-from lae_monitor.core.limits import parse_size
-from lae_monitor.gatherers import FOLDERS, reader
+from lae_monitor.core.time import DAY, format_duration, wall_clock
+from lae_monitor.gatherers import FOLDERS, KINDS, reader
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
+from lae_monitor.mover.retention import retire
 from lae_monitor.net.http import Router, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.service.control import control
@@ -64,8 +65,9 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     Raises:
         StoreError: another process has it open, or it is of a newer release.
     """
-    memory = parse_size(settings.store.memory)
-    driver = await asyncio.to_thread(ChdbDriver, settings.store_path, memory=memory, readers=settings.store.readers)
+    driver = await asyncio.to_thread(
+        ChdbDriver, settings.store_path, memory=settings.store.memory, readers=settings.store.readers
+    )
     try:
         yield await Store(driver).open()
     finally:
@@ -115,7 +117,8 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         "pages": asyncio.create_task(
             serve_http(app, settings.web.listen.host, settings.web.listen.port, stop=stop, ready=ready)
         ),
-        "homecoming": asyncio.create_task(_keep_bringing_home(archive, stop)),
+        "homecoming": asyncio.create_task(_every(HOMECOMING_EVERY, stop, lambda: bring_home(archive), "came home")),
+        "retention": asyncio.create_task(_every(DAY, stop, lambda: _retire(settings, mover), "were retired")),
         "outdated quarantine": asyncio.create_task(mover.retry_outdated()),
     }
     try:
@@ -133,17 +136,21 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         log.info("stopped")
 
 
-async def _keep_bringing_home(archive: Archive, stop: asyncio.Event) -> None:
+async def _every(seconds: float, stop: asyncio.Event, job: Callable[[], Awaitable[int]], what: str) -> None:
+    """Runs `job` now and every `seconds`; what goes wrong with it is logged, and it is tried again."""
     while not stop.is_set():
         try:
-            if moved := await bring_home(archive):
-                log.info("brought %d files home from fallback roots", moved)
+            if files := await job():
+                log.info("%d files %s", files, what)
         except Exception:
-            log.exception("bringing files home failed; again in %.0f s", HOMECOMING_EVERY)
-        try:
-            await asyncio.wait_for(stop.wait(), HOMECOMING_EVERY)
-        except TimeoutError:
-            continue
+            log.exception("files that should have %s did not; again in %s", what, format_duration(seconds))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _retire(settings: Settings, mover: Mover) -> int:
+    keep = {kind: getattr(settings.retention, kind) for kind in KINDS}
+    return await retire(mover, keep, wall_clock())
 
 
 def status(mover: Mover, archive: Archive) -> dict[str, Any]:

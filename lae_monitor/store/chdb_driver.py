@@ -1,14 +1,16 @@
 """The embedded engine. One process owns the folder; one Session a thread; never forked.
 
 Traps that this file avoids (measured, see docs/store.md): a Session serialises its queries, so readers have their own;
-importing chdb leaves SIGPIPE blocked, which children would inherit; default caches are made for big servers.
+importing chdb leaves SIGPIPE blocked, which children would inherit; default caches are made for big servers; its streaming
+insert loses errors.
 """
 
 import asyncio
+import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -97,17 +99,23 @@ class ChdbDriver:
 
         return await self._run(self._readers, query)
 
-    async def insert(self, table: str, columns: Sequence[str], arrow: bytes, token: str) -> None:
-        quoted = token.replace("\\", "\\\\").replace("'", "\\'")
-        sql = (
-            f"INSERT INTO {table} ({', '.join(columns)}) "
-            f"SETTINGS insert_deduplicate=1, insert_deduplication_token='{quoted}'"
-        )
+    async def insert(self, table: str, columns: Mapping[str, str], arrow: bytes, token: str) -> None:
+        # Not send_insert(), which reports rows as written although the engine refused them when it came to commit.
+        names = ", ".join(f"`{name}`" for name in columns)
+        structure = ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
 
         def insert() -> None:
-            with self._session().send_insert(sql, "ArrowStream") as stream:
-                stream.append(arrow)
-                stream.finish()
+            batch = os.memfd_create("lae-batch", os.MFD_CLOEXEC)
+            try:
+                with open(batch, "wb", closefd=False) as file:
+                    file.write(arrow)
+                self._session().query(
+                    f"INSERT INTO {table} ({names}) SETTINGS insert_deduplicate=1, max_partitions_per_insert_block=0, "
+                    f"insert_deduplication_token={_quoted(token)} SELECT {names} "
+                    f"FROM file('/proc/self/fd/{batch}', 'ArrowStream', {_quoted(structure)})"
+                )
+            finally:
+                os.close(batch)
 
         await self._run(self._writer, insert)
 
@@ -118,6 +126,10 @@ class ChdbDriver:
         for session in self._sessions:
             session.close()
         self._sessions.clear()
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _texts(parameters: Mapping[str, Parameter] | None) -> dict[str, str]:

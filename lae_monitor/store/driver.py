@@ -39,8 +39,15 @@ class Driver(Protocol):
         """
         ...
 
-    async def insert(self, table: str, columns: Sequence[str], arrow: bytes, token: str) -> None:
-        """One Arrow stream of one batch into `table`, once: the same `token` again inserts nothing."""
+    async def insert(self, table: str, columns: Mapping[str, str], arrow: bytes, token: str) -> None:
+        """One Arrow stream of one batch into `table`, once: the same `token` again inserts nothing.
+
+        Args:
+            table: with its database.
+            columns: the batch's columns, and the engine's types for them.
+            arrow: the batch, as an Arrow IPC stream.
+            token: what the batch is, for ever: the engine drops another batch with the same token without a word.
+        """
 
     async def close(self) -> None: ...
 

@@ -12,10 +12,15 @@ MAX_TIME: Final = 4102444800.0  # 2100-01-01, in seconds
 
 
 class Kind(NamedTuple):
-    """How a column is kept: ClickHouse's type, and Arrow's for the batches."""
+    """How a column is kept: ClickHouse's type and codec, and Arrow's type for the batches."""
 
     sql: str
     arrow: pa.DataType
+
+    @property
+    def type(self) -> str:
+        """The type without the codec."""
+        return self.sql.partition(" CODEC(")[0]
 
 
 WORD: Final = Kind("LowCardinality(String)", pa.string())  # few different values

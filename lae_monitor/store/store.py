@@ -70,8 +70,8 @@ class Store:
 
     async def insert_columns(self, table: str, columns: dict[str, list[Any]], token: str) -> None:
         known = TABLES[table]
-        quoted = [f"`{name}`" for name in known.columns]
-        await self.driver.insert(f"{self.database}.{table}", quoted, stream(known, columns), token)
+        types = {name: kind.type for name, kind in known.columns.items()}
+        await self.driver.insert(f"{self.database}.{table}", types, stream(known, columns), token)
 
     async def take_back(self, path: str, start: int, end: int | None = None) -> None:
         """Removes the rows that were read from `path` between `start` and `end` (to the file's end when None)."""

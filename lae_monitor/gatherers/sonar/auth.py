@@ -70,8 +70,7 @@ def parse_passwords(text: str, source: str) -> dict[str, list[Password]]:
         CredentialsError: a line that is none, or no line at all.
     """
     users: dict[str, list[Password]] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip()
+    for number, line in enumerate(map(str.strip, text.split("\n")), 1):
         if not line or line.startswith("#"):
             continue
         found = _LINE.fullmatch(line)
@@ -111,18 +110,18 @@ class Passwords:
         """Reads the file if it has changed since.
 
         Raises:
-            CredentialsError: it is missing, cannot be read, or has a line that is none; nobody is let in until that is mended.
+            CredentialsError: it is missing, cannot be read, or has a line that is none; nobody is let in until then.
         """
         try:
             status = self.path.stat()
             if self._seen == _signature(status):
                 return
             self._seen = None
-            self._users = parse_passwords(self._read(), str(self.path))
+            self._users = parse_passwords(self._read(status), str(self.path))
         except FileNotFoundError:
             raise CredentialsError(
-                f"{self.path}: there is no such file; write lines of the form CLUSTER:PASSWORD into it, and chmod it to 600; "
-                'or set gatherers.sonar.auth_file = "" to let anybody on this host send'
+                f"{self.path}: there is no such file; write lines of the form CLUSTER:PASSWORD into it and chmod it "
+                'to 600, or set gatherers.sonar.auth_file = "" to let anybody on this host send'
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialsError(f"{self.path}: cannot be read: {error}") from error
@@ -130,15 +129,12 @@ class Passwords:
         if abs(self._clock() - max(status.st_mtime, status.st_ctime)) > SETTLED:
             self._seen = _signature(status)
 
-    def _read(self) -> str:
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise CredentialsError(f"{self.path}: is no plain file")
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
+    def _read(self, status: os.stat_result) -> str:
+        if not stat.S_ISREG(status.st_mode):  # a pipe would keep us waiting for ever
+            raise CredentialsError(f"{self.path}: is no plain file")
+        if status.st_size > MAX_FILE:
             raise CredentialsError(f"{self.path}: is larger than {MAX_FILE} bytes")
-        return data.decode()
+        return self.path.read_text("utf-8")
 
     def user_of(self, authorization: str | None) -> str:
         """The user that an Authorization header proves to be.

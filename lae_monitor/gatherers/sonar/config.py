@@ -17,7 +17,8 @@ class Settings(Section, frozen=True):
         ),
     ] = "exfil-auth.txt"
     match_user_and_cluster: Annotated[
-        bool, key("a user may send for the cluster of its own name only; false: for any, as the first infiltrate had it")
+        bool,
+        key("a user may send for the cluster of its own name only; false: for any, as the first infiltrate had it"),
     ] = True
     max_body: Annotated[Size, key("largest body")] = Size(16 * 1024**2)
-    trusted_proxies: Annotated[list[str], key("addresses whose X-Forwarded-For is believed")] = []
+    trusted_proxies: Annotated[tuple[str, ...], key("addresses whose X-Forwarded-For is believed")] = ()

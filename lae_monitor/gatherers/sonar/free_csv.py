@@ -5,6 +5,7 @@ host and its UTC day name. Source of the format: `sonar ps`, see docs/sonar.md#f
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from lae_monitor.core.limits import KiB
@@ -13,7 +14,8 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MAX_AHEAD, day_path, parse_time
 
 FOLDER: Final = "sonar"
-MAX_LINE: Final = 64 * KiB  # bytes without the newline; real lines have 150-600, and infiltrate drops longer ones silently
+MAX_LINE: Final = 64 * KiB  # bytes without the newline; real ones have 150-600, infiltrate drops longer ones silently
+TURN: Final = 64 * KiB  # bytes that are checked before other requests get their turn: a few milliseconds
 MAX_FILES: Final = 256  # hosts times days in one post; a node sends one, a relay that catches up sends dozens
 MAX_AGE: Final = 3653 * DAY  # seconds, ten years: Sonar is younger
 
@@ -75,18 +77,20 @@ class Post:
         self._pieces: dict[str, list[tuple[int, int]]] = {}
         self._paths: dict[tuple[str, str], str] = {}
 
-    def check(self, lines: int) -> bool:
-        """Checks the next `lines` lines; whether any remain. A large post is checked in turns with other work.
+    def check(self) -> Iterator[None]:
+        """Checks every line; stops after each TURN bytes, so that a large post does not keep others waiting.
 
         Raises:
             Refused: `sonar_bad_content`, `sonar_line_too_long`, `sonar_too_many_files`, `bad_host_name`, `bad_time`,
                 `time_out_of_range`; the detail begins with the number of the line.
         """
         size = len(self._body)
-        for _ in range(lines):
-            if self._position >= size:
-                return False
+        turn = TURN
+        while self._position < size:
             start = self._position
+            if start > turn:
+                yield
+                turn = start + TURN
             newline = self._body.find(b"\n", start)
             self._position = size if newline < 0 else newline + 1
             self._number += 1
@@ -94,7 +98,6 @@ class Post:
                 self._take(start, size if newline < 0 else newline)
             except Refused as refused:
                 raise Refused(refused.code, f"line {self._number}: {refused.detail}") from None
-        return self._position < size
 
     def _take(self, start: int, end: int) -> None:
         if end - start > MAX_LINE:
@@ -136,7 +139,7 @@ class Post:
         return f"{FOLDER}/{self._cluster}/{day_path(seconds)}/{name}.csv"
 
     def files(self) -> dict[str, bytes]:
-        """What to append to which file, once `check` has said that no line remains. The last line gets its newline."""
+        """What to append to which file, once `check()` has come to its end. The last line gets its newline."""
         return {path: self._joined(pieces) for path, pieces in self._pieces.items()}
 
     def _joined(self, pieces: list[tuple[int, int]]) -> bytes:

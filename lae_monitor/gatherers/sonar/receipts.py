@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from lae_monitor.archive import ArchiveError, Journal
+from lae_monitor.archive import Journal
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock
@@ -25,6 +25,7 @@ REFILL: Final = 1 / 60  # refusals of one code a second after that; 300 bytes ea
 SUMMARY_EVERY: Final = 60.0  # seconds between two receipts that say how many were suppressed
 
 SUPPRESSED: Final = Counter("lae_sonar_receipts_suppressed_total", "Receipts not written one by one", ["reason"])
+LOST: Final = Counter("lae_sonar_receipts_lost_total", "Receipts that the journal could not take; the samples are safe")
 
 Fields = dict[str, str | float]
 
@@ -55,7 +56,7 @@ class Receipts:
         self._clock = clock
         self._queue: list[Fields] = []
         self._buckets: dict[str, _Bucket] = {}
-        self._unwritten = 0
+        self._closed = False
         self._wake = asyncio.Event()
 
     def accepted(self, span: Span, *, cluster: str, host: str, peer: str, lines: int) -> None:
@@ -81,21 +82,55 @@ class Receipts:
             SUPPRESSED.labels(refused.code).inc()
             return
         self._put(
-            verdict="refused", cluster=cluster, host="", peer=peer, reason=refused.code, detail=refused.detail, size=size
+            verdict="refused",
+            cluster=cluster,
+            host="",
+            peer=peer,
+            reason=refused.code,
+            detail=refused.detail,
+            size=size,
         )
 
     def _put(self, **fields: str | float) -> None:
         if len(self._queue) >= MAX_QUEUED:
-            self._unwritten += 1
+            LOST.inc()
             return
         self._queue.append({"kind": "sonar", "time": self._clock(), **fields})
         self._wake.set()
 
     async def keep_writing(self) -> None:
-        """Writes receipts as they come, and every minute how many were suppressed."""
-        while True:
+        """Writes receipts as they come, and every minute how many were suppressed, until `close()`."""
+        clock = asyncio.get_running_loop().time
+        summary_at = clock() + SUMMARY_EVERY
+        while not self._closed:
             with suppress(TimeoutError):
-                async with asyncio.timeout(SUMMARY_EVERY):
+                async with asyncio.timeout_at(summary_at):
                     await self._wake.wait()
             self._wake.clear()
-            ...
+            if self._closed or clock() >= summary_at:
+                self._summarize()
+                summary_at = clock() + SUMMARY_EVERY
+            await self._write()
+
+    def close(self) -> None:
+        """Lets `keep_writing()` write what is left, and end."""
+        self._closed = True
+        self._wake.set()
+
+    def _summarize(self) -> None:
+        for code, bucket in self._buckets.items():
+            if bucket.suppressed:
+                detail = f"{bucket.suppressed} more, not written one by one"
+                bucket.suppressed = 0
+                self._put(verdict="refused", cluster="", host="", peer="", reason=code, detail=detail, size=0)
+
+    async def _write(self) -> None:
+        while self._queue:
+            batch, self._queue = self._queue[:AT_ONCE], self._queue[AT_ONCE:]
+            results = await asyncio.gather(
+                *(self._journal.write("receipt", **fields) for fields in batch), return_exceptions=True
+            )
+            failures = [result for result in results if isinstance(result, BaseException)]
+            if failures:
+                LOST.inc(len(failures))
+                log.error("%d receipts could not be written: %s", len(failures), failures[0])

@@ -1,7 +1,8 @@
 """One line of `sonar ps`, of any version since 0.6, -> one sample, or the reason why it is none.
 
-The rules are those of sonalyze: an unknown field is ignored, a field without `=` is dropped, and a record with a bad, infinite
-or negative number, or without one of `v`, `time`, `host`, `cmd` and `user`, is no record. Source: docs/sonar.md#free-csv.
+The rules are those of sonalyze: an unknown field is ignored, a field without `=` is dropped, and a record with a bad,
+infinite or negative number, or without one of `v`, `time`, `host`, `cmd` and `user`, is no record. Source of the format:
+docs/sonar.md#free-csv.
 """
 
 import re
@@ -151,7 +152,10 @@ def _fields(text: str) -> dict[str, str]:
         pass
     if len(fields) >= _UNNAMED_NEEDED and "=" not in fields[0] and "=" not in fields[1]:
         return _named(dict(zip(_UNNAMED, fields, strict=False)))
-    return dict([field.split("=", 1) for field in fields if "=" in field])
+    named = dict([field.split("=", 1) for field in fields if "=" in field])
+    if not named:
+        raise Refused("unreadable", f"no name=value, and not the {_UNNAMED_NEEDED} fields of version 0.6")
+    return named
 
 
 def _named(unnamed: dict[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """One run of Sonar on one host, as one mark on its timeline.
 
-A run's records have the same host and time and lie side by side. A run that was sent again has the same key, so it shows once.
+A run's records have the same host and time and lie side by side. A run that was sent again has the same key, so it shows
+once.
 """
 
 from heapq import nlargest

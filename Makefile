@@ -1,0 +1,76 @@
+# Everything sets itself up: a fresh Debian or Ubuntu with python3 >= 3.11 (and root for its packages) is enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+SETUP := $(VENV)/.setup
+
+.PHONY: help run test check bench fuzz soak setup docs wheelhouse lock clean
+
+help: ## show what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+run: $(SETUP)-run ## run the whole monitor on loopback, with a pretend fleet that reports into it; Ctrl-C stops it
+	@exec $(VENV)/bin/lae-monitor demo $(ARGS)
+
+test: $(SETUP)-test ## run the tests; ARGS='...' goes to pytest
+	$(PY) -m pytest $(ARGS)
+
+check: $(SETUP)-test ## style, types, and the direction of imports
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(SETUP)-test ## measure; prints a table and writes bench/results.json
+	$(PY) -m bench $(ARGS)
+
+fuzz: $(SETUP)-test ## hypothesis for long
+	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'not soak' -k 'hypothesis or fuzz or hostile' --timeout 3600 $(ARGS)
+
+soak: $(SETUP)-test ## the tests that kill, 1,000 times each
+	LAE_KILLS_ARCHIVE=10000 LAE_KILLS=1000 $(PY) -m pytest tests/faults --timeout 36000 $(ARGS)
+
+setup: $(SETUP)-test ## make .venv with all that running and testing need
+
+docs: $(SETUP)-test ## check that the documentation tells the truth
+	$(PY) -m pytest tests/docs $(ARGS)
+
+wheelhouse: $(SETUP)-run ## all wheels of a release in dist/wheelhouse, for hosts without a network
+	rm -rf dist/wheelhouse && mkdir -p dist/wheelhouse
+	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/wheelhouse .
+	$(PY) -m pip download --quiet --require-hashes --only-binary :all: --dest dist/wheelhouse -r requirements/run.txt
+	cp requirements/run.txt dist/wheelhouse/requirements.txt
+
+lock: ## resolve the requirements anew (needs uv); no index host is written
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links requirements/build.in -o requirements/build.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/run.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra test -c requirements/run.txt pyproject.toml -o requirements/test.txt
+
+clean: ## remove what was set up and built
+	rm -rf $(VENV) .cache dist
+
+$(SETUP)-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lae-monitor needs Python 3.11 or newer; this is $$($(PYTHON) --version). Next: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh tests/debian.sh python3-venv
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(SETUP)-run: $(SETUP)-venv requirements/run.txt requirements/build.txt pyproject.toml
+	@echo "Installing what lae-monitor needs (once; about a minute)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(VENV)/bin/lae-monitor --version >/dev/null
+	@touch $@
+
+$(SETUP)-test: $(SETUP)-run requirements/test.txt tests/debian.txt
+	@sh tests/debian.sh $$(sed 's/#.*//' tests/debian.txt)
+	@echo "Installing what the tests need (once; about a minute)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@touch $@

@@ -1,0 +1,86 @@
+"""`lae-monitor check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, common
+
+if TYPE_CHECKING:
+    from lae_monitor.config import Settings
+    from lae_monitor.service.surroundings import Finding
+
+_MARKS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@click.group()
+@common
+def check(_invocation: Invocation) -> None:
+    """Try what the monitor needs, before it needs it."""
+
+
+@check.command("config")
+@click.option("--no-environment", is_flag=True, help="Look at the configuration only, not at this host.")
+@common
+def check_config(invocation: Invocation, no_environment: bool) -> None:
+    """Try the configuration: its form and meaning, what each gatherer asks of it, and then this host.
+
+    Of the host: clock, state folder, archive roots (a real write and fsync), free space, credentials, free ports.
+    Exits 78 when the configuration has a problem, 1 when the host has, else 0; warnings change nothing.
+    """
+    from lae_monitor.config import ConfigError  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.service.surroundings import Finding, look, runs  # noqa: PLC0415
+
+    running = False
+    try:
+        settings = invocation.settings
+    except ConfigError as error:
+        mistakes = [Finding("problem", "configuration", problem) for problem in error.problems]
+        surroundings: list[Finding] = []
+    else:
+        mistakes = [
+            Finding("ok", "configuration", f"understood: {settings.source or 'defaults'}"),
+            *_gatherers(settings),
+        ]
+        surroundings = [] if no_environment else list(look(settings))
+        running = runs(settings.state.path, "serve")
+    code = EXIT_CONFIG if _has_problem(mistakes) else EXIT_FINDINGS if _has_problem(surroundings) else 0
+    following = "correct what is marked as a problem, then lae-monitor check config"
+    if code == 0:
+        following = "lae-monitor host list" if running else "lae-monitor run"
+    findings = [*mistakes, *surroundings]
+    invocation.answer(
+        {"ok": code == 0, "checks": [finding._asdict() for finding in findings], "next": following},
+        lambda: "\n".join([*map(_line, findings), f"Next: {following}"]),
+    )
+    raise SystemExit(code)
+
+
+def _gatherers(settings: Settings) -> Iterator[Finding]:
+    """What each kind asks of its own section."""
+    from lae_monitor.gatherers import KINDS, module  # noqa: PLC0415
+    from lae_monitor.service.surroundings import Finding  # noqa: PLC0415
+
+    for kind in KINDS:
+        about = f"gatherers.{kind}"
+        try:
+            problems = list(module(kind, "check").check(settings))
+        except OSError as error:
+            problems = [f"{error.filename}: {error.strerror}"]
+        for problem in problems:
+            key, colon, text = problem.partition(": ")
+            says_which = colon and key.startswith(f"{about}.")
+            yield Finding("problem", key, text) if says_which else Finding("problem", about, problem)
+        if not problems:
+            yield Finding("ok", about, "has what it needs")
+
+
+def _has_problem(findings: list[Finding]) -> bool:
+    return any(finding.level == "problem" for finding in findings)
+
+
+def _line(finding: Finding) -> str:
+    return f"{click.style(f'{finding.level:<8}', fg=_MARKS[finding.level])} {finding.about}: {finding.text}"

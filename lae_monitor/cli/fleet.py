@@ -1,0 +1,53 @@
+"""`lae-monitor fleet ...`: hosts and their credentials."""
+
+import click
+
+from lae_monitor.cli.options import EXIT_CONFIG, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+
+
+@click.group()
+def fleet() -> None:
+    """Register hosts."""
+
+
+@fleet.group()
+def register() -> None:
+    """Give a host a credential of its own."""
+
+
+@register.command()
+@click.option("--host", required=True, metavar="HOST", help="The name under which its incidents are shown.")
+@click.option(
+    "--cluster", metavar="CLUSTER", help="The cluster it belongs to; default: fleet.name of the configuration."
+)
+@click.option("--print-furl", is_flag=True, help="Print the FURL itself: a secret.")
+@common
+def incident(invocation: Invocation, host: str, cluster: str | None, print_furl: bool) -> None:
+    r"""Make, or show again, the FURL by which a host's nodes report incidents. The host is not touched.
+
+    \b
+    lae-monitor fleet register incident --host node1 --print-furl
+    """
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415 - only this command needs it
+    from lae_monitor.fleet.registry import register_incident  # noqa: PLC0415
+
+    try:
+        made = register_incident(invocation.settings, host, cluster)
+    except Refused as refused:
+        if refused.code == "bad_config":
+            invocation.fail(str(refused), EXIT_CONFIG, following="correct it, then lae-monitor check config")
+        invocation.fail(str(refused), EXIT_USAGE)
+    except OSError as error:
+        invocation.fail(
+            f"credentials: {error}", EXIT_UNAVAILABLE, following="run this as the account that owns the state folder"
+        )
+    shown = {"furl": made.furl.reveal()} if print_furl else {}
+    invocation.answer(
+        {"cluster": made.cluster, "host": made.host, "path": str(made.path), "new": made.new, **shown},
+        made.furl.reveal() if print_furl else str(made.path),
+    )
+    if not invocation.as_json:
+        click.echo(
+            f"Next: on {made.host}, set log_gatherer.furl in section [node] of tahoe.cfg to this FURL, and restart the node",
+            err=True,
+        )

@@ -1,0 +1,73 @@
+"""What one key means, what it is now, and why."""
+
+from typing import Any, NamedTuple
+
+from lae_monitor.config.describe import effective
+from lae_monitor.config.keys import Key, Sections, all_sections, keys
+from lae_monitor.config.load import Loaded
+from lae_monitor.config.written import toml
+from lae_monitor.core.secrets import redact
+
+
+class Explained(NamedTuple):
+    """A key with its value in force; `value` and `origin` are None while the configuration does not load."""
+
+    key: Key
+    value: str | None
+    origin: str | None
+
+    @property
+    def default(self) -> str:
+        return "follows from state.path" if self.key.default is None else toml(self.key.default)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "key": self.key.dotted,
+            "description": self.key.description,
+            "type": self.key.form,
+            "default": None if self.key.default is None else toml(self.key.default),
+            "value": self.value,
+            "from": self.origin,
+            "variable": self.key.variable,
+        }
+
+    def as_text(self) -> str:
+        lines = [
+            self.key.dotted,
+            f"  {self.key.description}",
+            f"  type:      {self.key.form}",
+            f"  default:   {self.default}",
+            f"  variable:  {self.key.variable}",
+        ]
+        if self.key.example is not None:
+            lines.append(f"  such as:   {toml(self.key.example)}")
+        if self.value is not None:
+            lines.append(f"  now:       {self.value}   (from {self.origin})")
+        return "\n".join(lines)
+
+
+def explain(about: str, sections: Sections, loaded: Loaded | None) -> list[Explained]:
+    """The key `about`, or all keys of the section `about`, or all there are for "".
+
+    Args:
+        about: a dotted name.
+        sections: the gatherers' own sections.
+        loaded: what was read, or None when that failed.
+
+    Raises:
+        KeyError: there is no such key or section.
+    """
+    chosen = [
+        key
+        for key in keys(all_sections(sections))
+        if not about or key.dotted == about or key.dotted.startswith(f"{about}.")
+    ]
+    if not chosen:
+        raise KeyError(about)
+    if loaded is None:
+        return [Explained(key, None, None) for key in chosen]
+    values = dict(effective(loaded.settings))
+    return [
+        Explained(key, redact(toml(values[key.dotted])), loaded.origins.get(key.dotted, "the default"))
+        for key in chosen
+    ]

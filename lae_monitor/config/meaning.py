@@ -1,0 +1,103 @@
+"""What the settings say together: values that are right each by itself, and cannot be meant all at once."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lae_monitor.config.settings import Settings
+from lae_monitor.config.values import Listen
+
+_FOOLSCAP: Final = re.compile(r"tcp:([0-9]{1,5})(?::interface=(.+))?")
+
+
+class Address(NamedTuple):
+    """Where a process listens; port 0 is any free one."""
+
+    key: str
+    process: str
+    host: str
+    port: int
+
+
+def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
+    """A sentence each, which begins with where the key was set.
+
+    Args:
+        settings: values that were understood.
+        origins: where they came from, by dotted key; defaults are absent.
+    """
+    for key, sentence in (*_web(settings), *_folders(settings), *_addresses(settings)):
+        yield f"{origins[key]}: {key}: {sentence}" if key in origins else f"{key}: {sentence}"
+
+
+def addresses(settings: Settings) -> Iterator[Address]:
+    """All addresses that our processes listen on."""
+    yield Address("web.listen", "serve", settings.web.listen.host, settings.web.listen.port)
+    for kind, own in settings.gatherers.items():
+        listen = getattr(own, "listen", None)
+        if isinstance(listen, Listen):
+            yield Address(f"gatherers.{kind}.listen", f"gather-{kind}", listen.host, listen.port)
+        elif isinstance(listen, str) and (found := _FOOLSCAP.fullmatch(listen)) and int(found[1]) <= 65535:
+            host = (found[2] or "0.0.0.0").replace("\\:", ":")  # noqa: S104 - what Foolscap takes it for
+            yield Address(f"gatherers.{kind}.listen", f"gather-{kind}", host, int(found[1]))
+
+
+def _web(settings: Settings) -> Iterator[tuple[str, str]]:
+    listen = settings.web.listen
+    if not listen.is_loopback:
+        yield (
+            "web.listen",
+            f"{listen} can be reached from other hosts, and pages have no login yet; "
+            "listen on 127.0.0.1, and reach it through ssh -L 8642:127.0.0.1:8642",
+        )
+
+
+def _folders(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.archive.roots == []:
+        yield "archive.roots", "names no folder; leave the key out for archive/ in the state folder"
+    roots = [_plain(root) for root in settings.archive_roots]
+    state, store = _plain(settings.state.path), _plain(settings.store_path)
+    for number, root in enumerate(roots):
+        for other in roots[:number]:
+            if root == other:
+                yield "archive.roots", f"{root} is there twice"
+            elif _is_inside(root, other) or _is_inside(other, root):
+                yield "archive.roots", f"of {other} and {root}, one lies in the other"
+        if _is_inside(state, root):
+            yield "archive.roots", f"{root} holds the state folder {state}; a root holds nothing but the archive"
+        elif _is_inside(store, root) or _is_inside(root, store):
+            yield "archive.roots", f"of {root} and the store's folder {store}, one lies in the other"
+    if "?" in str(store):
+        yield "state.path", f"{store}: the engine of the store can have no question mark in its folder's name"
+
+
+def _plain(path: Path) -> Path:
+    """`path` without `..`; links are not followed, for that could wait for a network mount."""
+    return Path(os.path.normpath(path))
+
+
+def _is_inside(inner: Path, outer: Path) -> bool:
+    return inner.is_relative_to(outer)
+
+
+def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
+    seen: list[Address] = []
+    for address in addresses(settings):
+        for other in seen:
+            if address.port and address.port == other.port and _overlap(address.host, other.host):
+                yield address.key, f"port {address.port} is that of {other.key} too; each needs one of its own"
+        seen.append(address)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or _is_everything(one) or _is_everything(other)
+
+
+def _is_everything(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,72 @@
+"""What the demo prints when everything is there: what to open, and what to try next."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lae_monitor.config import Settings
+from lae_monitor.demo.hosts import ML, SICK
+from lae_monitor.demo.story import SILENT_FROM, Story
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Where to look, and where to send."""
+    web = f"http://{settings.web.listen}"
+    return {
+        "pages": f"{web}/",
+        "story": f"{web}/host/{SICK.cluster}/{SICK.name}",
+        "crashes": f"http://{settings.gatherers['crashes'].listen}/submit",
+        "sonar": f"http://{settings.gatherers['sonar'].listen}/sonar-freecsv?cluster=NAME",
+        "incidents": settings.gatherers["incidents"].location,
+    }
+
+
+def commands(config: Path) -> list[tuple[str, str]]:
+    """Five commands to try, each with what it is good for."""
+    program = f"{program_name()} --config {config}"
+    return [
+        (f"{program} host list", "all hosts, and when each was last heard"),
+        (f"{program} host show {SICK.name}", "the timeline of the host with a story"),
+        (f"{program} search 'kind:crash since:1d'", "every crash of the last day, newest first"),
+        (f"{program} crashes submit", "send a crash of your own: it shows on the host localhost"),
+        (f"{program} tail 'cluster:{ML}'", "what one cluster reports, as it comes"),
+    ]
+
+
+def announcement(settings: Settings, config: Path, story: Story, fleet: str, *, kept: bool) -> Iterator[str]:
+    """The lines.
+
+    Args:
+        settings: of the monitor.
+        config: the file they were read from.
+        story: what was told.
+        fleet: what the fleet says of itself.
+        kept: whether the state folder stays when the demo ends.
+    """
+    where = addresses(settings)
+    crashed = datetime.fromtimestamp(story.crashes[0], UTC)
+    silent = datetime.fromtimestamp(story.at(SILENT_FROM), UTC)
+    yield ""
+    yield f"lae-monitor is ready: {fleet}."
+    yield ""
+    yield f"  Pages                {where['pages']}"
+    yield f"  A host with a story  {where['story']}"
+    yield f"                       {SICK.name}: its memory grew; from {crashed:%H:%M} UTC on its server crashed,"
+    yield f"                       again and again; since {silent:%H:%M} UTC it is silent"
+    yield f"  Entrances            crashes    POST {where['crashes']}"
+    yield f"                       sonar      POST {where['sonar']}"
+    yield f"                       incidents  Foolscap at {where['incidents']}, a FURL per host"
+    yield ""
+    yield "Try next, in another terminal:"
+    for command, meaning in commands(config):
+        yield f"  {command}"
+        yield f"      {meaning}"
+    yield ""
+    yield "Ctrl-C stops everything" + ("; the same command goes on from there." if kept else " and removes it.")
+
+
+def program_name() -> str:
+    """How to call this program again, as it was called."""
+    called = sys.argv[0]
+    return called if Path(called).name == "lae-monitor" else f"{sys.executable} -m lae_monitor"

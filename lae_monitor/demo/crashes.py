@@ -1,0 +1,132 @@
+"""Clients that POST crashes, each as the real one does; see docs/crashes.md.
+
+The storage servers' reports come from a Crashpad handler: gzip, chunked, without Content-Length, annotations as fields.
+The browser's come from a crash reporter like Firefox's: Content-Length, annotations as one JSON object named `extra`.
+"""
+
+import gzip
+import hashlib
+import json
+import random
+import uuid
+from typing import Final, NamedTuple
+from urllib.parse import urlencode
+
+from lae_monitor.demo.posts import Post
+from lae_monitor.demo.story import Happening, Story
+from lae_monitor.gatherers.crashes.sample import minidump
+
+CRASHPAD: Final = "Crashpad/0.8.0 libcurl/7.88.1 GnuTLS/3.7.9 Linux/6.1.0 (x86_64)"
+REPORTER: Final = "crashreporter/153.7.0 (linux x86_64)"
+
+SERVER: Final = ("Gridstore", "2.4.1")
+BROWSER: Final = ("Gridbrowser", "153.0.7")
+SERVER_REASONS: Final = ("assertion failed: lease.renewed <= now", "share file shorter than its header says")
+BROWSER_REASONS: Final = (
+    "index out of bounds: the len is 0 but the index is 0",
+    "Shutdown hanging at step AppShutdownConfirmed",
+    "MOZ_RELEASE_ASSERT(mState == State::Open)",
+)
+
+
+class Field(NamedTuple):
+    """One part of a form."""
+
+    name: str
+    data: bytes
+    filename: str = ""
+    media: str = ""
+
+
+def post(story: Story, happening: Happening, address: str) -> Post:
+    """The request that reports the crash that `happening` is, to the collector at `address`."""
+    if happening.host.work == "gateway":
+        return _from_browser(happening, address)
+    return _from_server(story, happening, address)
+
+
+def _from_server(story: Story, happening: Happening, address: str) -> Post:
+    dice, host, time = happening.dice, happening.host, happening.time
+    product, version = SERVER
+    guid = str(uuid.UUID(int=story.dice("guid", host.name).getrandbits(128), version=4))
+    if happening.told:
+        size = dice.choice((64, 128, 256)) << 20
+        why = f"out of memory: could not allocate {size} bytes, {story.server_gib(time - 1):.1f} GiB in use"
+    else:
+        why = dice.choice(SERVER_REASONS)
+    annotations = {
+        "ProductName": product,
+        "Version": version,
+        "prod": product,
+        "ver": version,
+        "guid": guid,
+        "CrashTime": str(int(time)),
+        "MozCrashReason": why,
+        "ptype": "server",
+        "resident_kib": str(int(story.server_gib(time - 1) * 1024 * 1024)) if happening.told else "786432",
+    }
+    boundary = f"---MultipartBoundary-{_letters(dice, 32)}---"
+    fields = [Field(name, value.encode()) for name, value in sorted(annotations.items())]
+    fields.append(_dump(happening))
+    return Post(
+        address=address,
+        target="/submit?" + urlencode({"product": product, "version": version, "guid": guid}),
+        headers={
+            "User-Agent": CRASHPAD,
+            "Accept": "*/*",
+            "Content-Encoding": "gzip",
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+        },
+        body=gzip.compress(form(fields, boundary), mtime=0),
+        chunked=True,
+        source=host.address,
+    )
+
+
+def _from_browser(happening: Happening, address: str) -> Post:
+    dice, time = happening.dice, happening.time
+    product, version = BROWSER
+    dump = _dump(happening)
+    extra = {
+        "ProductName": product,
+        "Version": version,
+        "BuildID": "20261019142203",
+        "ReleaseChannel": "release",
+        "CrashTime": str(int(time)),
+        "SecondsSinceLastCrash": str(dice.randrange(600, 90_000)),
+        "UptimeTS": f"{dice.uniform(3, 20_000):.3f}",
+        "MozCrashReason": dice.choice(BROWSER_REASONS),
+        "MinidumpSha256Hash": hashlib.sha256(dump.data).hexdigest(),
+        "SubmittedFrom": "Client",
+        "Throttleable": "1",
+    }
+    boundary = "-" * 24 + _letters(dice, 16)
+    fields = [Field("extra", json.dumps(extra).encode(), "extra.json", "application/json"), dump]
+    return Post(
+        address=address,
+        target="/submit",
+        headers={"User-Agent": REPORTER, "Content-Type": f"multipart/form-data; boundary={boundary}"},
+        body=form(fields, boundary),
+        source=happening.host.address,
+    )
+
+
+def _dump(happening: Happening) -> Field:
+    data = minidump(happening.time, happening.dice.randrange(1000, 30_000))
+    return Field("upload_file_minidump", data, "minidump.dmp", "application/octet-stream")
+
+
+def form(fields: list[Field], boundary: str) -> bytes:
+    """`fields` as multipart/form-data."""
+    pieces = []
+    for field in fields:
+        disposition = f'Content-Disposition: form-data; name="{field.name}"'
+        if field.filename:
+            disposition += f'; filename="{field.filename}"'
+        head = [f"--{boundary}", disposition, *([f"Content-Type: {field.media}"] if field.media else [])]
+        pieces += ["\r\n".join(head).encode(), b"\r\n\r\n", field.data, b"\r\n"]
+    return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
+
+
+def _letters(dice: random.Random, number: int) -> str:
+    return "".join(dice.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(number))

@@ -1,0 +1,198 @@
+"""One upload, from the first byte to a durable file. Memory stays at O(64 KiB + annotations + 1 MiB), whatever comes."""
+
+import asyncio
+import urllib.parse
+from dataclasses import dataclass
+from typing import Final
+
+from lae_monitor.core.ids import new_crash_id
+from lae_monitor.core.names import ClusterName, CrashId, HostName
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Span
+from lae_monitor.core.time import Clock
+from lae_monitor.gatherers.crashes.config import Settings
+from lae_monitor.gatherers.crashes.container import Writer
+from lae_monitor.gatherers.crashes.limits import MAX_ANNOTATION, MAX_ANNOTATIONS, YIELD_AFTER
+from lae_monitor.gatherers.crashes.report import MINIDUMP, RAW_CRASH, Digest, Report, envelope
+from lae_monitor.gatherers.crashes.spool import Spool
+from lae_monitor.gatherers.crashes.wire import Part, Parts, boundary_of, decoder
+from lae_monitor.net.http import Request
+
+MAGIC: Final = b"MDMP"
+QUERY_KEYS: Final = frozenset(
+    {"product", "version", "guid", "prod", "ver"}
+)  # what Crashpad appends; the rest may be a token
+MAX_QUERY_VALUE: Final = 200  # characters
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A crash that is durable."""
+
+    crash_id: CrashId
+    span: Span
+
+
+class Intake:
+    """Takes the report in `request` and writes it into `spool`."""
+
+    def __init__(self, request: Request, spool: Spool, clock: Clock) -> None:
+        self._request = request
+        self._spool = spool
+        self._clock = clock
+        self._report = Report()
+        self._zip = Writer(spool.add, clock())
+        self._part: Part | None = None  # the one that is coming
+        self._is_file = False
+        self._bare = False  # a minidump alone, without a form
+        self._value = bytearray()  # of an annotation
+        self._name = ""  # of a file
+        self._digest = Digest()
+        self._annotations = 0  # bytes
+        self._since_yield = 0  # bytes
+
+    async def take(self, settings: Settings, host: HostName, cluster: ClusterName) -> Accepted:
+        """Reads the whole body and stores the report.
+
+        Raises:
+            Refused: with what is wrong with it; ArchiveError when it could not be stored. Nothing remains then.
+        """
+        try:
+            await self._read(settings)
+            return await self._store(host, cluster)
+        finally:
+            self._zip.abandon()
+
+    async def _read(self, settings: Settings) -> None:
+        request = self._request
+        boundary = boundary_of(request.headers.get("content-type"))
+        self._bare = boundary is None
+        if not request.has_body:
+            raise Refused("malformed_no_content_length")
+        body = decoder(request.headers.get("content-encoding"), settings.max_inflated)
+        parts = Parts(boundary) if boundary is not None else _Bare()
+        async for piece in request.stream(settings.max_body):
+            for decoded in body.feed(piece):
+                await self._take_piece(parts, decoded)
+        if not request.received:
+            raise Refused("malformed_no_content_length")
+        body.finish()
+        parts.finish()
+        self._finish(body.notes)
+
+    async def _take_piece(self, parts: "Parts | _Bare", piece: bytes) -> None:
+        for event in parts.feed(piece):
+            self._take(event)
+        await self._spool.relieve()
+        self._since_yield += len(piece)
+        if self._since_yield >= YIELD_AFTER:  # a body that inflates far gives a thousand pieces without waiting once
+            self._since_yield = 0
+            await asyncio.sleep(0)
+
+    def _finish(self, notes: list[str]) -> None:
+        if self._part is not None:
+            self._take(None)  # a bare minidump has no end but the body's
+        if self._bare:
+            for key, value in self._query.items():
+                self._report.set({"product": "prod", "version": "ver"}.get(key, key), value)
+        elif not self._report.annotations:
+            raise Refused("malformed_no_annotations")
+        for note in notes:
+            self._report.note(note)
+
+    # ---- the parts -------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Part | bytes | None) -> None:
+        if isinstance(event, Part):
+            self._begin(event)
+        elif event is None:
+            self._end()
+        else:
+            self._add(event)
+
+    def _begin(self, part: Part) -> None:
+        self._part = part
+        self._is_file = part.media != "application/json" and (
+            part.filename is not None or part.media not in {"", "text/plain"}
+        )
+        if self._is_file and part.name:
+            self._name = self._report.name_of(part)
+            self._digest = Digest()
+            self._zip.begin(self._name)
+
+    def _add(self, data: bytes) -> None:
+        if not self._is_file:
+            self._value += data
+            self._annotations += len(data)
+            if len(self._value) > MAX_ANNOTATION or self._annotations > MAX_ANNOTATIONS:
+                raise Refused("body_too_large", f"annotations; limits {MAX_ANNOTATION} and {MAX_ANNOTATIONS} bytes")
+            self._spool.reserve(len(data))
+        elif self._name:
+            self._digest.feed(data)
+            self._zip.write(data)
+
+    def _end(self) -> None:
+        part = self._part
+        assert part is not None  # the parser sees to it
+        if not self._is_file:
+            self._report.annotate(part, bytes(self._value))
+            self._value.clear()
+        elif self._name:
+            self._zip.end()
+            self._report.add_file(self._name, self._digest.size, self._digest.hexdigest())
+        else:
+            self._report.note("a file without a name was dropped")
+        self._part, self._name = None, ""
+
+    # ---- storing ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _query(self) -> dict[str, str]:
+        try:
+            pairs = urllib.parse.parse_qsl(self._request.query_string, max_num_fields=20)
+        except ValueError:
+            return {}
+        return {key: value[:MAX_QUERY_VALUE] for key, value in pairs if key in QUERY_KEYS}
+
+    async def _store(self, host: HostName, cluster: ClusterName) -> Accepted:
+        request = self._request
+        self._report.check()
+        received = self._clock()
+        crash_id = new_crash_id(received)
+        about = envelope(
+            peer=request.peer,
+            host=host,
+            cluster=cluster,
+            user_agent=request.headers.get("user-agent"),
+            size=request.received,
+            compressed="content-encoding" in request.headers,
+            query=self._query,
+        )
+        if self._bare:
+            about["payload"] = "minidump"
+        self._zip.add(RAW_CRASH, self._report.raw_crash(crash_id, received, about))
+        self._zip.finish()
+        return Accepted(crash_id, await self._spool.commit(f"crashes/{crash_id.day}/{crash_id}.zip"))
+
+
+class _Bare:
+    """A body that is one minidump and nothing else; stands where Parts stands for a form."""
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._begun = False
+
+    def feed(self, data: bytes) -> "list[Part | bytes | None]":
+        if self._begun:
+            return [data]
+        self._first += data
+        if len(self._first) < len(MAGIC):
+            return []
+        if not self._first.startswith(MAGIC):
+            raise Refused("malformed_wrong_content_type", "neither a form nor a minidump")
+        self._begun = True
+        return [Part(MINIDUMP, "", "application/octet-stream", ""), self._first]
+
+    def finish(self) -> None:
+        if not self._begun:
+            raise Refused("malformed_wrong_content_type", "neither a form nor a minidump")

@@ -1,0 +1,30 @@
+"""What one crash report may cost. The sizes of the body are settings; see config.py."""
+
+from typing import Final
+
+from lae_monitor.core.limits import KiB, MiB
+
+MAX_PARTS: Final = 2000  # parts of a report; real clients send 3 to 200
+MAX_FILES: Final = 100  # file parts; real clients send 1 to 5
+MAX_PART_HEADER: Final = 4 * KiB  # bytes of one header line of a part
+MAX_PART_HEADERS: Final = 8  # lines; the standard knows three
+MAX_ANNOTATION: Final = 4 * MiB  # bytes of one annotation; Firefox's StackTraces come to some 100 KiB
+MAX_ANNOTATIONS: Final = 8 * MiB  # bytes of all annotations of a report: they stay in memory
+MAX_JSON_ITEMS: Final = 100_000  # commas and brackets in JSON; each may become an object of 100 bytes
+MAX_JSON_DEPTH: Final = 50  # levels; deeper ones exist only to exhaust a parser's stack
+MAX_BOUNDARY: Final = 200  # bytes; the standard says 70
+MAX_DUMP_NAME: Final = 100  # characters
+MAX_FILENAME: Final = 255  # characters of the sender's own name of a file, kept for people
+MAX_NOTES: Final = 50  # notes kept with a report
+MAX_MEMBERS: Final = 1000  # gzip members of one body; each costs 40 KiB for a moment
+MAX_RATIO: Final = 300  # inflated to compressed bytes; dumps reach 20, zeros 1,000
+FREE_OF_RATIO: Final = 16 * MiB  # inflated bytes below which the ratio does not matter
+
+INFLATE_STEP: Final = 64 * KiB  # bytes inflated at a time
+HOLD: Final = 1 * MiB  # bytes of a report kept in memory; a larger one goes to a temporary file as it comes
+BATCH: Final = 256 * KiB  # bytes handed to that file at a time
+MAX_HELD: Final = 24 * MiB  # bytes held for all reports in progress together; the process is to stay below 80 MB
+YIELD_AFTER: Final = 1 * MiB  # inflated bytes after which others get their turn
+
+RECEIPTS_WAITING: Final = 10_000  # receipts not yet in the journal; beyond, they are counted only
+RECEIPTS_TOGETHER: Final = 64  # written to the journal at the same time: they share one fdatasync

@@ -1,0 +1,162 @@
+"""crashes/<YYYYMMDD>/<crash id>.zip -> one event. Pure: bytes in, rows out."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from lae_monitor.core.ids import row_key
+from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
+from lae_monitor.core.names import ClusterName, CrashId, HostName
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Event, Row, Span
+from lae_monitor.core.secrets import HIDDEN, redact
+from lae_monitor.core.time import clamp, parse_time
+from lae_monitor.gatherers.crashes.container import entries
+from lae_monitor.gatherers.crashes.minidump import Summary, summarise
+from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
+
+VERSION: Final = 1  # goes up when the same zip gives another row
+WHOLE: Final = True
+
+MAX_NAME: Final = 100  # characters of an annotation's name
+MAX_VALUE: Final = 1000  # characters of one annotation in the text
+MAX_ATTRIBUTE: Final = 200  # characters of one annotation among the attrs; longer ones are in the text only
+MAX_ATTRIBUTES: Final = 100
+
+PRODUCT: Final = ("ProductName", "prod", "_productName", "product")  # Mozilla, Breakpad and Crashpad, Electron
+RELEASE: Final = ("Version", "ver", "_version")
+TIME: Final = "CrashTime"
+PRIVATE: Final = frozenset({"Email", "email", "TelemetryClientId", "TelemetryServerURL", "TelemetrySessionId"})
+
+
+def cut(_path: str, data: bytes) -> int:
+    return len(data)
+
+
+def read(span: Span, data: bytes) -> Iterator[Row]:
+    """The event that the zip `data` tells of.
+
+    Raises:
+        Refused: `unreadable`.
+    """
+    files = entries(data)
+    raw = files.get(RAW_CRASH)
+    if raw is None:
+        raise Refused("unreadable", f"no {RAW_CRASH}")
+    try:
+        document = json.loads(bytes(raw))
+        metadata = document["metadata"]
+        crash_id = CrashId(document["uuid"])
+        received = parse_time(document["submitted_timestamp"])
+        cluster, host = ClusterName(metadata["cluster"]), HostName(metadata["host"])
+        notes = [str(note) for note in metadata["collector_notes"]]
+        checksums = {str(name): str(digest) for name, digest in metadata["dump_checksums"].items()}
+        annotations = {_name(name): _text(value) for name, value in document.items() if name not in OURS}
+        replaced = {f"{name} (sent)": _text(value) for name, value in metadata.get("replaced", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Refused) as error:
+        raise Refused("unreadable", f"{RAW_CRASH}: {error!r}") from error
+    summary = summarise(files[MINIDUMP]) if MINIDUMP in files else None
+    annotations |= replaced
+    sizes = {name: len(content) for name, content in files.items() if name != RAW_CRASH}
+    product = _first(annotations, PRODUCT) or "unknown program"
+    release = _first(annotations, (*RELEASE, "version (sent)"))
+    reason = _line(annotations.get("MozCrashReason", "")) or (summary.reason if summary else "")
+    yield Event(
+        kind="crash",
+        cluster=cluster,
+        host=host,
+        time=_time(annotations.get(TIME, ""), received),
+        received=received,
+        id=crash_id,
+        key=row_key("crash", crash_id),
+        level="error",
+        title=_title(product, release, reason),
+        text=_page(annotations, summary, sizes, checksums, notes),
+        group=redact("|".join((product, reason, _line(summary.module) if summary else "")))[:MAX_TITLE],
+        attrs=_attributes(annotations, summary, sizes, checksums),
+        file=span.path,
+        offset=span.start,
+        length=span.end - span.start,
+    )
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text.encode("utf-8", "replace").decode()
+
+
+def _name(name: str) -> str:
+    return redact(_line(_text(name)))[:MAX_NAME]
+
+
+def _line(text: str) -> str:
+    """`text` as one printable line."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _first(annotations: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((found for name in names if (found := _line(annotations.get(name, ""))[:100])), "")
+
+
+def _title(product: str, release: str, reason: str) -> str:
+    what = f"{product} {release}".strip()
+    title = f"{what} crashed: {reason}" if reason else f"{what} crashed"
+    return redact(title)[:MAX_TITLE]
+
+
+def _time(sent: str, received: float) -> float:
+    """When it happened, by the sender; when that cannot be, when it was received."""
+    try:
+        seconds = float(sent)
+    except ValueError:
+        return received
+    clamped, moved = clamp(seconds, received)
+    return received if moved else clamped
+
+
+def _shown(name: str, value: str) -> str:
+    return HIDDEN if name in PRIVATE else redact(value)
+
+
+def _dump_facts(summary: Summary) -> dict[str, str]:
+    """What the dump says, by the names of the attrs."""
+    facts = {
+        "dump.os": f"{summary.os} {summary.os_version}".strip(),
+        "dump.cpu": summary.cpu,
+        "dump.reason": summary.reason,
+        "dump.address": "" if summary.address is None else f"0x{summary.address:x}",
+        "dump.module": _line(summary.module),
+        "dump.threads": "" if summary.threads is None else str(summary.threads),
+        "dump.streams": str(summary.streams),
+    }
+    return {name: _line(value) for name, value in facts.items() if value}
+
+
+def _attributes(
+    annotations: Mapping[str, str], summary: Summary | None, sizes: Mapping[str, int], checksums: Mapping[str, str]
+) -> dict[str, str]:
+    short = {name: value for name, value in annotations.items() if len(value) <= MAX_ATTRIBUTE}
+    attrs = {name: _shown(name, short[name]) for name in sorted(short)[:MAX_ATTRIBUTES]}
+    for name, size in sizes.items():
+        attrs[f"{name}.size"] = str(size)
+        attrs[f"{name}.sha256"] = checksums.get(name, "")
+    return attrs | (_dump_facts(summary) if summary else {})
+
+
+def _page(
+    annotations: Mapping[str, str],
+    summary: Summary | None,
+    sizes: Mapping[str, int],
+    checksums: Mapping[str, str],
+    notes: list[str],
+) -> str:
+    lines = [f"{name}: {_line(_shown(name, _shorten(value)))}" for name, value in sorted(annotations.items())]
+    if summary is not None:
+        lines += [f"{name}: {value}" for name, value in _dump_facts(summary).items()]
+    lines += [f"file: {name}, {size} bytes, sha256 {checksums.get(name, '')}" for name, size in sizes.items()]
+    lines += [f"note: {_line(redact(note))}" for note in notes]
+    return "\n".join(lines)[:MAX_ROW_TEXT]
+
+
+def _shorten(value: str) -> str:
+    return value if len(value) <= MAX_VALUE else f"{value[:MAX_VALUE]}... [{len(value)} characters]"

@@ -1,0 +1,99 @@
+"""Where a report waits until it is whole: in memory while it is small, else in a temporary file of the archive."""
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from lae_monitor.archive import Archive
+from lae_monitor.archive.upload import Upload
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Span
+from lae_monitor.gatherers.crashes.limits import BATCH, HOLD, MAX_HELD
+
+
+class Budget:
+    """Bytes that all reports in progress may hold in memory together."""
+
+    def __init__(self, limit: int = MAX_HELD) -> None:
+        self._left = limit
+
+    def take(self, size: int) -> bool:
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        self._left += size
+
+
+class Spool:
+    """The bytes of one report's file. A context manager: what was not committed is gone at its end."""
+
+    def __init__(self, archive: Archive, budget: Budget) -> None:
+        self._archive = archive
+        self._budget = budget
+        self._buffer = bytearray()
+        self._buffered = 0  # of the budget, for the buffer
+        self._reserved = 0  # of the budget, for what is not in the buffer
+        self._crowded = False
+        self._upload: Upload | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._buffer.clear()
+        self._budget.give(self._buffered + self._reserved)
+        await self._stack.aclose()
+
+    def reserve(self, size: int) -> None:
+        """Memory for something that cannot go to a file: annotations.
+
+        Raises:
+            Refused: `busy` when all reports together hold too much.
+        """
+        if not self._budget.take(size):
+            raise Refused("busy", "memory for annotations")
+        self._reserved += size
+
+    def add(self, piece: bytes) -> None:
+        self._buffer += piece
+        if self._upload is None:
+            if self._budget.take(len(piece)):
+                self._buffered += len(piece)
+            else:
+                self._crowded = True
+
+    async def relieve(self) -> None:
+        """Moves what is too much for memory to the temporary file.
+
+        Raises:
+            Full, Failed
+        """
+        if self._upload is None and (len(self._buffer) > HOLD or self._crowded):
+            self._upload = await self._stack.enter_async_context(self._archive.upload())
+            await self._flush(self._upload)
+            self._budget.give(self._buffered)
+            self._buffered = 0
+        elif self._upload is not None and len(self._buffer) >= BATCH:
+            await self._flush(self._upload)
+
+    async def _flush(self, upload: Upload) -> None:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        await upload.write(data)
+
+    async def commit(self, path: str) -> Span:
+        """Makes it durable at `path`.
+
+        Raises:
+            Exists, Full, Failed: it is not there then.
+        """
+        if self._upload is None:
+            return await self._archive.store(path, [bytes(self._buffer)])
+        await self._flush(self._upload)
+        return await self._upload.commit(path)

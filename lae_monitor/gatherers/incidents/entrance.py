@@ -1,0 +1,97 @@
+"""The object behind a host's FURL: whoever calls it is that host, whatever it says of itself.
+
+Import this only after `tubs.start_reactor()`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from foolscap.logging.interfaces import RILogGatherer
+from foolscap.referenceable import Referenceable
+from zope.interface import implementer
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.gatherers.incidents.node import Node
+from lae_monitor.gatherers.incidents.receipts import Place
+from lae_monitor.gatherers.incidents.shared import Shared
+from lae_monitor.gatherers.incidents.state import Heard
+from lae_monitor.net import tubs
+from lae_monitor.net.tubs_furls import HostFurl
+
+log = logging.getLogger(__name__)
+
+MAX_NODES: Final = 8  # connected at once through one FURL: a storage server, an introducer, and their past connections
+
+
+@implementer(RILogGatherer)
+class Entrance(Referenceable):
+    """Takes the log publishers of one host; several nodes of a host may share its FURL.
+
+    A node that joins later under a FURL in use is asked for its last 7 days only (window.LOOK_BACK): nodes have no identity
+    here that outlives a restart, so one cursor serves them all.
+    """
+
+    def __init__(self, host_furl: HostFurl, shared: Shared, is_valid: Callable[[HostFurl], bool]) -> None:
+        self.host_furl = host_furl
+        self.place = Place(host_furl.cluster, host_furl.host)
+        self._shared = shared
+        self._is_valid = is_valid
+        self._nodes: dict[Node, asyncio.Task[None]] = {}
+
+    def remote_logport(self, nodeid: Any, logport: Any) -> None:  # noqa: ARG002 - the FURL says who it is
+        if not self._is_valid(self.host_furl):
+            self.close("its FURL was revoked")
+            raise Refused("unknown_furl")
+        if any(node.publisher is logport for node in self._nodes):
+            return
+        while len(self._nodes) >= MAX_NODES:
+            self._end(next(iter(self._nodes)), "more connections than a host needs")
+        node = Node(logport, self.place, self._shared, lambda: self._is_valid(self.host_furl))
+        task = asyncio.create_task(self._run(node), name=f"incidents of {node}")
+        self._nodes[node] = task
+        logport.notifyOnDisconnect(node.disconnected)
+        self._shared.state.hear([self._heard(node)])
+        self._shared.receipts.mark(
+            self.place, "node connected to the incident gatherer", peer=node.peer, tub=node.tub_id
+        )
+
+    async def _run(self, node: Node) -> None:
+        try:
+            await node.run()
+        except Exception:
+            log.exception("%s", node)
+            tubs.disconnect(node.publisher, "failed here")
+        finally:
+            self._nodes.pop(node, None)
+            self._shared.receipts.mark(self.place, "node left the incident gatherer", peer=node.peer, tub=node.tub_id)
+
+    def close(self, why: str) -> None:
+        """Disconnects every node of the host."""
+        for node in list(self._nodes):
+            self._end(node, why)
+
+    def _end(self, node: Node, why: str) -> None:
+        log.info("%s: disconnecting %s: %s", node, node.tub_id, why)
+        tubs.disconnect(node.publisher, why)
+        self._nodes.pop(node).cancel()
+
+    def heard(self) -> list[Heard]:
+        """When the host was last heard, if it is connected."""
+        return [self._heard(node) for node in self._nodes]
+
+    def _heard(self, node: Node) -> Heard:
+        received = node.publisher.getDataLastReceivedAt() or 0.0
+        return Heard(*self.place, max(node.last_heard, received), node.tub_id, node.peer)
+
+    async def stop(self) -> None:
+        """Takes nothing new; what was begun goes on."""
+        tasks = list(self._nodes.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._nodes

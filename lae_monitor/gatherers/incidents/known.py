@@ -1,0 +1,97 @@
+"""Which incidents of a host need no fetching: a set of names, not a high-water mark.
+
+A name is settled once it is stored, or refused for good. A node that restarts under a new TubID announces everything anew;
+what is settled is not fetched again.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Generic, TypeVar
+
+from lae_monitor.core.names import IncidentName
+from lae_monitor.core.time import HOUR
+from lae_monitor.gatherers.incidents.window import since, time_of_name
+
+NodeT = TypeVar("NodeT")
+
+MAX_OWED: Final = 20_000  # names announced and not settled, a host; a node keeps some hundred incidents
+PRUNE_ABOVE: Final = 2_000  # settled names kept in memory before those that no node is asked for are dropped
+FIRST_RETRY: Final = 5.0  # seconds until a failed fetch is tried again; doubled with each failure
+LAST_RETRY: Final = HOUR
+
+
+class Known(Generic[NodeT]):
+    """The names of one host.
+
+    Args:
+        cursor: what the host's `latest` file says; "" when there is none.
+        settled: names that are stored or were refused; those older than `since()` may be missing.
+    """
+
+    def __init__(self, cursor: str, settled: Iterable[str]) -> None:
+        self.cursor = cursor
+        self._settled = set(settled)
+        self._owed: dict[IncidentName, list[NodeT]] = {}  # the nodes that announced it; the first is asked for it
+        self._failures: dict[IncidentName, tuple[int, float]] = {}  # how often, and not to be tried before
+
+    def since(self, now: float) -> str:
+        """From which name on to ask a node."""
+        return since(self.cursor, now)
+
+    @property
+    def newest(self) -> str:
+        return max(self._settled, default=self.cursor)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._owed) >= MAX_OWED
+
+    def owe(self, name: IncidentName, node: NodeT) -> bool:
+        """Notes that `node` has `name`; returns whether it is the one to be asked for it."""
+        if name in self._settled:
+            return False
+        nodes = self._owed.setdefault(name, [])
+        if node in nodes:
+            return False
+        nodes.append(node)
+        return len(nodes) == 1
+
+    def leave(self, node: NodeT) -> list[tuple[IncidentName, NodeT]]:
+        """`node` is gone; returns what is now to be asked of others, such as the same node over its next connection.
+
+        What nobody else has stays owed: the cursor waits for it.
+        """
+        heirs = []
+        for name, nodes in self._owed.items():
+            if node in nodes:
+                was_asked = nodes[0] is node
+                nodes.remove(node)
+                if was_asked and nodes:
+                    heirs.append((name, nodes[0]))
+        return heirs
+
+    def fail(self, name: IncidentName, now: float) -> int:
+        """Notes that `name` could not be fetched; returns how often so far."""
+        count = self._failures.get(name, (0, 0.0))[0] + 1
+        self._failures[name] = (count, now + min(FIRST_RETRY * 2 ** (count - 1), LAST_RETRY))
+        return count
+
+    def delay(self, name: IncidentName, now: float) -> float:
+        """Seconds until `name` may be fetched: failures count over reconnections, so that no incident makes us spin."""
+        return max(self._failures.get(name, (0, 0.0))[1] - now, 0.0)
+
+    def settle(self, name: IncidentName, now: float) -> bool:
+        """Notes that `name` needs no fetching any more; returns whether the cursor moved.
+
+        The cursor only moves where no name that is still owed falls out of what nodes are asked for.
+        """
+        self._owed.pop(name, None)
+        self._failures.pop(name, None)
+        self._settled.add(name)
+        newest = max((known for known in self._settled if time_of_name(known) is not None), default="")
+        start = since(newest, now)
+        if newest <= self.cursor or any(owed <= start for owed in self._owed):
+            return False
+        self.cursor = newest
+        if len(self._settled) > PRUNE_ABOVE:
+            self._settled = {known for known in self._settled if known > start}
+        return True

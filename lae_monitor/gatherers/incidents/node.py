@@ -1,0 +1,228 @@
+"""One connected node: what it announces is queued, fetched one at a time, stored, and only then taken for known.
+
+Import this only after `tubs.start_reactor()`.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from foolscap.logging.interfaces import RILogObserver
+from foolscap.referenceable import Referenceable
+from zope.interface import implementer
+
+from lae_monitor.core.names import IncidentName
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import MINUTE
+from lae_monitor.gatherers.incidents.known import Known
+from lae_monitor.gatherers.incidents.receipts import Place
+from lae_monitor.gatherers.incidents.shared import NotStored, Shared
+from lae_monitor.net import tubs
+
+log = logging.getLogger(__name__)
+
+FETCH_LIMIT: Final = 5 * MINUTE  # for one incident; 1 MiB takes two seconds on an idle machine
+CALL_LIMIT: Final = 2 * MINUTE  # for small calls: a node that lists many incidents answers late
+GIVE_UP: Final = 8  # errors that a node answers for one incident: after 11 minutes it is refused
+FIRST_PAUSE: Final = 5.0  # seconds without fetching after the archive has refused; doubled with each refusal
+LAST_PAUSE: Final = MINUTE
+MAX_RAW_NAME: Final = 300  # characters of a name that is looked at
+
+
+@implementer(RILogObserver)
+class Observer(Referenceable):
+    """What a node calls. Nothing here raises: a publisher whose call failed never calls again."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+
+    def remote_new_incident(self, name: Any, trigger: Any) -> None:  # noqa: ARG002 - the file holds the trigger
+        try:
+            self._node.announced(name)
+        except Exception:
+            log.exception("announcement of an incident")
+
+    def remote_done_with_incident_catchup(self) -> None:
+        """May come twice, or never."""
+
+    def remote_msg(self, logmsg: Any) -> None:
+        """We subscribe to incidents only."""
+
+    def remote_done(self) -> None:
+        """As above."""
+
+
+class Node:
+    """A log publisher that was offered through the FURL of the host `place`."""
+
+    def __init__(self, publisher: Any, place: Place, shared: Shared, is_welcome: Callable[[], bool]) -> None:
+        self.publisher = publisher
+        self.place = place
+        self.tub_id: str = publisher.getRemoteTubID()
+        self.peer = tubs.peer_address(publisher)
+        self.last_heard = shared.clock()
+        self._shared = shared
+        self._is_welcome = is_welcome
+        self._is_gone = False
+        self._known: Known[Node] = Known("", ())
+        self._waiting: list[tuple[float, int, IncidentName]] = []  # by when they are due, then by arrival
+        self._arrivals = 0
+        self._pause = FIRST_PAUSE
+        self._missed = False  # announcements that found the queue full
+        self._wake = asyncio.Event()
+        self._observer = Observer(self)
+        self._subscription: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.place.cluster}/{self.place.host}"
+
+    async def run(self) -> None:
+        """Gathers from the node until the connection ends, or the task is cancelled."""
+        self._known = await self._shared.known(self.place)
+        try:
+            await self._subscribe()
+            while True:
+                await self._gather(await self._next())
+        except tubs.Disconnected as error:
+            log.info("%s: connection to %s lost: %s", self, self.tub_id, error)
+        finally:
+            for name, heir in self._known.leave(self):
+                heir.queue(name)
+
+    async def _subscribe(self) -> None:
+        """Raises Disconnected also when the node does not answer as a publisher does: it is disconnected then."""
+        log.info("%s: connected to %s, last known incident is %s", self, self.tub_id, self._known.newest)
+        start = self._known.since(self._shared.clock()).encode()
+        try:
+            if self._subscription is not None:
+                await tubs.call(self._subscription, "unsubscribe", limit=CALL_LIMIT)
+            self._subscription = await tubs.call(
+                self.publisher, "subscribe_to_incidents", self._observer, catch_up=True, since=start, limit=CALL_LIMIT
+            )
+        except (tubs.RemoteError, tubs.AnswerMalformed, tubs.AnswerTooLarge, TimeoutError) as error:
+            tubs.disconnect(self.publisher, "no log publisher")
+            raise tubs.Disconnected(f"cannot subscribe: {error}") from error
+
+    def disconnected(self) -> None:
+        """To be called when the connection ends."""
+        self._is_gone = True
+        self._wake.set()
+
+    # ---- the queue -------------------------------------------------------------------------------------------------
+
+    def announced(self, raw: Any) -> None:
+        """Queues an incident by its name, if it is one and not known."""
+        self.last_heard = self._shared.clock()
+        if not self._is_welcome():
+            return
+        try:
+            name = incident_name(raw)
+        except Refused as refused:
+            self._shared.receipts.refused(self.place, self.peer, refused)
+            return
+        if self._known.is_full:
+            self._missed = True
+        elif self._known.owe(name, self):
+            self.queue(name)
+
+    def queue(self, name: IncidentName) -> None:
+        """Has the incident fetched, after those that are waiting; later, if fetching it has failed before."""
+        self._arrivals += 1
+        delay = self._known.delay(name, self._shared.clock())
+        due = asyncio.get_running_loop().time() + delay if delay else 0.0
+        heapq.heappush(self._waiting, (due, self._arrivals, name))
+        self._wake.set()
+
+    async def _next(self) -> IncidentName:
+        """The next incident to fetch, once it is due."""
+        while True:
+            self._wake.clear()
+            if self._is_gone:
+                raise tubs.Disconnected("by the node")
+            if not self._waiting and self._missed:
+                self._missed = False
+                await self._subscribe()
+            delay = self._waiting[0][0] - asyncio.get_running_loop().time() if self._waiting else None
+            if delay is not None and delay <= 0:
+                return heapq.heappop(self._waiting)[2]
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), delay)
+
+    # ---- one incident ----------------------------------------------------------------------------------------------
+
+    async def _gather(self, name: IncidentName) -> None:
+        """Fetches and stores one incident; queues it again, or refuses it, if that fails.
+
+        Raises:
+            Disconnected
+        """
+        try:
+            async with self._shared.turn():
+                if self._is_gone:
+                    return
+                log.info("%s: fetching incident %s", self, name)
+                answer = await tubs.call(self.publisher, "get_incident", name.encode(), limit=FETCH_LIMIT)
+                self.last_heard = self._shared.clock()
+                await self._shared.to_its_end(self._take(name, answer))
+                self._pause = FIRST_PAUSE
+        except NotStored as error:
+            log.warning("%s: %s not stored, next try in %.0f s: %s", self, name, self._pause, error)
+            await asyncio.sleep(self._pause)
+            self._pause = min(2 * self._pause, LAST_PAUSE)
+            self.queue(name)
+        except Refused as refused:
+            await self._refuse(name, refused)
+        except tubs.AnswerTooLarge as error:
+            await self._refuse(name, Refused("incident_too_large", str(error)))
+        except tubs.AnswerMalformed as error:
+            await self._refuse(name, Refused("incident_malformed", str(error)))
+        except tubs.RemoteError as error:
+            if self._known.fail(name, self._shared.clock()) >= GIVE_UP:
+                await self._refuse(name, Refused("incident_unavailable", str(error)))
+            else:
+                log.info("%s: %s not fetched, to be tried again: %s", self, name, error)
+                self.queue(name)
+        except tubs.Disconnected:
+            self._known.fail(name, self._shared.clock())
+            raise
+        except TimeoutError:
+            self._known.fail(name, self._shared.clock())
+            tubs.disconnect(self.publisher, "too slow")
+            raise tubs.Disconnected(f"{name} did not come within {FETCH_LIMIT:.0f} s") from None
+
+    async def _take(self, name: IncidentName, answer: Any) -> None:
+        """Stores what came, and only then takes it for known."""
+        packed = await self._shared.pack(answer, self.tub_id)
+        span = await self._shared.store(self.place, name, packed)
+        await self._settle(name)
+        if span is not None:
+            self._shared.receipts.accepted(self.place, self.peer, name, span)
+
+    async def _refuse(self, name: IncidentName, refused: Refused) -> None:
+        """Never asks for the incident again; says why."""
+        self._shared.receipts.refused(self.place, self.peer, refused, name)
+        self._shared.state.refuse(*self.place, name, refused.code, self._shared.clock())
+        await self._settle(name)
+
+    async def _settle(self, name: IncidentName) -> None:
+        if self._known.settle(name, self._shared.clock()):
+            await self._shared.save_cursor(self.place, self._known.cursor)
+
+
+def incident_name(raw: Any) -> IncidentName:
+    """The name that a node announces: text, or bytes of ASCII.
+
+    Raises:
+        Refused: `bad_incident_name`.
+    """
+    if not isinstance(raw, bytes | str):
+        raise Refused("bad_incident_name", f"a {type(raw).__name__}")
+    if len(raw) > MAX_RAW_NAME:
+        raise Refused("bad_incident_name", f"{len(raw)} long:", raw=raw[:MAX_RAW_NAME])
+    try:
+        return IncidentName(raw.decode("ascii") if isinstance(raw, bytes) else raw)
+    except UnicodeDecodeError:
+        raise Refused("bad_incident_name", raw=raw) from None

@@ -1,0 +1,128 @@
+"""How events leave the store: as rows of the API, each told when it was received, none larger than a limit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from lae_monitor.core.rows import LEVELS
+from lae_monitor.core.time import format_time
+from lae_monitor.store import Store
+from lae_monitor.store.driver import Parameter
+
+MAX_ROWS: Final = 10_000  # rows of one answer; further ones come page by page
+MAX_TEXT: Final = 16_000  # characters of a text in a list; the whole is in the report
+MAX_TEXTS: Final = 16_000_000  # characters of all texts in a list: the longer the list, the shorter its texts
+MAX_VALUE: Final = 2_000  # characters of an attribute in a list; readers make them shorter than that
+
+RANK: Final = f"indexOf({list(LEVELS)}, level)"  # 1 for debug up to 5 for critical
+_COLUMNS: Final = (
+    "kind, cluster, host, toUnixTimestamp64Micro(time) AS at, toUnixTimestamp64Micro(received) AS had, id, "
+    "lower(hex(key)) AS row, level, title, substringUTF8(text, 1, {max_text:UInt32}) AS start, "
+    "lengthUTF8(text) AS characters, `group`, "
+    "mapApply((name, value) -> (name, if(lengthUTF8(value) > {max_value:UInt32}, "
+    "concat(substringUTF8(value, 1, {max_value:UInt32}), '…'), value)), attrs) AS attributes, file, offset, length"
+)
+_RECEIPTS: Final = """
+SELECT wanted.place AS place, toUnixTimestamp64Micro(receipt.time) AS at
+FROM (
+  SELECT path, toUInt64(start) AS start, place
+  FROM (SELECT {files:Array(String)} AS path, {offsets:Array(String)} AS start, range(length(path)) AS place)
+  ARRAY JOIN path, start, place
+) AS wanted
+ASOF JOIN (
+  SELECT file, offset, length, time FROM {lae}.receipts WHERE file IN {files:Array(String)} AND verdict = 'accepted'
+) AS receipt ON wanted.path = receipt.file AND wanted.start >= receipt.offset
+WHERE wanted.start < receipt.offset + greatest(receipt.length, 1)
+"""
+
+
+class EventRow(msgspec.Struct, kw_only=True):
+    """An event as the API shows it; times are RFC 3339 with milliseconds. `received` is None where nobody knows."""
+
+    kind: str
+    cluster: str
+    host: str
+    time: str
+    received: str | None
+    id: str
+    level: str
+    title: str
+    text: str
+    group: str
+    attrs: dict[str, str]
+
+
+class Found(msgspec.Struct):
+    """An event row with what is needed to go on after it, and to find its bytes."""
+
+    row: EventRow
+    at: int  # microseconds since the epoch
+    key: str  # 32 hex digits
+    file: str
+    offset: int
+    length: int
+
+    @property
+    def cursor(self) -> str:
+        return f"{self.at}-{self.key}"
+
+
+async def select(
+    store: Store,
+    where: str,
+    parameters: Mapping[str, Parameter],
+    limit: int,
+    *,
+    order: str = "time DESC, key DESC",
+    seconds: float = 30.0,
+    whole: bool = False,
+) -> list[Found]:
+    """At most `limit` events for which `where` holds, each once however often it was stored.
+
+    Args:
+        whole: texts and attributes uncut.
+
+    Raises:
+        StoreError: also when it took longer than `seconds`.
+    """
+    sql = f"SELECT {_COLUMNS} FROM {{lae}}.events FINAL WHERE {where} ORDER BY {order} LIMIT {{limit:UInt32}}"
+    limit = min(limit, MAX_ROWS)
+    max_text = 2**31 if whole else min(MAX_TEXT, MAX_TEXTS // max(limit, 1))
+    sizes = {"max_text": max_text, "max_value": 2**31 if whole else MAX_VALUE, "limit": limit}
+    rows = await store.query(sql, {**parameters, **sizes}, seconds=seconds)
+    times = await _received(store, rows, seconds)
+    return [_found(row, time) for row, time in zip(rows, times, strict=True)]
+
+
+async def _received(store: Store, rows: Sequence[dict[str, Any]], seconds: float) -> list[int]:
+    """When each row was received, in microseconds; 0 where neither it nor a receipt knows."""
+    times = [int(row["had"]) for row in rows]
+    unknown = [number for number, time in enumerate(times) if time == 0 and rows[number]["file"]]
+    if not unknown:
+        return times
+    files = [rows[number]["file"] for number in unknown]
+    offsets = [str(rows[number]["offset"]) for number in unknown]
+    for receipt in await store.query(_RECEIPTS, {"files": files, "offsets": offsets}, seconds=seconds):
+        times[unknown[receipt["place"]]] = int(receipt["at"])
+    return times
+
+
+def _found(row: dict[str, Any], received: int) -> Found:
+    text = row["start"]
+    if row["characters"] > len(text):
+        text += f"\n… {row['characters'] - len(text):,} more characters in the report"
+    shown = EventRow(
+        kind=row["kind"],
+        cluster=row["cluster"],
+        host=row["host"],
+        time=format_time(row["at"] / 1e6),
+        received=format_time(received / 1e6) if received else None,
+        id=row["id"],
+        level=row["level"],
+        title=row["title"],
+        text=text,
+        group=row["group"],
+        attrs=row["attributes"],
+    )
+    return Found(shown, int(row["at"]), row["row"], row["file"], int(row["offset"]), int(row["length"]))

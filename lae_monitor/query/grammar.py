@@ -1,0 +1,146 @@
+"""What can be searched for. Pure: the terms, and what their names and values may be.
+
+disk "connection refused" -needle      words and phrases, all of which have to be there, or (-) must not
+kind:crash,incident host:ml*           a field; a comma means any of, * stands for anything outside quotes
+level:error   level:>=warning          this level; this level or a worse one
+ProductName:Firefox                    an attribute by its name; attr.NAME: for one that is named like a field
+since:2h until:2026-11-22              a duration back from now, a time, or a day (as `until`: to its end)
+
+Letters are alike in both cases, except in names of hosts, clusters, groups, ids and attributes.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Final
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import LEVELS
+from lae_monitor.core.time import parse_duration, parse_time
+
+FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "title", "since", "until")
+KINDS: Final = ("crash", "incident", "sonar", "stats", "log", "alarm", "mark")  # those that have a name in plural, too
+TIMES: Final = frozenset({"since", "until"})
+COMPARISONS: Final = (">=", "<=", ">", "<")  # longer ones first: that is how they are looked for
+
+_DURATION: Final = re.compile(r"[0-9][0-9.]*\s*[a-z]")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class BadQuery(Refused):
+    """A search that could not be understood: `problem` at the characters `start` to `end` of it."""
+
+    def __init__(self, problem: str, query: str, start: int, end: int) -> None:
+        self.problem = problem
+        self.start = start
+        self.end = max(end, start)
+        piece = query[self.start : self.end]
+        where = f"character {start + 1}" + (f", {piece!a}" if piece else "")
+        super().__init__("bad_query", f"at {where}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is looked for; `wild`: each * in it stands for anything."""
+
+    text: str
+    wild: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Whole words, in this order and with what stands between them."""
+
+    value: Text
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A field (or, with `attribute`, an attribute) that has one of `values`; `comparison` is for levels only."""
+
+    name: str
+    values: tuple[Text, ...]
+    comparison: str = ""
+    attribute: bool = False
+    negated: bool = False
+
+
+Term = Words | Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """All of its terms have to hold."""
+
+    terms: tuple[Term, ...] = ()
+
+    @property
+    def attributes(self) -> list[str]:
+        """The names that were taken as attributes' names, for a hint when nothing was found."""
+        return [term.name for term in self.terms if isinstance(term, Filter) and term.attribute]
+
+
+def moment(text: str, now: float, *, closing: bool = False) -> float:
+    """The time that `since:` or `until:` names, in seconds since the epoch.
+
+    Args:
+        text: `2h` (back from `now`), an RFC 3339 time, or a day.
+        closing: for `until:`, so that a day is meant with all its hours.
+
+    Raises:
+        Refused: `bad_time` or `bad_duration`.
+    """
+    text = text.strip()
+    if _DURATION.match(text) and not _DAY.match(text):
+        return now - parse_duration(text)
+    if closing and _DAY.fullmatch(text):
+        try:
+            return parse_time(datetime.combine(date.fromisoformat(text) + timedelta(days=1), time()).isoformat())
+        except (ValueError, OverflowError):
+            raise Refused("bad_time", raw=text) from None
+    return parse_time(text)
+
+
+def nearest_field(name: str) -> str | None:
+    """The field that `name` is, or is a slip of; None when it is neither.
+
+    Attributes have any name, so only what can hardly be meant as one counts: other capitals, a plural, one letter missing,
+    doubled or too many, two letters exchanged; for longer fields one wrong letter too.
+    """
+    low = name.lower()
+    return next((field for field in FIELDS if low == field or (len(field) > 3 and _is_slip(low, field))), None)
+
+
+def nearest_kind(name: str) -> str | None:
+    """The kind that `name` is a slip or the plural of; None for what may be a kind of its own."""
+    return next((kind for kind in KINDS if name in {kind + "s", kind + "es"} or _is_slip(name, kind)), None)
+
+
+def _is_slip(word: str, known: str) -> bool:
+    if word == known:
+        return False
+    short, long = sorted((word, known), key=len)
+    if len(short) == len(long):
+        wrong = [at for at, (one, other) in enumerate(zip(word, known, strict=True)) if one != other]
+        if len(wrong) == 1:
+            return len(known) > 4
+        return (
+            len(wrong) == 2
+            and wrong[1] == wrong[0] + 1
+            and word[wrong[0]] == known[wrong[1]]
+            and (word[wrong[1]] == known[wrong[0]])
+        )
+    return len(long) == len(short) + 1 and any(long[:at] + long[at + 1 :] == short for at in range(len(long)))
+
+
+def levels_of(comparison: str, level: str) -> tuple[str, ...]:
+    """The levels that `comparison level` admits: `>=`, `warning` -> warning, error, critical."""
+    rank = LEVELS.index(level)
+    return {
+        "": LEVELS[rank : rank + 1],
+        ">=": LEVELS[rank:],
+        ">": LEVELS[rank + 1 :],
+        "<=": LEVELS[: rank + 1],
+        "<": LEVELS[:rank],
+    }[comparison]

@@ -1,0 +1,141 @@
+"""The hosts: when each was last heard, how bad its last day was, and how much it has reported of each kind.
+
+A host is heard by whatever it sent; alarms and marks are about it, and say nothing of its life. Only hosts that send samples
+(each run of Sonar is an event) are expected to be heard regularly, so only they can be silent.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from lae_monitor.core.rows import LEVELS
+from lae_monitor.core.time import HOUR, MINUTE, format_time
+from lae_monitor.query.events import RANK
+from lae_monitor.query.planner import micros
+from lae_monitor.store import Store
+from lae_monitor.store.driver import Parameter
+
+MAX_HOSTS: Final = 5_000  # of one answer; a fleet beyond that asks by cluster
+HOURS: Final = 24  # of the histogram
+SILENT_AFTER: Final = 30 * MINUTE  # six runs at Sonar's usual five minutes
+REGULAR: Final = "sonar"  # the kind whose coming is expected
+
+_EVENTS: Final = """
+SELECT cluster, host, kind, count() AS events, countIf(time >= fromUnixTimestamp64Micro({day:Int64}, 'UTC')) AS lately,
+  max(greatest(toUnixTimestamp64Micro(received), least(toUnixTimestamp64Micro(time), {now:Int64}))) AS heard
+FROM {lae}.events FINAL WHERE host != '' AND CONDITION GROUP BY cluster, host, kind
+LIMIT {limit:UInt32}
+"""
+_HOURS: Final = f"""
+SELECT cluster, host, intDiv(toUnixTimestamp64Micro(time) - {{day:Int64}}, 3600000000) AS hour, count() AS events,
+  max({RANK}) AS worst
+FROM {{lae}}.events FINAL
+WHERE host != '' AND time >= fromUnixTimestamp64Micro({{day:Int64}}, 'UTC')
+  AND time < fromUnixTimestamp64Micro({{now:Int64}}, 'UTC') AND CONDITION
+GROUP BY cluster, host, hour LIMIT {{limit:UInt32}}
+"""
+_NODES: Final = """
+SELECT cluster, host, max(least(toUnixTimestamp64Micro(time), {now:Int64})) AS heard
+FROM {lae}.nodes WHERE CONDITION GROUP BY cluster, host LIMIT {limit:UInt32}
+"""
+_NOT_HEARD: Final = frozenset({"alarm", "mark"})
+
+
+class Host(msgspec.Struct, kw_only=True):
+    """One host as the fleet page shows it.
+
+    `counts` and `counts_24h`: events by kind; `hours` and `hours_worst`: events of each of the last 24 hours, oldest first,
+    and the worst level among them; `silent_for`: seconds since it was heard; `silent`: it has stopped sending samples.
+    """
+
+    cluster: str
+    host: str
+    last_heard: str | None = None
+    silent_for: float | None = None
+    silent: bool = False
+    worst: str = ""
+    counts: dict[str, int] = {}
+    counts_24h: dict[str, int] = {}
+    hours: list[int] = []
+    hours_worst: list[str] = []
+
+
+class Hosts(msgspec.Struct, kw_only=True):
+    """`complete` is false when there are more than MAX_HOSTS."""
+
+    hosts: list[Host]
+    complete: bool = True
+
+
+class _Heard(msgspec.Struct):
+    """A host in the making."""
+
+    host: Host
+    heard: int = 0
+    regular: int = 0
+
+
+async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") -> Hosts:
+    """All hosts that were ever heard (or those of `cluster`, or named `host`): the worst first, then by name.
+
+    Raises:
+        StoreError
+    """
+    condition, parameters = _condition(cluster, host, now)
+    found: dict[tuple[str, str], _Heard] = {}
+
+    async def ask(sql: str, rows_a_host: int = 1) -> list[tuple[_Heard, dict[str, Any]]]:
+        limit = MAX_HOSTS * rows_a_host
+        rows = await store.query(sql.replace("CONDITION", condition), {**parameters, "limit": limit})
+        return [(_of(found, row), row) for row in rows]
+
+    for heard, row in await ask(_EVENTS, rows_a_host=8):
+        heard.host.counts[row["kind"]] = row["events"]
+        if row["lately"]:
+            heard.host.counts_24h[row["kind"]] = row["lately"]
+        if row["kind"] not in _NOT_HEARD:
+            heard.heard = max(heard.heard, row["heard"])
+        if row["kind"] == REGULAR:
+            heard.regular = row["heard"]
+    for heard, row in await ask(_HOURS, rows_a_host=HOURS):
+        heard.host.hours[row["hour"]] = row["events"]
+        heard.host.hours_worst[row["hour"]] = LEVELS[row["worst"] - 1] if row["worst"] else ""
+    for heard, row in await ask(_NODES):
+        heard.heard = max(heard.heard, row["heard"])
+    finished = sorted((_finish(heard, now) for heard in found.values()), key=_urgency)
+    return Hosts(hosts=finished[:MAX_HOSTS], complete=len(finished) <= MAX_HOSTS)
+
+
+def _condition(cluster: str, host: str, now: float) -> tuple[str, dict[str, Parameter]]:
+    parameters: dict[str, Parameter] = {"now": micros(now), "day": micros(now - HOURS * HOUR)}
+    conditions = ["true"]
+    for name, value in (("cluster", cluster), ("host", host)):
+        if value:
+            conditions.append(f"{name} = {{{name}:String}}")
+            parameters[name] = value
+    return " AND ".join(conditions), parameters
+
+
+def _of(found: dict[tuple[str, str], _Heard], row: dict[str, Any]) -> _Heard:
+    place = row["cluster"], row["host"]
+    if place not in found:
+        found[place] = _Heard(Host(cluster=place[0], host=place[1], hours=[0] * HOURS, hours_worst=[""] * HOURS))
+    return found[place]
+
+
+def _finish(heard: _Heard, now: float) -> Host:
+    host = heard.host
+    if heard.heard:
+        host.last_heard = format_time(heard.heard / 1e6)
+        host.silent_for = round(max(now - heard.heard / 1e6, 0.0), 3)
+    host.silent = bool(heard.regular) and now - heard.regular / 1e6 > SILENT_AFTER
+    host.worst = max(host.hours_worst, key=_rank)
+    return host
+
+
+def _rank(level: str) -> int:
+    return LEVELS.index(level) if level in LEVELS else -1
+
+
+def _urgency(host: Host) -> tuple[int, bool, str, str]:
+    return -max(_rank(host.worst), LEVELS.index("warning") - 1), not host.silent, host.cluster, host.host

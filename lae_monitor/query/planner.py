@@ -1,0 +1,169 @@
+"""Query -> a condition in SQL. What the user typed reaches the engine as parameters only, never as SQL.
+
+Words are found by the text index on `words` (lower case, split at everything that is no ASCII letter or digit and no
+character beyond ASCII): their tokens by the index, and what stands between the tokens by a pattern on what is left.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from lae_monitor.query.grammar import Filter, Query, Term, Text, Words, levels_of, moment
+from lae_monitor.store.driver import Parameter
+
+LATEST: Final = 4_102_444_800.0  # 2100-01-01, in seconds: the store's last time
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\u0080-\U0010ffff]+")
+_EDGE: Final = r"[^a-z0-9\x{80}-\x{10FFFF}]"  # RE2: what no token contains, in lower-case text
+_ANYTHING: Final = r"[^\s]*"  # what * stands for in words; no letters, because patterns are lowered with the text
+_COLUMNS: Final = {"kind": "kind", "cluster": "cluster", "host": "host", "group": "`group`", "id": "id"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A condition on events, apart from its times: they hold from `since` (included) to `until` (not), in seconds."""
+
+    conditions: tuple[str, ...] = ()
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    since: float = 0.0
+    until: float = LATEST
+
+    def where(self, since: float, until: float) -> tuple[str, dict[str, Parameter]]:
+        """The whole condition within `since` to `until`, and its parameters."""
+        conditions = list(self.conditions)
+        parameters = dict(self.parameters)
+        for name, sign, bound, default in (("since", ">=", since, 0.0), ("until", "<", until, LATEST)):
+            if bound != default:
+                conditions.append(f"time {sign} {_time(name)}")
+                parameters[name] = micros(bound)
+        return " AND ".join(conditions) or "true", parameters
+
+    def narrowed(self, column: str, value: str) -> "Plan":
+        """The same plan, where `column` (a name of ours) is `value` as well."""
+        name = f"only_{column}"
+        return Plan(
+            (f"`{column}` = {{{name}:String}}", *self.conditions),
+            {**self.parameters, name: value},
+            self.since,
+            self.until,
+        )
+
+
+def micros(seconds: float) -> int:
+    """Microseconds since the epoch, within what the store can hold."""
+    return int(min(max(seconds, 0.0), LATEST) * 1e6)
+
+
+def _time(name: str) -> str:
+    return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
+
+
+def plan(query: Query, now: float) -> Plan:
+    """
+    Raises:
+        Refused: `bad_time`, `bad_duration` for times that the parser did not see.
+    """
+    planner = _Planner(now)
+    conditions = []
+    since, until = 0.0, LATEST
+    for term in query.terms:
+        if isinstance(term, Filter) and term.name == "since" and not term.attribute and not term.negated:
+            since = max(since, moment(term.values[0].text, now))
+        elif isinstance(term, Filter) and term.name == "until" and not term.attribute and not term.negated:
+            until = min(until, moment(term.values[0].text, now, closing=True))
+        else:
+            conditions.append(planner.condition(term))
+    return Plan(tuple(conditions), planner.parameters, since, max(until, 0.0))
+
+
+class _Planner:
+    """Collects the parameters while it writes conditions."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.parameters: dict[str, Parameter] = {}
+
+    def _parameter(self, value: Parameter, kind: str = "String") -> str:
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"{{{name}:{kind}}}"
+
+    def condition(self, term: Term) -> str:
+        if isinstance(term, Words):
+            condition = self._words(term.value)
+        elif term.attribute:
+            condition = self._any(term, lambda value: self._attribute(term.name, value))
+        elif term.name == "title":
+            condition = self._any(term, self._title)
+        elif term.name == "level":
+            levels = [level for value in term.values for level in levels_of(term.comparison, value.text)]
+            condition = f"level IN {self._parameter(levels, 'Array(String)')}"
+        elif term.name in {"since", "until"}:
+            condition = self._moment(term)
+        else:
+            condition = self._column(_COLUMNS[term.name], term.values)
+        return f"NOT ({condition})" if term.negated else f"({condition})"
+
+    def _any(self, term: Filter, condition: Callable[[Text], str]) -> str:
+        return " OR ".join(f"({condition(value)})" for value in term.values)
+
+    def _words(self, value: Text) -> str:
+        tokens, pattern = whole_tokens(value), word_pattern(value)
+        conditions = []
+        if tokens:
+            conditions.append(f"hasAllTokens(words, lowerUTF8({self._parameter(' '.join(tokens))}))")
+        if pattern:
+            conditions.append(f"match(words, lowerUTF8({self._parameter(pattern)}))")
+        return " AND ".join(conditions)
+
+    def _title(self, value: Text) -> str:
+        tokens = whole_tokens(value)
+        found = f"match(lowerUTF8(title), lowerUTF8({self._parameter(word_pattern(value, always=True))}))"
+        return f"hasAllTokens(words, lowerUTF8({self._parameter(' '.join(tokens))})) AND {found}" if tokens else found
+
+    def _attribute(self, name: str, value: Text) -> str:
+        attribute = f"attrs[{self._parameter(name)}]"
+        if value.wild:
+            return f"{attribute} ILIKE {self._parameter(like_pattern(value))}"
+        text = self._parameter(value.text)
+        same = f"lowerUTF8({attribute}) = lowerUTF8({text})"
+        return f"hasAllTokens(words, lowerUTF8({text})) AND {same}" if _TOKEN.search(value.text) else same
+
+    def _column(self, column: str, values: tuple[Text, ...]) -> str:
+        exact = [value.text for value in values if not value.wild]
+        conditions = [f"{column} IN {self._parameter(exact, 'Array(String)')}"] if exact else []
+        conditions += [f"{column} LIKE {self._parameter(like_pattern(value))}" for value in values if value.wild]
+        return " OR ".join(conditions)
+
+    def _moment(self, term: Filter) -> str:
+        closing = term.name == "until"
+        at = self._parameter(micros(moment(term.values[0].text, self.now, closing=closing)), "Int64")
+        return f"time {'<' if closing else '>='} fromUnixTimestamp64Micro({at}, 'UTC')"
+
+
+def whole_tokens(value: Text) -> list[str]:
+    """The tokens that an event with `value` in it has for certain: not those that a * may go on with."""
+    tokens = []
+    for found in _TOKEN.finditer(value.text):
+        beside = value.text[max(found.start() - 1, 0) : found.start()] + value.text[found.end() : found.end() + 1]
+        if not (value.wild and "*" in beside):
+            tokens.append(found[0])
+    return tokens
+
+
+def word_pattern(value: Text, *, always: bool = False) -> str:
+    """The regular expression (RE2, lower case) that `value` as whole words is; empty where its tokens say it all."""
+    text = value.text
+    if _TOKEN.fullmatch(text) and not always:
+        return ""
+    pieces = text.split("*") if value.wild else [text]
+    pattern = _ANYTHING.join(re.escape(piece) for piece in pieces)
+    before = f"(?:^|{_EDGE})" if _TOKEN.match(text[:1]) else ""
+    after = f"(?:$|{_EDGE})" if _TOKEN.match(text[-1:]) else ""
+    return f"{before}{pattern}{after}"
+
+
+def like_pattern(value: Text) -> str:
+    """`value` for LIKE: its own % and _ mean themselves, its * is anything."""
+    escaped = re.sub(r"([\\%_])", r"\\\1", value.text)
+    return escaped.replace("*", "%")

@@ -1,0 +1,67 @@
+"""What was not accepted lately, and why: a refused report is something to show, too."""
+
+from typing import Any, Final
+
+import msgspec
+
+from lae_monitor.core.refusals import REASONS
+from lae_monitor.core.time import DAY, format_time
+from lae_monitor.query.planner import micros
+from lae_monitor.store import Store
+from lae_monitor.store.driver import Parameter
+
+WITHIN: Final = DAY
+MAX_REASONS: Final = 50  # lines; there are not many more codes
+
+_REFUSED: Final = """
+SELECT kind, verdict, reason, count() AS times, toUnixTimestamp64Micro(max(receipts.time)) AS last,
+  argMax(peer, receipts.time) AS peer, argMax(host, receipts.time) AS on, argMax(detail, receipts.time) AS why
+FROM {lae}.receipts FINAL
+WHERE verdict != 'accepted' AND time >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND CONDITION
+GROUP BY kind, verdict, reason ORDER BY last DESC LIMIT {limit:UInt32}
+"""
+
+
+class RefusedLately(msgspec.Struct, kw_only=True):
+    """One reason: how often within WITHIN, and the last time, from whom, with what detail."""
+
+    kind: str
+    verdict: str
+    reason: str
+    meaning: str
+    times: int
+    last: str
+    peer: str
+    host: str
+    detail: str
+
+
+async def refused(store: Store, now: float, *, cluster: str = "", host: str = "") -> list[RefusedLately]:
+    """The reasons for which reports were refused or put into quarantine, the newest first.
+
+    Raises:
+        StoreError
+    """
+    conditions = ["true"]
+    parameters: dict[str, Parameter] = {"since": micros(now - WITHIN), "limit": MAX_REASONS}
+    for name, value in (("cluster", cluster), ("host", host)):
+        if value:
+            conditions.append(f"{name} = {{{name}:String}}")
+            parameters[name] = value
+    rows = await store.query(_REFUSED.replace("CONDITION", " AND ".join(conditions)), parameters)
+    return [_shown(row) for row in rows]
+
+
+def _shown(row: dict[str, Any]) -> RefusedLately:
+    known = REASONS.get(row["reason"])
+    return RefusedLately(
+        kind=row["kind"],
+        verdict=row["verdict"],
+        reason=row["reason"],
+        meaning=known.text if known else "",
+        times=row["times"],
+        last=format_time(row["last"] / 1e6),
+        peer=row["peer"],
+        host=row["on"],
+        detail=row["why"],
+    )

@@ -1,0 +1,132 @@
+"""One report: its event, and what its bytes in the archive say, taken apart by its kind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+import msgspec
+
+from lae_monitor.archive import Archive
+from lae_monitor.core.limits import MiB, format_size
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Span
+from lae_monitor.core.secrets import redact
+from lae_monitor.gatherers import KINDS
+from lae_monitor.gatherers.shown import Part, Section, Shown
+from lae_monitor.query.events import EventRow, Found, select
+from lae_monitor.store import Store
+from lae_monitor.store.driver import Parameter
+
+MAX_TAKEN_APART: Final = 32 * MiB  # bytes of a report that is shown; a larger one can be saved
+PIECE: Final = 1 * MiB  # bytes read at a time when a report is saved
+MAX_NAMESAKES: Final = 20  # events with one id that are told
+
+
+class Namesake(msgspec.Struct, kw_only=True):
+    """Another event with the same id: nodes choose the names of their incidents."""
+
+    cluster: str
+    host: str
+    time: str
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """An event in full, where its bytes are (`file` from `offset` on, `length` bytes), and what they say.
+
+    `note` says why there is nothing to show of them, when there is nothing.
+    """
+
+    event: EventRow
+    cursor: str
+    file: str
+    offset: int
+    length: int
+    sections: list[Section] = []
+    parts: list[Part] = []
+    note: str = ""
+    others: list[Namesake] = []
+
+
+async def find(store: Store, id: str, cluster: str = "", host: str = "") -> tuple[Found, list[Found]]:  # noqa: A002
+    """The newest event with this id (of that cluster and host, where given), and others of the same id.
+
+    Raises:
+        Refused: `no_such_report`.
+        StoreError
+    """
+    where = "id = {id:String}"
+    parameters: dict[str, Parameter] = {"id": id}
+    for name, value in (("cluster", cluster), ("host", host)):
+        if value:
+            where += f" AND {name} = {{{name}:String}}"
+            parameters[name] = value
+    found = await select(store, where, parameters, MAX_NAMESAKES, whole=True)
+    if not found:
+        raise Refused("no_such_report", raw=id)
+    return found[0], found[1:]
+
+
+async def report(store: Store, archive: Archive, id: str, cluster: str = "", host: str = "") -> Report:  # noqa: A002
+    """
+    Raises:
+        Refused: `no_such_report`.
+        StoreError
+    """
+    found, others = await find(store, id, cluster, host)
+    answer = Report(
+        event=found.row,
+        cursor=found.cursor,
+        file=found.file,
+        offset=found.offset,
+        length=found.length,
+        others=[Namesake(cluster=hit.row.cluster, host=hit.row.host, time=hit.row.time) for hit in others],
+    )
+    if found.length > MAX_TAKEN_APART:
+        size = format_size(found.length)
+        answer.note = f"It has {size}, and is shown up to {format_size(MAX_TAKEN_APART)}; save it to look at it."
+        return answer
+    try:
+        data = await archive.read(_span(found))
+        shown = await asyncio.to_thread(_show, _span(found), data)
+    except FileNotFoundError:
+        answer.note = "The archive does not hand out its bytes: removed by retention, or its root does not answer."
+    except Refused as refused:
+        answer.note = str(refused)
+    else:
+        answer.sections, answer.parts = shown.sections, shown.parts
+    return answer
+
+
+async def original(archive: Archive, found: Found) -> AsyncIterator[bytes]:
+    """The bytes of a report as they came, piece by piece.
+
+    Raises:
+        FileNotFoundError: the archive does not have them (any more).
+    """
+    at, end = found.offset, found.offset + found.length
+    while at < end:
+        piece = await archive.read(Span(found.file, at, min(at + PIECE, end)))
+        if not piece:
+            return
+        yield piece
+        at += len(piece)
+
+
+def _span(found: Found) -> Span:
+    return Span(found.file, found.offset, found.offset + found.length)
+
+
+def _show(span: Span, data: bytes) -> Shown:
+    """What the kind makes of its bytes; of those whose kind has no opinion, the text."""
+    kind = span.path.partition("/")[0]
+    name = f"lae_monitor.gatherers.{kind}.show"
+    if kind in KINDS and find_spec(name) is not None:
+        shown = import_module(name).show(span, data)
+        assert isinstance(shown, Shown)
+        return shown
+    try:
+        return Shown(sections=[Section(title="As stored", text=redact(data.decode()))])
+    except UnicodeDecodeError:
+        return Shown()

@@ -1,0 +1,46 @@
+"""Runs the incident gatherer alone, as `lae-monitor gather incidents` does, for tests: driver.py CONFIG [asyncio|uvloop].
+
+Twisted's reactor is installed once a process, so a test that needs a gatherer starts one of these. Prints a line once it
+listens; ends at SIGTERM.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from lae_monitor.archive import Archive, Journal
+from lae_monitor.config import load
+from lae_monitor.core.limits import Reserve
+from lae_monitor.gatherers import sections
+from lae_monitor.gatherers.context import Context
+from lae_monitor.gatherers.incidents.gather import gather
+
+
+async def main(config):
+    settings = load(config, sections())
+    archive = Archive(settings.archive_roots, "gather-incidents", reserve=Reserve(size=1))
+    await archive.open()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    try:
+        await gather(
+            Context(
+                settings=settings,
+                archive=archive,
+                journal=Journal(archive),
+                stop=stop,
+                ready=lambda text: print(text, flush=True),
+            )
+        )
+    finally:
+        await archive.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    run = uvloop.run if sys.argv[2:] == ["uvloop"] else asyncio.run
+    run(main(Path(sys.argv[1])))

@@ -1,0 +1,154 @@
+"""A program with a Foolscap log publisher, good or bad: publisher.py FURL LOGDIR [MODE].
+
+Reads commands from standard input, a JSON object a line, whose keys are those of FoolscapLogger.msg(); each becomes an
+event. Prints `asked NAME` when an incident is asked for. Ends when its standard input does.
+
+Modes: what it announces, and answers to get_incident, where that is not what Foolscap would do.
+"""
+
+import json
+import os
+import sys
+
+from foolscap.api import Tub
+from foolscap.logging.incident import NonTrailingIncidentReporter
+from foolscap.logging.log import FoolscapLogger
+from foolscap.logging.publish import LogPublisher
+from twisted.internet import defer, protocol, reactor, stdio
+from twisted.protocols import basic
+
+
+def event(number, **more):
+    return {"num": number, "time": 1700000000.0 + number, "level": 20, "incarnation": ["00ff", None], **more}
+
+
+def incident(events, **trigger):
+    header = {"type": "incident", "trigger": event(0, message="x", level=30, **trigger), "versions": {}, "pid": 1}
+    return header, events
+
+
+def laughs():
+    """Ten references to ten references to ... : small on the wire, larger than any disk when written out."""
+    value = ["ha"]
+    for _ in range(20):
+        value = [value] * 10
+    return value
+
+
+def deep():
+    value = []
+    for _ in range(3000):
+        value = [value]
+    return value
+
+
+NAME = "incident-2026-11-20--10-00-0{}Z-abcdefg"
+
+# mode -> {name announced: what is answered}
+ANSWERS = {
+    "hostile_names": {
+        name: incident([event(0, message="never asked for")])
+        for name in (
+            b"incident-2026-11-20--10-00-00Z-\nincident-evil",
+            b"incident-../../../../etc/passwd",
+            b"../../latest",
+            b"incident-" + b"a" * 65536,
+            b"incident-\xff\xfe",
+            b"incident-\x00",
+            b"",
+            17,
+            None,
+        )
+    }
+    | {NAME.format(1).encode(): incident([event(0, message="good among bad")])},
+    "strange_values": {
+        NAME.format(0).encode(): incident(
+            [
+                event(0, message="bytes as keys", **{"stats": {b"a": b"\xff\xfe", b"b": {b"c": 1}}}),
+                event(1, message="not a number", value=float("nan"), more=float("inf")),
+                event(2, message="nested", value=[[[{"a": ({"b": None},)}]]], flags={1, 2}, big=2**4000, bigger=2**9000),
+                event(3, format="%(who)s did %(what)d", who="café", what=7),
+                {b"num": 4, b"message": b"all bytes", b"time": 1700000004.0, b"incarnation": [b"00ff", None]},
+            ],
+            failure={"@": "Failure", "str": "[Failure instance: <class 'ValueError'>: no]", "repr": "r", "traceback": "t"},
+        )
+    },
+    "too_large": {
+        NAME.format(0): incident([event(number) for number in range(20_001)]),
+        NAME.format(1): incident([event(number, message="x" * 1000) for number in range(18_000)]),
+        NAME.format(2): incident([event(0, message="x" * 20_000_000)]),
+        NAME.format(3): incident([event(0, value=laughs())]),
+        NAME.format(4): incident([event(0, value=deep())]),
+        NAME.format(5): incident([event(0, message="small enough")]),
+    },
+    "malformed": {
+        NAME.format(0): "no incident",
+        NAME.format(1): ({"type": "gatherer"}, [event(0)]),
+        NAME.format(2): ({"type": "incident", "trigger": 5}, [event(0)]),
+        NAME.format(3): incident([]),
+        NAME.format(4): incident([event(0, message="well formed")]),
+    },
+    "dies": {NAME.format(0): incident([event(number, message="x" * 500) for number in range(15_000)])},
+    "stalls": {NAME.format(0): None},
+}
+
+
+class Publisher(LogPublisher):
+    """Announces and answers as the mode says."""
+
+    mode = ""
+
+    def remote_subscribe_to_incidents(self, observer, catch_up=False, since=""):
+        print("asked since", since.decode(), flush=True)
+        subscription = LogPublisher.remote_subscribe_to_incidents(self, observer, catch_up, since)
+        for name in ANSWERS.get(self.mode, ()):
+            observer.callRemoteOnly("new_incident", name, {"message": "?"})
+        return subscription
+
+    def remote_get_incident(self, name):
+        print("asked", name.decode(), flush=True)
+        answers = ANSWERS.get(self.mode)
+        if answers is None:
+            return LogPublisher.remote_get_incident(self, name)
+        if self.mode == "stalls":
+            return defer.Deferred()
+        if self.mode == "dies":
+            reactor.callLater(0.05, os._exit, 9)  # with the answer half sent
+        return answers[name] if name in answers else answers[name.decode()]
+
+
+class Commands(basic.LineReceiver):
+    delimiter = b"\n"
+    MAX_LENGTH = 1 << 20
+
+    def __init__(self, logger):
+        self.logger = logger
+
+    def lineReceived(self, line):
+        self.logger.msg(**json.loads(line))
+
+    def connectionLost(self, reason=protocol.connectionDone):
+        if reactor.running:
+            reactor.stop()
+
+
+def main(furl, folder, mode="", count="1"):
+    tubs = []
+    for number in range(int(count)):
+        logger = FoolscapLogger()
+        logger.setIncidentReporterFactory(NonTrailingIncidentReporter)
+        logger.setLogDir(folder if number == 0 else f"{folder}-{number}")
+        tub = Tub()
+        tub.logger = logger
+        tub._logport = Publisher(logger)
+        tub._logport.mode = mode
+        tub.setLocation("tcp:127.0.0.1:1")
+        tub.setOption("log-gatherer-furl", furl)
+        tub.startService()
+        tubs.append((tub, logger))
+    stdio.StandardIO(Commands(tubs[0][1]))
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

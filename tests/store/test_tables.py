@@ -1,0 +1,209 @@
+"""The tables hold what readers make, once for one token, and what is stored twice shows once."""
+
+import asyncio
+import math
+import random
+import signal
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from lae_monitor.core.ids import row_key
+from lae_monitor.core.rows import Decision, Event, Node, Receipt, Sample
+from lae_monitor.store import Store, StoreError
+from lae_monitor.store.chdb_driver import ChdbDriver
+from lae_monitor.store.driver import parameter_text
+from lae_monitor.store.schema import PLACE, SOURCE, TABLES
+
+ROWS = {row.table: row for row in (Event, Sample, Node, Receipt, Decision)}
+
+
+def event(number: int, **changes) -> Event:
+    fields = {
+        "kind": "crash", "cluster": "c", "host": "h", "time": 1.7e9 + number, "received": 1.7e9, "id": f"id-{number}",
+        "key": row_key("crash", number), "level": "error", "title": f"title {number}", "file": "crashes/x", "length": 3,
+    }  # fmt: skip
+    return Event(**(fields | changes))
+
+
+def with_store(folder, job):
+    async def go():
+        driver = ChdbDriver(folder / "store", memory=400 << 20)
+        try:
+            return await job(await Store(driver).open())
+        finally:
+            await driver.close()
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_a_table_has_the_columns_of_its_row(name):
+    fields = {field.name for field in msgspec.structs.fields(ROWS[name])}
+    assert set(TABLES[name].columns) - set(SOURCE) == fields
+    assert set(PLACE) <= fields
+
+
+def test_one_token_inserts_once_also_after_a_restart(tmp_path):
+    async def insert(store):
+        await store.insert("events", [event(1), event(2)], [("a", 0)] * 2, "it's a token\\")
+        return (await store.query("SELECT count() AS n FROM {lae}.events"))[0]["n"]
+
+    assert [with_store(tmp_path, insert) for _ in range(3)] == [2, 2, 2]
+
+
+def test_what_is_stored_twice_shows_once(tmp_path):
+    async def go(store):
+        await store.insert("events", [event(1)], [("a", 0)], "one")
+        await store.insert("events", [event(1)], [("b", 0)], "two")
+        return await store.query("SELECT count() AS n FROM {lae}.events FINAL")
+
+    assert with_store(tmp_path, go) == [{"n": 1}]
+
+
+def test_rows_are_taken_back_by_the_span_they_came_from(tmp_path):
+    async def go(store):
+        rows = [event(number) for number in range(4)]
+        await store.insert("events", rows, [("a", 0), ("a", 10), ("a", 20), ("b", 10)], "token")
+        await store.take_back("a", 10, 20)
+        kept = await store.query("SELECT id FROM {lae}.events ORDER BY id")
+        await store.take_back("a", 0)
+        return kept, await store.query("SELECT id FROM {lae}.events")
+
+    kept, rest = with_store(tmp_path, go)
+    assert [row["id"] for row in kept] == ["id-0", "id-2", "id-3"]
+    assert rest == [{"id": "id-3"}]
+
+
+def test_hostile_values_come_back_as_they_were(tmp_path):
+    nasty = ["", "'", "\\", "\\'", "a\tb\nc\rd\0e", "{x:String}", "💥", "\udc80lone", "%_", "x" * 70_000]
+
+    async def go(store):
+        rows = [event(number, title=text, attrs={text: text}) for number, text in enumerate(nasty)]
+        await store.insert("events", rows, [("a", 0)] * len(rows), "token")
+        found = []
+        for text in nasty:
+            rows = await store.query(
+                "SELECT title, attrs FROM {lae}.events WHERE title = {text:String} AND title IN {texts:Array(String)}",
+                {"text": text.replace("\udc80", "?"), "texts": [text.replace("\udc80", "?"), "other"]},
+            )
+            found += [row["title"] for row in rows]
+        return found
+
+    assert with_store(tmp_path, go) == [text.replace("\udc80", "?") for text in nasty]
+
+
+def test_times_that_cannot_be_are_clamped_and_a_wild_batch_still_goes_in(tmp_path):
+    times = [-1e18, -1.0, 0.0, 1.7e9, 1e18, math.inf, *(1e9 + 40 * 86400 * month for month in range(150))]
+
+    async def go(store):
+        rows = [event(number, time=time) for number, time in enumerate(times)]
+        await store.insert("events", rows, [("a", 0)] * len(rows), "token")
+        return await store.query("SELECT count() AS n, max(toYear(time)) AS latest FROM {lae}.events")
+
+    assert with_store(tmp_path, go) == [{"n": len(times), "latest": 2100}]
+
+
+def test_a_second_process_is_told_that_the_store_is_in_use(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from lae_monitor.store.chdb_driver import ChdbDriver\n"
+        "from lae_monitor.store import StoreError\n"
+        "try: ChdbDriver(Path(sys.argv[1]), memory=400 << 20)\n"
+        "except StoreError as error: print(error)"
+    )
+
+    async def go(store):
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", code, str(tmp_path / "store")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    assert "is another lae-monitor using it?" in with_store(tmp_path, go).stdout
+
+
+def test_a_store_of_a_newer_release_is_left_alone(tmp_path):
+    async def age(store):
+        await store.driver.command("INSERT INTO lae.migrations SELECT 999, 'from the future', now(), ''")
+
+    async def nothing(store):
+        raise AssertionError
+
+    with_store(tmp_path, age)
+    with pytest.raises(StoreError, match="install the newer release"):
+        with_store(tmp_path, nothing)
+
+
+def test_children_do_not_inherit_a_blocked_sigpipe(tmp_path):
+    async def go(store):
+        return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    assert signal.SIGPIPE not in with_store(tmp_path, go)
+
+
+def test_a_query_that_needs_too_much_fails_alone(tmp_path):
+    async def go(store):
+        with pytest.raises(StoreError) as caught:
+            await store.query("SELECT groupArray(number) AS a FROM numbers(100000000)")
+        assert caught.value.transient
+        await store.insert("events", [event(1)], [("a", 0)], "token")
+        return await store.query("SELECT count() AS n FROM {lae}.events")
+
+    assert with_store(tmp_path, go) == [{"n": 1}]
+
+
+def test_an_insert_that_the_engine_refuses_late_is_never_taken_for_done(tmp_path):
+    async def go(store):
+        await store.driver.command("ALTER TABLE lae.events ADD CONSTRAINT short CHECK length(title) < 5")
+        with pytest.raises(StoreError, match="violated"):
+            await store.insert("events", [event(1)], [("a", 0)], "token")
+        return await store.query("SELECT count() AS n FROM {lae}.events")
+
+    assert with_store(tmp_path, go) == [{"n": 0}]
+
+
+def test_parameters_survive_any_text(tmp_path):
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    letters = [
+        "'",
+        "\\",
+        "\n",
+        "\t",
+        "\0",
+        "\r",
+        "\b",
+        "[",
+        "]",
+        ",",
+        "{",
+        "}",
+        "N",
+        "n",
+        "é",
+        "💥",
+        "a",
+        " ",
+        '"',
+        "`",
+    ]
+
+    async def go(store):
+        for _ in range(300):
+            values = ["".join(rng.choices(letters, k=rng.randrange(12))) for _ in range(1 + rng.randrange(4))]
+            rows = await store.query(
+                "SELECT {one:String} AS one, {all:Array(String)} AS every", {"one": values[0], "all": values}
+            )
+            assert rows == [{"one": values[0], "every": values}]
+
+    with_store(tmp_path, go)
+
+
+def test_parameter_text_escapes_as_tsv():
+    assert parameter_text("a\tb\\") == "a\\tb\\\\"
+    assert parameter_text(["it's", "b"]) == "['it\\'s','b']"
+    assert parameter_text(7) == "7"

@@ -1,0 +1,131 @@
+"""A whole monitor on loopback, as an operator starts it: `lae-monitor run` with a configuration of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+LAE_MONITOR = [sys.executable, "-m", "lae_monitor"]
+DEADLINE = 120.0  # seconds; generous, the machine may be busy
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def await_that(condition, what: str, deadline: float = DEADLINE):
+    """Waits until `condition()` is true, and returns what it returned."""
+    end = time.monotonic() + deadline
+    error = None
+    while time.monotonic() < end:
+        try:
+            if result := condition():
+                return result
+        except (OSError, ValueError) as caught:
+            error = caught
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within {deadline:.0f} s {error or ''}")
+
+
+class Monitor:
+    """Started by `with`, stopped at its end; `log` is all that it said."""
+
+    def __init__(self, folder: Path, *arguments: str, roots: list[Path] | None = None, extra: str = "") -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.config = folder / "lae-monitor.toml"
+        self.ports = {name: free_port() for name in ("web", "crashes", "sonar", "incidents")}
+        self.web = f"http://127.0.0.1:{self.ports['web']}"
+        self.crashes = f"http://127.0.0.1:{self.ports['crashes']}"
+        self.sonar = f"http://127.0.0.1:{self.ports['sonar']}"
+        self.arguments = arguments
+        self.log = b""
+        folder.mkdir(exist_ok=True)
+        roots_line = f"[archive]\nroots = {json.dumps([str(root) for root in roots])}\n" if roots else ""
+        self.config.write_text(
+            f'[state]\npath = "{self.state}"\n{roots_line}'
+            f'[web]\nlisten = "127.0.0.1:{self.ports["web"]}"\n'
+            f'[gatherers.crashes]\nlisten = "127.0.0.1:{self.ports["crashes"]}"\n'
+            f'[gatherers.sonar]\nlisten = "127.0.0.1:{self.ports["sonar"]}"\nauth_file = ""\n'
+            f'[gatherers.incidents]\nlisten = "tcp:{self.ports["incidents"]}:interface=127.0.0.1"\n'
+            f'location = "tcp:127.0.0.1:{self.ports["incidents"]}"\n{extra}'
+        )
+
+    def __enter__(self) -> "Monitor":
+        self.start()
+        return self
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [*LAE_MONITOR, "--config", str(self.config), "run", *self.arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        await_that(lambda: b"lae-monitor is ready" in self.log or self.process.poll() is not None, "ready")
+        assert self.process.poll() is None, self.log.decode(errors="replace")
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.log += line
+
+    def __exit__(self, *_exc) -> None:
+        self.stop()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(60)
+        finally:
+            for pid in self.children():
+                os.kill(pid, signal.SIGKILL)
+        self._reader.join(10)
+        return code
+
+    def children(self) -> list[int]:
+        """Our processes: all that run with this configuration."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    line = (entry / "cmdline").read_bytes()
+                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                except OSError:
+                    continue
+                if str(self.config).encode() in line and state != "Z" and int(entry.name) != os.getpid():
+                    found.append(int(entry.name))
+        return found
+
+    def child(self, *words: str) -> int:
+        """The process that was started with `words`, such as `gather`, `crashes`."""
+        wanted = b"\0".join(word.encode() for word in words) + b"\0"
+        return next(
+            (pid for pid in self.children() if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(wanted)), 0
+        )
+
+    def cli(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [*LAE_MONITOR, "--config", str(self.config), *arguments],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def get(self, path: str):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.web + path, timeout=30) as answer:
+            return json.load(answer)
+
+    def search(self, query: str, limit: int = 10_000) -> list[dict]:
+        from urllib.parse import quote
+
+        return self.get(f"/api/search?q={quote(query)}&limit={limit}")["rows"]
