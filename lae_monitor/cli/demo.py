@@ -78,7 +78,9 @@ def _fleet(invocation: Invocation) -> int:
         invocation.fail(str(error), EXIT_TRY_AGAIN, following="stop it first")
 
 
-def _run(invocation: Invocation, folder: Path, hours: float, port_base: int | None, seed: int, *, verbose: bool) -> int:
+def _run(
+    invocation: Invocation, folder: Path, hours: float, port_base: int | None, seed: int, *, kept: bool, verbose: bool
+) -> int:
     """Runs monitor and fleet until they are stopped; returns the exit code."""
     from lae_monitor.config import load  # noqa: PLC0415
     from lae_monitor.core.time import HOUR  # noqa: PLC0415

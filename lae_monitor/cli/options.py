@@ -46,7 +46,7 @@ class Invocation:
         if self.as_json:
             import msgspec  # noqa: PLC0415
 
-            click.echo(msgspec.json.encode(data).decode())
+            click.echo(msgspec.json.encode(data, enc_hook=str).decode())
         else:
             click.echo(text() if callable(text) else text)
 

@@ -1,1 +1,1 @@
-"""What systemd starts, and what `lae-monitor run` starts where there is no systemd: gatherers, serve, and their supervisor."""
+"""What systemd starts, and what `lae-monitor run` starts without it: gatherers, serve, and their supervisor."""

@@ -89,7 +89,7 @@ async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mo
             hints=settings.state.path / MOVER_SOCKET,
             journal=Journal(archive),
         )
-        stack.callback(lambda: mover.ledger.close())
+        stack.callback(lambda: mover.ledger.close())  # noqa: PLW0108 - a rebuild gives the mover another ledger
         await mover.recover()
         yield mover
 
@@ -103,7 +103,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         notify("READY=1", f"STATUS={url}/")
 
     pages = create_app(
-        mover.store, archive, fleet=settings.fleet.name, retry=mover.retry, status=lambda: status(mover, archive)
+        mover.store, archive, fleet=str(settings.fleet.name), retry=mover.retry, status=lambda: status(mover, archive)
     )
     machine = Router([*operations(archive, __version__), *control(mover)])
     watch(mover)

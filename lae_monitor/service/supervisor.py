@@ -91,7 +91,7 @@ class Child:
         try:
             await asyncio.wait_for(process.wait(), GRACE)
         except TimeoutError:
-            log.error("%s did not stop within %.0f s: killed", self.name, GRACE)
+            log.warning("%s did not stop within %.0f s: killed", self.name, GRACE)
             process.kill()
             await process.wait()
 
@@ -118,8 +118,8 @@ class Supervisor:
             await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
             hopeless = [child.name for child in self.children.values() if child.gone_for_good]
             stop.set()
-            for name in sorted(self.children, key=lambda name: name == "serve"):
-                await self.children[name].end()
+            await asyncio.gather(*(child.end() for name, child in self.children.items() if name != "serve"))
+            await asyncio.gather(*(child.end() for name, child in self.children.items() if name == "serve"))
             await asyncio.gather(*tasks)
             return os.EX_CONFIG if hopeless else 0
         finally:

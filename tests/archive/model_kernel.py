@@ -60,7 +60,6 @@ class File:
 
     def after_power_cut(self, chance: random.Random) -> "File":
         file = File()
-        file.links = 1
         if not self.dirty:
             file.data = bytearray(self.durable)
         else:
@@ -114,6 +113,8 @@ class Folder:
                     node.after_power_cut(chance) if isinstance(node, File) else node.after_power_cut(chance, known)
                 )
             folder.names[name] = known[id(node)]
+            if isinstance(node, File):
+                known[id(node)].links += 1  # a rename may have left both names
         folder.durable = dict(folder.names)
         return folder
 

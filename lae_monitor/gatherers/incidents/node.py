@@ -16,10 +16,11 @@ from zope.interface import implementer
 
 from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.time import MINUTE
+from lae_monitor.core.time import DAY, MINUTE
 from lae_monitor.gatherers.incidents.known import Known
 from lae_monitor.gatherers.incidents.receipts import Place
 from lae_monitor.gatherers.incidents.shared import NotStored, Shared
+from lae_monitor.gatherers.incidents.window import time_of_name
 from lae_monitor.net import tubs
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ CALL_LIMIT: Final = 2 * MINUTE  # for small calls: a node that lists many incide
 GIVE_UP: Final = 8  # errors that a node answers for one incident: after 11 minutes it is refused
 FIRST_PAUSE: Final = 5.0  # seconds without fetching after the archive has refused; doubled with each refusal
 LAST_PAUSE: Final = MINUTE
+RECORDING: Final = 8.0  # seconds; a node lists an incident before it has recorded the last 5 s of it
+RECENT: Final = DAY  # an incident older than this by its name is surely recorded, unless a clock is far off
 MAX_RAW_NAME: Final = 300  # characters of a name that is looked at
 
 
@@ -47,6 +50,7 @@ class Observer(Referenceable):
 
     def remote_done_with_incident_catchup(self) -> None:
         """May come twice, or never."""
+        self._node.is_caught_up = True
 
     def remote_msg(self, logmsg: Any) -> None:
         """We subscribe to incidents only."""
@@ -64,6 +68,7 @@ class Node:
         self.tub_id: str = publisher.getRemoteTubID()
         self.peer = tubs.peer_address(publisher)
         self.last_heard = shared.clock()
+        self.is_caught_up = False  # whether what is announced from now on was recorded before it was announced
         self._shared = shared
         self._is_welcome = is_welcome
         self._is_gone = False
@@ -129,9 +134,12 @@ class Node:
             self.queue(name)
 
     def queue(self, name: IncidentName) -> None:
-        """Has the incident fetched, after those that are waiting; later, if fetching it has failed before."""
+        """Has the incident fetched, after those that are waiting; later, if it may be incomplete, or has failed before."""
         self._arrivals += 1
-        delay = self._known.delay(name, self._shared.clock())
+        now = self._shared.clock()
+        delay = self._known.delay(name, now)
+        if not self.is_caught_up and (time_of_name(name) or now) > now - RECENT:
+            delay = max(delay, RECORDING)
         due = asyncio.get_running_loop().time() + delay if delay else 0.0
         heapq.heappush(self._waiting, (due, self._arrivals, name))
         self._wake.set()

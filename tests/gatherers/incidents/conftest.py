@@ -64,7 +64,9 @@ class Process:
         return self.err.read_text(errors="replace")
 
     def await_output(self, text, count=1):
-        return await_that(lambda: self.output().count(text) >= count, lambda: f"no {text!r}: {self.output()}\n{self.log()}")
+        return await_that(
+            lambda: self.output().count(text) >= count, lambda: f"no {text!r}: {self.output()}\n{self.log()}"
+        )
 
     def await_log(self, text, count=1):
         return await_that(lambda: self.log().count(text) >= count, lambda: f"no {text!r}: {self.log()}")

@@ -64,13 +64,20 @@ ANSWERS = {
     "strange_values": {
         NAME.format(0).encode(): incident(
             [
-                event(0, message="bytes as keys", **{"stats": {b"a": b"\xff\xfe", b"b": {b"c": 1}}}),
+                event(0, message="bytes as keys", stats={b"a": b"\xff\xfe", b"b": {b"c": 1}}),
                 event(1, message="not a number", value=float("nan"), more=float("inf")),
-                event(2, message="nested", value=[[[{"a": ({"b": None},)}]]], flags={1, 2}, big=2**4000, bigger=2**9000),
+                event(
+                    2, message="nested", value=[[[{"a": ({"b": None},)}]]], flags={1, 2}, big=2**4000, bigger=2**9000
+                ),
                 event(3, format="%(who)s did %(what)d", who="café", what=7),
                 {b"num": 4, b"message": b"all bytes", b"time": 1700000004.0, b"incarnation": [b"00ff", None]},
             ],
-            failure={"@": "Failure", "str": "[Failure instance: <class 'ValueError'>: no]", "repr": "r", "traceback": "t"},
+            failure={
+                "@": "Failure",
+                "str": "[Failure instance: <class 'ValueError'>: no]",
+                "repr": "r",
+                "traceback": "t",
+            },
         )
     },
     "too_large": {

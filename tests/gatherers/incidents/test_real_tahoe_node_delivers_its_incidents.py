@@ -50,16 +50,21 @@ class Node:
             assert b"incident report has been saved" in answer.read()
 
     def incidents(self):
-        return sorted(path.name.removesuffix(".flog.bz2") for path in (self.folder / "logs/incidents").glob("*.flog.bz2"))
+        return sorted(
+            path.name.removesuffix(".flog.bz2") for path in (self.folder / "logs/incidents").glob("*.flog.bz2")
+        )
 
 
 def flogtool_dump(path):
-    return subprocess.run([BIN / "flogtool", "dump", "--timestamps=utc", path], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [BIN / "flogtool", "dump", "--timestamps=utc", path], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_incident_of_a_real_node_is_kept_as_it_wrote_it_and_fetched_once(gatherer):
     answer = CliRunner().invoke(
-        top, ["--config", str(gatherer.config), "fleet", "register", "incident", "--host", "node1.example", "--print-furl"]
+        top,
+        ["--config", str(gatherer.config), "fleet", "register", "incident", "--host", "node1.example", "--print-furl"],
     )
     assert answer.exit_code == 0, answer.output
     furl = answer.stdout.strip()
