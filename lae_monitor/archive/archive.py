@@ -16,10 +16,9 @@ from lae_monitor.archive.group_commit import NotAppended
 from lae_monitor.archive.growing import GrowingFiles
 from lae_monitor.archive.hints import Hints
 from lae_monitor.archive.kernel import Entry, Kernel, LinuxKernel
-from lae_monitor.archive.reading import Reading
+from lae_monitor.archive.reading import Reading, refuse_if_elsewhere
 from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Root, Unusable, refusal
 from lae_monitor.archive.upload import Upload
-from lae_monitor.archive.workers import Ticket
 from lae_monitor.core.limits import Reserve
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
@@ -121,8 +120,20 @@ class Archive:
             Refused: `bad_archive_path`, `shutting_down`.
         """
         check_path(path)
+        self._check_open()
         parts = list(chunks)
-        size = await self._on_first_root(lambda root, ticket: root.files.store(path, parts, ticket), self.roots)
+        failures: list[tuple[Root, Unusable]] = []
+        for root in self._usable_roots():
+            # Not on those that failed just now: what is there is ours.
+            tried = [root, *(root for root, _ in failures)]
+            await refuse_if_elsewhere(path, [other for other in self.roots if other not in tried])
+            try:
+                size = await root.run(lambda ticket, root=root: root.files.store(path, parts, ticket))  # type: ignore[misc]
+                break
+            except Unusable as failure:
+                failures.append((root, failure))
+        else:
+            raise refusal(self.roots, failures)
         span = Span(path, 0, size)
         self.hint(span)
         return span
@@ -186,9 +197,14 @@ class Archive:
             Refused: `bad_archive_path`, `shutting_down`.
         """
         check_path(path)
-        await self._on_first_root(
-            lambda root, ticket: root.files.store(path, [data], ticket, replace=True), self.roots[:1]
-        )
+        self._check_open()
+        home = self.roots[0]
+        if home.health != "ok":
+            raise refusal([home], [])
+        try:
+            await home.run(lambda ticket: home.files.store(path, [data], ticket, replace=True))
+        except Unusable as failure:
+            raise refusal([home], [(home, failure)]) from failure
 
     def _check_open(self) -> None:
         if self._closed:
@@ -198,17 +214,6 @@ class Archive:
 
     def _usable_roots(self) -> list[Root]:
         return [root for root in self.roots if root.health == "ok"]
-
-    async def _on_first_root(self, job: Callable[[Root, Ticket], T], roots: Sequence[Root]) -> T:
-        self._check_open()
-        failures: list[tuple[Root, Unusable]] = []
-        for root in roots:
-            if root.health == "ok":
-                try:
-                    return await root.run(lambda ticket, root=root: job(root, ticket))  # type: ignore[misc]
-                except Unusable as failure:
-                    failures.append((root, failure))
-        raise refusal(roots, failures)
 
     def health(self) -> list[dict[str, object]]:
         """Each root's name, health, error and the age in seconds of the last probe that wrote and synced."""

@@ -58,6 +58,9 @@ class Files:
         self._temporary = ""  # this process's folder for temporary files, once prepare() has taken its lock
         self._lock: int | None = None
         self._preparing = threading.Lock()
+        self.holds_files = (
+            True  # whether there is anything below the root; what other processes do is seen by the next probe
+        )
         self._serials = itertools.count(1)
 
     # ---- the root and its temporary files --------------------------------------------------------------------------
@@ -196,10 +199,24 @@ class Files:
         try:
             self.folders.with_folder(folder, rename)
         except FileExistsError:
-            self.kernel.close(self.kernel.open_read(path))  # a folder or a link of that name is no report
-            self.kernel.sync_folder(folder)
+            self.confirm(path)
             raise Exists(path) from None
+        self.holds_files = True
         self.kernel.sync_folder(folder)
+
+    def confirm(self, path: str) -> None:
+        """Returns when the name `path`, which an earlier sender may have left unsynced, is durable.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            OSError: there is something else of that name, a folder or a link.
+        """
+        self.kernel.close(self.kernel.open_read(path))
+        self._sync_name(path)
+
+    def _sync_name(self, path: str) -> None:
+        self.folders.make(folder_of(path))
+        self.kernel.sync_folder(folder_of(path))
 
     def remove(self, path: str) -> None:
         self.kernel.remove(path)
@@ -215,8 +232,7 @@ class Files:
             self.kernel.fdatasync(fd)
         finally:
             self.kernel.close(fd)
-        self.folders.make(folder_of(path))
-        self.kernel.sync_folder(folder_of(path))
+        self._sync_name(path)
         return size
 
     def read(self, path: str, start: int, size: int) -> bytes:
@@ -255,6 +271,7 @@ class Files:
             self.discard(name)
             self.discard(renamed)
             raise
+        self.holds_files = bool(self.entries(""))
         return self.check_space(0)
 
 

@@ -95,8 +95,6 @@ class GrowingFile:
         except FileNotFoundError as error:  # brought home, between opening and locking it
             raise InUse(f"{self.path} was removed while it was opened") from error
         self._cut_torn_line(fd)
-        # What an earlier run wrote without reaching its fsync may be read from now on: make it true.
-        kernel.fsync(fd)
         if new or size == 0:
             kernel.sync_folder(folder_of(self.path))
         self._size = kernel.size(fd)

@@ -1,8 +1,10 @@
 """Reading what the archive has, on whichever root it lies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
+from lae_monitor.archive.errors import Exists
 from lae_monitor.archive.files import MAX_NUMBERED, check_path
 from lae_monitor.archive.kernel import Entry
 from lae_monitor.archive.root import Root, Unusable
@@ -56,3 +58,16 @@ class Reading:
                 continue
             found.update((entry.name, entry) for entry in listed)
         return [found[name] for name in sorted(found)]
+
+
+async def refuse_if_elsewhere(path: str, roots: Iterable[Root]) -> None:
+    """
+    Raises:
+        Exists: one of `roots` has the file, durable. A root that does not say is not waited for; what is there twice after
+            all gets a number when it comes home.
+    """
+    for root in roots:
+        if root.files.holds_files and root.health != "hanging":
+            with suppress(Unusable, OSError):
+                await root.ask(lambda root=root: root.files.confirm(path))  # type: ignore[misc]
+                raise Exists(path)

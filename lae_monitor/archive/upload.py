@@ -12,6 +12,7 @@ from typing import TypeVar
 from lae_monitor.archive.errors import Exists, Failed, Full
 from lae_monitor.archive.files import MAX_NUMBERED, check_path
 from lae_monitor.archive.open_file import OpenFile
+from lae_monitor.archive.reading import refuse_if_elsewhere
 from lae_monitor.archive.root import Root, Unusable, refusal
 from lae_monitor.archive.workers import Ticket
 from lae_monitor.core.rows import Span
@@ -54,6 +55,7 @@ class Upload:
         """
         check_path(path, MAX_NUMBERED)
         at = await self._begun()
+        await refuse_if_elsewhere(path, [root for root in self._roots if root is not at.root])
         await self._run(at, lambda ticket: at.commit(path, ticket))
         self._over = Failed(f"{path} is committed already")
         span = Span(path, 0, self._size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -83,4 +84,7 @@ def _has_problem(findings: list[Finding]) -> bool:
 
 
 def _line(finding: Finding) -> str:
-    return f"{click.style(f'{finding.level:<8}', fg=_MARKS[finding.level])} {finding.about}: {finding.text}"
+    level = f"{finding.level:<8}"
+    if not os.environ.get("NO_COLOR"):
+        level = click.style(level, fg=_MARKS[finding.level])
+    return f"{level} {finding.about}: {finding.text}"

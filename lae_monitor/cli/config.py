@@ -48,7 +48,8 @@ def new(invocation: Invocation, path: Path | None) -> None:
 def explain(invocation: Invocation, key: str) -> None:
     """What a KEY means, its type, its default, its value now, and where that comes from. Without KEY, all of them."""
     from lae_monitor.config.explain import explain as explain_key  # noqa: PLC0415
-    from lae_monitor.config.load import ConfigError, load_with_origins, unknown  # noqa: PLC0415
+    from lae_monitor.config.keys import all_sections, unknown  # noqa: PLC0415
+    from lae_monitor.config.load import ConfigError, load_with_origins  # noqa: PLC0415
     from lae_monitor.gatherers import sections  # noqa: PLC0415
 
     known = sections()
@@ -60,7 +61,9 @@ def explain(invocation: Invocation, key: str) -> None:
     try:
         found = explain_key(key.strip().strip("[]"), known, loaded)
     except KeyError:
-        invocation.fail(unknown(key, known), EXIT_USAGE, following="lae-monitor config explain, for all keys")
+        invocation.fail(
+            unknown(key, all_sections(known)), EXIT_USAGE, following="lae-monitor config explain, for all keys"
+        )
     invocation.answer(
         {"keys": [one.as_json() for one in found], "problems": problems},
         lambda: "\n\n".join(one.as_text() for one in found),

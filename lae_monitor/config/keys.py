@@ -10,6 +10,7 @@ import msgspec
 
 from lae_monitor.config.settings import SECTIONS, Section
 from lae_monitor.config.values import FORMS
+from lae_monitor.core.refusals import shorten
 
 PREFIX: Final = "LAE_MONITOR__"  # of the variables that override a key
 Sections = Mapping[str, type[Section]]  # by their dotted name
@@ -77,8 +78,18 @@ def form(kind: Any, meta: msgspec.Meta | None = None) -> str:
     return "one of " + ", ".join(f'"{choice}"' for choice in arguments) if origin is typing.Literal else str(kind)
 
 
-def did_you_mean(name: str, sections: Sections, section: str = "") -> str:
-    """What to say after `name` was not found in `section`: the nearest known key, or those that there are."""
+def unknown(dotted: str, sections: Sections) -> str:
+    """What to say of a key or section that does not exist: the nearest that does, or those that there are."""
+    section, _, name = dotted.rpartition(".")
+    return f"{shown(dotted)}: unknown key, {_hint(name, sections, section if _below(section, sections) else '')}"
+
+
+def shown(name: str) -> str:
+    """`name` as it may go to a terminal."""
+    return name if name.isprintable() and len(name) < 100 else shorten(name)
+
+
+def _hint(name: str, sections: Sections, section: str) -> str:
     siblings = sorted(_below(section, sections))
     everything = [*sections, *(key.dotted for key in keys(sections))]
     elsewhere = [dotted for dotted in everything if dotted.rpartition(".")[2] == name]

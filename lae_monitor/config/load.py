@@ -11,12 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, did_you_mean, keys
+from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, keys, shown, unknown
 from lae_monitor.config.meaning import contradictions
 from lae_monitor.config.settings import Section, Settings
 from lae_monitor.config.values import from_toml, what_it_is
 from lae_monitor.core.limits import MiB
-from lae_monitor.core.refusals import shorten
 
 DEFAULT_PATH: Final = Path("/etc/lae-monitor/lae-monitor.toml")
 PATH_VARIABLE: Final = "LAE_MONITOR_CONFIG"
@@ -108,10 +107,11 @@ def _read(path: Path, *, required: bool) -> dict[str, Any] | None:
 
 def _plain_bytes(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer must not make us wait
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise ValueError("is a folder" if stat.S_ISDIR(mode) else "is no plain file")
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is a folder" if stat.S_ISDIR(status.st_mode) else "is no plain file")
         data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise ValueError(f"is larger than {MAX_FILE} bytes, which no configuration is")
@@ -137,8 +137,7 @@ def _from_file(tree: Mapping[str, Any], known: Sections, source: Path, problems:
             elif dotted in names:
                 given[dotted] = Given(value, str(source), base)
             else:
-                shown = dotted if dotted.isprintable() and len(dotted) < 100 else shorten(dotted)
-                problems.append(f"{source}: {shown}: unknown key, {did_you_mean(name, known, section)}")
+                problems.append(f"{source}: {unknown(dotted, known)}")
 
     walk("", tree)
     return given
@@ -156,7 +155,7 @@ def _from_environment(environ: Mapping[str, str], known: Sections, problems: lis
         if variable in names:
             given[names[variable]] = Given(_toml_or_text(text), variable, Path(), text)
         else:
-            problems.append(f"{shorten(variable)[1:-1]}: {_no_such_variable(variable, known)}")
+            problems.append(f"{shown(variable)}: {_no_such_variable(variable, known)}")
     return given
 
 
@@ -179,8 +178,7 @@ def _no_such_variable(variable: str, known: Sections) -> str:
             return f"{key.dotted} is a single value; write it as TOML into {key.variable}"
         if dotted == key.dotted:
             return f"no such variable; it is written {key.variable}"
-    section = ".".join(parts[:-1])
-    return f"{dotted}: unknown key, {did_you_mean(parts[-1], known, section if section in known else '')}"
+    return unknown(dotted, known)
 
 
 # ---- values --------------------------------------------------------------------------------------------------------
@@ -234,10 +232,3 @@ def _sentence(key: Key, value: Any, error: str) -> str:
     if error.startswith("Expected `"):
         error = f"wants {key.form}" + (f"; this is {what_it_is(value)}" if not found else "")
     return f"{key.dotted}{place}: {error}"
-
-
-def unknown(dotted: str, sections: Sections) -> str:
-    """What to say of a key that does not exist."""
-    known = all_sections(sections)
-    section, _, name = dotted.rpartition(".")
-    return f"{shorten(dotted)[1:-1]}: unknown key, {did_you_mean(name, known, section if section in known else '')}"

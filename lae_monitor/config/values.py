@@ -4,7 +4,6 @@
 """
 
 import ipaddress
-import math
 import re
 from collections.abc import Callable
 from datetime import date, datetime, time
@@ -48,7 +47,7 @@ class Duration(float):
             value = _unless_refused(parse_duration, value)
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise _wants(cls, value)
-        if math.isnan(value) or not 0 < value <= MAX_DURATION:
+        if not 0 < value <= MAX_DURATION:  # NaN is neither
             raise ValueError(f"{shorten(value)} seconds: a duration is more than nothing, and at most 100 years")
         return cls(value)
 

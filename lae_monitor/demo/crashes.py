@@ -21,6 +21,7 @@ REPORTER: Final = "crashreporter/153.7.0 (linux x86_64)"
 
 SERVER: Final = ("Gridstore", "2.4.1")
 BROWSER: Final = ("Gridbrowser", "153.0.7")
+PROGRAMS: Final = {"Gridstore": "gridstored", "Gridbrowser": "gridbrowser"}  # the file of each product that crashes
 SERVER_REASONS: Final = ("assertion failed: lease.renewed <= now", "share file shorter than its header says")
 BROWSER_REASONS: Final = (
     "index out of bounds: the len is 0 but the index is 0",
@@ -67,7 +68,7 @@ def _from_server(story: Story, happening: Happening, address: str) -> Post:
     }
     boundary = f"---MultipartBoundary-{_letters(dice, 32)}---"
     fields = [Field(name, value.encode()) for name, value in sorted(annotations.items())]
-    fields.append(_dump(happening))
+    fields.append(_dump(happening, f"/usr/sbin/{PROGRAMS[product]}"))
     return Post(
         address=address,
         target="/submit?" + urlencode({"product": product, "version": version, "guid": guid}),
@@ -86,7 +87,7 @@ def _from_server(story: Story, happening: Happening, address: str) -> Post:
 def _from_browser(happening: Happening, address: str) -> Post:
     dice, time = happening.dice, happening.time
     product, version = BROWSER
-    dump = _dump(happening)
+    dump = _dump(happening, f"/usr/lib/{PROGRAMS[product]}/{PROGRAMS[product]}")
     extra = {
         "ProductName": product,
         "Version": version,
@@ -111,8 +112,8 @@ def _from_browser(happening: Happening, address: str) -> Post:
     )
 
 
-def _dump(happening: Happening) -> Field:
-    data = minidump(happening.time, happening.dice.randrange(1000, 30_000))
+def _dump(happening: Happening, program: str) -> Field:
+    data = minidump(happening.time, happening.dice.randrange(1000, 30_000), program)
     return Field("upload_file_minidump", data, "minidump.dmp", "application/octet-stream")
 
 

@@ -19,9 +19,9 @@ SLOT: Final = 10 * MINUTE  # of the history: in each, a host has at most one cra
 LIVE_SLOT: Final = MINUTE
 
 # The story, as shares of the hours of history.
-INCIDENTS_AT: Final = (0.55, 0.64, 0.71, 0.77, 0.82)
-CRASHES_AT: Final = (0.79, 0.84, 0.88, 0.91, 0.93, 0.945)
-SILENT_FROM: Final = 0.95
+INCIDENTS_AT: Final = (0.50, 0.59, 0.66, 0.72, 0.77)
+CRASHES_AT: Final = (0.74, 0.79, 0.83, 0.86, 0.88, 0.895)
+SILENT_FROM: Final = 0.90  # of six hours more than half an hour: the host counts as silent when the demo is ready
 MEMORY_GIB: Final = (0.6, 7.8)  # of the server, at the beginning and before the first crash; the host has 8
 
 # Chances within a slot, by what the host does.

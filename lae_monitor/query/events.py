@@ -26,9 +26,10 @@ _COLUMNS: Final = (
 _RECEIPTS: Final = """
 SELECT wanted.place AS place, toUnixTimestamp64Micro(receipt.time) AS at
 FROM (
-  SELECT path, toUInt64(start) AS start, place
-  FROM (SELECT {files:Array(String)} AS path, {offsets:Array(String)} AS start, range(length(path)) AS place)
-  ARRAY JOIN path, start, place
+  SELECT item.1 AS path, toUInt64(item.2) AS start, item.3 AS place
+  FROM (
+    SELECT arrayJoin(arrayZip({files:Array(String)}, {offsets:Array(String)}, arrayEnumerate({files:Array(String)}))) AS item
+  )
 ) AS wanted
 ASOF JOIN (
   SELECT file, offset, length, time FROM {lae}.receipts WHERE file IN {files:Array(String)} AND verdict = 'accepted'
@@ -104,7 +105,7 @@ async def _received(store: Store, rows: Sequence[dict[str, Any]], seconds: float
     files = [rows[number]["file"] for number in unknown]
     offsets = [str(rows[number]["offset"]) for number in unknown]
     for receipt in await store.query(_RECEIPTS, {"files": files, "offsets": offsets}, seconds=seconds):
-        times[unknown[receipt["place"]]] = int(receipt["at"])
+        times[unknown[receipt["place"] - 1]] = int(receipt["at"])
     return times
 
 

@@ -1,6 +1,7 @@
 """One host's timeline: its events newest first and page by page, and the times at which it was not heard."""
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from lae_monitor.core.time import format_time
 from lae_monitor.query.events import MAX_ROWS, RANK, EventRow, select
 from lae_monitor.query.grammar import Query
 from lae_monitor.query.hosts import REGULAR, SILENT_AFTER
-from lae_monitor.query.planner import LATEST, micros, plan
+from lae_monitor.query.planner import LATEST, Plan, micros, plan
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -101,12 +102,22 @@ async def timeline(
         StoreError
     """
     planned = plan(query, now).narrowed("cluster", cluster).narrowed("host", host)
+    if not routine:
+        planned = replace(planned, conditions=(*planned.conditions, f"NOT ({ROUTINE})"))
+    return await page_of(store, planned, before=before, limit=limit)
+
+
+async def page_of(store: Store, planned: Plan, *, before: str, limit: int) -> Page:
+    """A page of `planned`, of any host.
+
+    Raises:
+        Refused: `bad_parameters` for a cursor that is none.
+        StoreError
+    """
     where, parameters = planned.where(planned.since, planned.until)
     if before:
         condition, cursor = _before(before)
         where, parameters = f"{where} AND {condition}", {**parameters, **cursor}
-    if not routine:
-        where = f"{where} AND NOT ({ROUTINE})"
     limit = min(max(limit, 1), MAX_ROWS - 1)
     found = await select(store, where, parameters, limit + 1)
     older = found[limit - 1].cursor if len(found) > limit else ""

@@ -91,7 +91,7 @@ def check_state(state: Path) -> Iterator[Finding]:
         return
     if not stat.S_ISDIR(status.st_mode):
         yield Finding("problem", about, f"{state} is no folder")
-    elif not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+    elif not os.access(state, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         yield Finding("problem", about, f"{state} cannot be written by this account; chown it, or set state.path")
     elif status.st_mode & stat.S_IRWXO:
         yield Finding("problem", about, f"{state} is open to every account of this host; chmod 700 {state}")
@@ -108,7 +108,7 @@ def check_state(state: Path) -> Iterator[Finding]:
 
 def _can_be_made(about: str, folder: Path) -> Finding:
     parent = next(parent for parent in folder.parents if os.path.lexists(parent))
-    if os.access(parent, os.W_OK | os.X_OK):
+    if os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
         return Finding("ok", about, f"{folder} does not exist yet, and will be made at the first start")
     return Finding(
         "problem",
@@ -202,7 +202,7 @@ def _credential(path: Path) -> Iterator[Finding]:
     wanted = "700" if stat.S_ISDIR(status.st_mode) else "600"
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding("problem", "credentials", f"{path} is open to others than its owner; chmod {wanted} {path}")
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK, effective_ids=True):
         yield Finding(
             "problem", "credentials", f"{path} cannot be read by this account, and it is never ignored; chown it"
         )

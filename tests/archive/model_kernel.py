@@ -76,10 +76,11 @@ class File:
             end = min(start + block, length)
             before = old[start:end].ljust(end - start, b"\0")
             kind = chance.choice(("old", "new", "new", "zeros", "rubbish"))
-            piece = bytearray(new[start:end].ljust(end - start, b"\0") if kind == "new" else before)
+            piece = new[start:end].ljust(end - start, b"\0") if kind == "new" else before
             if kind in {"zeros", "rubbish"}:
-                for index in range(max(start, self.kept), end):  # what was durable was not written again
-                    piece[index - start] = 0 if kind == "zeros" else chance.choice(b"x\n\0{")
+                kept = min(max(self.kept - start, 0), end - start)  # what was durable was not written again
+                rubbish = bytes(end - start) if kind == "zeros" else (chance.randbytes(100) + b"\n") * (block // 101 + 1)
+                piece = before[:kept] + rubbish[kept : end - start]
             out += piece
         return bytes(out)
 
@@ -144,6 +145,10 @@ class Disk:
                 yield from self.walk(node, f"{prefix}{name}/")
             else:
                 yield f"{prefix}{name}", node
+
+    def contents(self) -> dict[str, bytes]:
+        """What is on it, except for temporary files."""
+        return {path: bytes(file.data) for path, file in self.walk() if not path.startswith(".tmp/")}
 
     def used(self) -> int:
         return sum(len(file.data) for _, file in self.walk())

@@ -18,7 +18,7 @@ WORLDS = 3  # side by side, each with a folder of its own
 CLIENTS = 64  # in each
 HOSTS = 6
 PATIENCE = 120.0  # seconds; the machine may be slow and busy
-SCRIPT = Path(__file__).parent / "sonar_gatherers.py"
+SCRIPT = Path(__file__).parent / "sonar_driver.py"
 TOKEN = base64.b64encode(b"c:pw").decode()
 
 

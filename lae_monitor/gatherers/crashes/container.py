@@ -22,7 +22,8 @@ class Writer:
     """
 
     def __init__(self, sink: Callable[[bytes], None], received: float) -> None:
-        self._zip = zipfile.ZipFile(cast(Any, _Sink(sink)), "w", zipfile.ZIP_STORED)
+        self._sink = _Sink(sink)
+        self._zip = zipfile.ZipFile(cast(Any, self._sink), "w", zipfile.ZIP_STORED)
         self._time = datetime.fromtimestamp(received, UTC).timetuple()[:6]
         self._entry: Any = None
 
@@ -47,7 +48,8 @@ class Writer:
         self._zip.close()
 
     def abandon(self) -> None:
-        """Lets go of a zip that will not be finished."""
+        """Lets go of a zip, finished or not: nothing goes to the sink any more, whatever zipfile does at its own end."""
+        self._sink.close()
         if self._entry is not None:
             self.end()
 
@@ -56,12 +58,15 @@ class _Sink:
     """As much of a file as zipfile needs to write one after the other."""
 
     def __init__(self, sink: Callable[[bytes], None]) -> None:
-        self._sink = sink
+        self._sink: Callable[[bytes], None] | None = sink
 
     def write(self, data: bytes) -> int:
-        if data:
+        if data and self._sink is not None:
             self._sink(data)
         return len(data)
+
+    def close(self) -> None:
+        self._sink = None
 
     def flush(self) -> None:
         pass

@@ -77,7 +77,7 @@ class Collector:
         host = self._hosts.get(peer) or (HostName.from_address(peer) if peer else LOCAL)
         with IN_PROGRESS.track_inprogress():
             try:
-                async with Spool(self._context.archive, self._budget) as spool:
+                async with Spool(self._context.archive, self._budget, peer) as spool:
                     intake = Intake(request, spool, self._context.clock)
                     accepted = await intake.take(self._settings, host, self._context.cluster)
             except Refused as refused:

@@ -24,6 +24,7 @@ INFLATE_STEP: Final = 64 * KiB  # bytes inflated at a time
 HOLD: Final = 1 * MiB  # bytes of a report kept in memory; a larger one goes to a temporary file as it comes
 BATCH: Final = 256 * KiB  # bytes handed to that file at a time
 MAX_HELD: Final = 24 * MiB  # bytes held for all reports in progress together; the process is to stay below 80 MB
+MAX_HELD_PEER: Final = 10 * MiB  # bytes of it for one peer: no single one can make the others wait
 YIELD_AFTER: Final = 1 * MiB  # inflated bytes after which others get their turn
 
 RECEIPTS_WAITING: Final = 10_000  # receipts not yet in the journal; beyond, they are counted only

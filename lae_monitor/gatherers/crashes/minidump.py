@@ -19,6 +19,7 @@ MAX_STRING: Final = 1024  # bytes of a name or version in UTF-16
 
 THREAD_LIST: Final = 3
 MODULE_LIST: Final = 4
+MEMORY_LIST: Final = 5
 EXCEPTION: Final = 6
 SYSTEM_INFO: Final = 7
 

@@ -3,7 +3,15 @@
 import struct
 from typing import Final
 
-from lae_monitor.gatherers.crashes.minidump import EXCEPTION, MAGIC, MODULE_LIST, SYSTEM_INFO, THREAD_LIST, VERSION
+from lae_monitor.gatherers.crashes.minidump import (
+    EXCEPTION,
+    MAGIC,
+    MEMORY_LIST,
+    MODULE_LIST,
+    SYSTEM_INFO,
+    THREAD_LIST,
+    VERSION,
+)
 
 SIGSEGV: Final = 11
 LINUX: Final = 0x8201
@@ -16,9 +24,9 @@ STACK: Final = 0x7FFC_0000_0000
 FAULT: Final = 0xDEAD0000  # the address that could not be read
 
 
-def minidump(now: float, thread: int = 4242) -> bytes:
-    """A crash of thread `thread` by SIGSEGV, at `now` (seconds)."""
-    kinds = (SYSTEM_INFO, THREAD_LIST, MODULE_LIST, EXCEPTION)
+def minidump(now: float, thread: int = 4242, module: str = MODULE) -> bytes:
+    """A crash of thread `thread` in the program `module` by SIGSEGV, at `now` (seconds)."""
+    kinds = (SYSTEM_INFO, THREAD_LIST, MODULE_LIST, MEMORY_LIST, EXCEPTION)
     out = bytearray(struct.pack("<4sIIIIIQ", MAGIC, VERSION, len(kinds), 32, 0, int(now), 0))
     directory = len(out)
     out += bytes(12 * len(kinds))
@@ -37,7 +45,8 @@ def minidump(now: float, thread: int = 4242) -> bytes:
     streams = (
         struct.pack("<HHHBBIIIIIHH24x", AMD64, 6, 0, 2, 1, 6, 1, 0, LINUX, string("Linux 6.1.0"), 0, 0),
         struct.pack("<IIIIIQQIIII", 1, thread, 0, 0, 0, 0, STACK, 64, stack, CONTEXT_SIZE, context),
-        struct.pack("<IQIIII", 1, BASE, 0x10000, 0, int(now), string(MODULE)) + bytes(84),
+        struct.pack("<IQIIII", 1, BASE, 0x10000, 0, int(now), string(module)) + bytes(84),
+        struct.pack("<IQII", 1, STACK, 64, stack),
         struct.pack("<IIIIQQII", thread, 0, SIGSEGV, 1, 0, FAULT, 0, 0)
         + bytes(120)
         + struct.pack("<II", CONTEXT_SIZE, context),

@@ -2,37 +2,50 @@
 
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+from prometheus_client import Gauge
 
 from lae_monitor.archive import Archive
 from lae_monitor.archive.upload import Upload
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.gatherers.crashes.limits import BATCH, HOLD, MAX_HELD
+from lae_monitor.gatherers.crashes.limits import BATCH, HOLD, MAX_HELD, MAX_HELD_PEER
+
+
+HELD: Final = Gauge("lae_crashes_held_bytes", "Bytes of reports in progress that are held in memory")
 
 
 class Budget:
-    """Bytes that all reports in progress may hold in memory together."""
+    """Bytes that all reports in progress may hold in memory together, and those of one peer."""
 
-    def __init__(self, limit: int = MAX_HELD) -> None:
-        self._left = limit
+    def __init__(self) -> None:
+        self._held: dict[str, int] = {}
+        self._total = 0
+        HELD.set_function(lambda: self._total)
 
-    def take(self, size: int) -> bool:
-        if size > self._left:
+    def take(self, peer: str, size: int) -> bool:
+        held = self._held.get(peer, 0)
+        if self._total + size > MAX_HELD or held + size > MAX_HELD_PEER:
             return False
-        self._left -= size
+        self._total += size
+        self._held[peer] = held + size
         return True
 
-    def give(self, size: int) -> None:
-        self._left += size
+    def give(self, peer: str, size: int) -> None:
+        self._total -= size
+        left = self._held.pop(peer, 0) - size
+        if left > 0:
+            self._held[peer] = left
 
 
 class Spool:
     """The bytes of one report's file. A context manager: what was not committed is gone at its end."""
 
-    def __init__(self, archive: Archive, budget: Budget) -> None:
+    def __init__(self, archive: Archive, budget: Budget, peer: str) -> None:
         self._archive = archive
         self._budget = budget
+        self._peer = peer
         self._buffer = bytearray()
         self._buffered = 0  # of the budget, for the buffer
         self._reserved = 0  # of the budget, for what is not in the buffer
@@ -47,23 +60,23 @@ class Spool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._buffer.clear()
-        self._budget.give(self._buffered + self._reserved)
+        self._budget.give(self._peer, self._buffered + self._reserved)
         await self._stack.aclose()
 
     def reserve(self, size: int) -> None:
         """Memory for something that cannot go to a file: annotations.
 
         Raises:
-            Refused: `busy` when all reports together hold too much.
+            Refused: `busy` when all reports together, or this peer's, hold too much.
         """
-        if not self._budget.take(size):
+        if not self._budget.take(self._peer, size):
             raise Refused("busy", "memory for annotations")
         self._reserved += size
 
     def add(self, piece: bytes) -> None:
         self._buffer += piece
         if self._upload is None:
-            if self._budget.take(len(piece)):
+            if self._budget.take(self._peer, len(piece)):
                 self._buffered += len(piece)
             else:
                 self._crowded = True
@@ -77,7 +90,7 @@ class Spool:
         if self._upload is None and (len(self._buffer) > HOLD or self._crowded):
             self._upload = await self._stack.enter_async_context(self._archive.upload())
             await self._flush(self._upload)
-            self._budget.give(self._buffered)
+            self._budget.give(self._peer, self._buffered)
             self._buffered = 0
         elif self._upload is not None and len(self._buffer) >= BATCH:
             await self._flush(self._upload)

@@ -20,7 +20,7 @@ class Plain:
     """Converts values, until together they would take more than `budget` bytes of JSON."""
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
+        self._limit = self._budget = budget
 
     def of(self, value: Any, depth: int = 0) -> Any:
         """`value` as dict, list, str, int, float, bool or None.
@@ -66,7 +66,7 @@ class Plain:
     def _spend(self, size: int) -> None:
         self._budget -= size
         if self._budget < 0:
-            raise Refused("incident_too_large", "holds more than the limit")
+            raise Refused("incident_too_large", f"more than {self._limit} bytes")
 
 
 def text_of(value: bytes) -> str:

@@ -53,7 +53,9 @@ class Gatherer:
         """Status, text and headers of the reply."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
-            connection.request(method, path, body=body, headers=headers or {}, encode_chunked=not isinstance(body, bytes))
+            connection.request(
+                method, path, body=body, headers=headers or {}, encode_chunked=not isinstance(body, bytes)
+            )
             reply = connection.getresponse()
             return reply.status, reply.read().decode(), dict(reply.getheaders())
         finally:
@@ -231,9 +233,7 @@ def crash_with_crashpad(crashpad_handler, tmp_path):
 
     def crash(url: str, *options: str) -> tuple[bytes, bytes]:
         database = tmp_path / f"database{len(list(tmp_path.glob('database*')))}"
-        subprocess.run(
-            [sys.executable, CRASH, crashpad_handler, database, url, *options], check=True, timeout=PATIENCE
-        )
+        subprocess.run([sys.executable, CRASH, crashpad_handler, database, url, *options], check=True, timeout=PATIENCE)
         (dump,) = (database / "completed").glob("*.dmp")
         return dump.read_bytes(), dump.with_suffix(".meta").read_bytes()
 

@@ -151,7 +151,12 @@ def test_json_annotations_merge_with_fields_and_win(gatherer, field):
         document = document_of(stored)
         assert document["ProductName"] == "FromJson"
         assert document["Only"] == "field"
-        assert (document["Number"], document["Nothing"], document["Deep"], document["é"]) == (7, None, {"a": [1, 2]}, "ü")
+        assert (document["Number"], document["Nothing"], document["Deep"], document["é"]) == (
+            7,
+            None,
+            {"a": [1, 2]},
+            "ü",
+        )
         assert "extra" not in document
         assert document["metadata"]["payload"] == "json"
         notes = notes_of(stored)
@@ -194,7 +199,13 @@ def test_text_that_is_not_text_is_replaced_and_noted(gatherer, field):
     assert document["Unknown"] == "é"
     assert document["Nul"] == "ab"
     assert document["Twice"] == "2"
-    for word in ("'Bad': invalid utf-8", "charset 'idna'", "'Nul': NUL", "'Twice' came more than once", "without a name"):
+    for word in (
+        "'Bad': invalid utf-8",
+        "charset 'idna'",
+        "'Nul': NUL",
+        "'Twice' came more than once",
+        "without a name",
+    ):
         assert word in notes
 
 
@@ -207,7 +218,12 @@ def test_surrogates_and_numbers_beyond_json_do_not_make_the_document_unreadable(
 
 
 def test_what_we_set_cannot_be_set_by_the_client_and_is_not_lost(gatherer, field):
-    sent = {"metadata": "m", "submitted_timestamp": "1970", "uuid": "00000000-0000-4000-8000-000000261122", "version": "9"}
+    sent = {
+        "metadata": "m",
+        "submitted_timestamp": "1970",
+        "uuid": "00000000-0000-4000-8000-000000261122",
+        "version": "9",
+    }
     stored = gatherer.accept(*(field(name, value) for name, value in sent.items()))
     document = document_of(stored)
     assert document["version"] == 2
@@ -300,7 +316,11 @@ def test_the_host_is_the_inventorys_name_of_the_peer(running, field):
 
     fleet = Fleet(name="hpc", inventory={"127.0.0.1": "ml6.hpc", "2001:DB8::7": "v6host"})
     with running(fleet=fleet, trusted_proxies=["127.0.0.1"]) as gatherer:
-        cases = [({}, "ml6.hpc"), ({"X_Forwarded_For": "2001:db8:0::7"}, "v6host"), ({"X_Forwarded_For": "192.0.2.1"}, "192.0.2.1")]
+        cases = [
+            ({}, "ml6.hpc"),
+            ({"X_Forwarded_For": "2001:db8:0::7"}, "v6host"),
+            ({"X_Forwarded_For": "192.0.2.1"}, "192.0.2.1"),
+        ]
         for headers, host in cases:
             metadata = document_of(gatherer.accept(ANNOTATION, **headers))["metadata"]
             assert (metadata["host"], metadata["cluster"]) == (host, "hpc")
@@ -391,7 +411,9 @@ def test_json_that_is_no_object_of_annotations_is_discarded(gatherer, field, val
     assert gatherer.files() == []
 
 
-@pytest.mark.parametrize("name", ["dump_names", "processed_crash", "raw_crash", "raw_crash.json", "RAW_CRASH", "../raw_crash"])
+@pytest.mark.parametrize(
+    "name", ["dump_names", "processed_crash", "raw_crash", "raw_crash.json", "RAW_CRASH", "../raw_crash"]
+)
 def test_reserved_dump_names_are_discarded(gatherer, file, name):
     status, text, _ = gatherer.submit(ANNOTATION, file(name, DUMP))
     assert (status, text) == (400, "Discarded=malformed_invalid_dump_name")

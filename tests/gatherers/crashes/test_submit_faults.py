@@ -17,16 +17,18 @@ from lae_monitor.core.refusals import Refused
 
 FOREVER = 3600.0
 ANNOTATION = b'Content-Disposition: form-data; name="ProductName"\r\n\r\nLaeTest'
-HEAD = (
-    b"POST /submit HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n\r\n"
-)
+HEAD = b"POST /submit HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     ("timeouts", "first", "piece"),
     [
         ({"head_timeout": 0.5, "idle_timeout": FOREVER, "total_timeout": FOREVER}, b"", b""),
-        ({"head_timeout": 0.5, "idle_timeout": FOREVER, "total_timeout": FOREVER}, b"POST /submit HTTP/1.1\r\nX: ", b"x"),
+        (
+            {"head_timeout": 0.5, "idle_timeout": FOREVER, "total_timeout": FOREVER},
+            b"POST /submit HTTP/1.1\r\nX: ",
+            b"x",
+        ),
         ({"head_timeout": FOREVER, "idle_timeout": 0.5, "total_timeout": FOREVER}, HEAD + b"--B\r\n", b""),
         ({"head_timeout": FOREVER, "idle_timeout": FOREVER, "total_timeout": 0.5}, HEAD + b"--B\r\nX: ", b"x"),
     ],
@@ -100,6 +102,13 @@ def test_a_body_beyond_the_limit_is_refused_readably(running, form, file, chunke
         gatherer.accept(ANNOTATION)
 
 
+def metric(gatherer, name: str) -> float:
+    (line,) = [
+        line for line in gatherer.post(b"", {}, "/metrics", "GET")[1].splitlines() if line.startswith(f"{name} ")
+    ]
+    return float(line.split()[1])
+
+
 def test_too_many_or_too_large_parts_are_refused(gatherer, field, file):
     many = gatherer.submit(*(field(f"k{n}", "") for n in range(2001)))
     files = gatherer.submit(ANNOTATION, *(file(f"f{n}", b"") for n in range(101)))
@@ -114,31 +123,44 @@ def test_too_many_or_too_large_parts_are_refused(gatherer, field, file):
     assert gatherer.files() == []
 
 
-def test_all_reports_together_hold_a_bounded_amount_of_memory(gatherer, field, form, file):
-    """While annotations of other reports fill the budget, a small report still passes, and a hungry one is told to wait."""
-    value = field("k", b"x" * (4 * MiB))
+def hold(gatherer, body: bytes, peer: str):
+    """Sends a form that lacks its last bytes; the connection stays open."""
+    connection = gatherer.connect()
+    head = HEAD.replace(b"Length: 100000", b"Length: %d\r\nX-Forwarded-For: %s" % (len(body) + 100, peer.encode()))
+    connection.sendall(head + body)
+    return connection
+
+
+def test_reports_in_progress_hold_a_bounded_amount_of_memory(running, field, form, file):
+    """One peer that holds much has to wait, others pass; when all together hold too much, everybody waits."""
+    body = form(field("k", b"x" * (4 * MiB)))
     held = []
-    for _ in range(6):
-        connection = gatherer.connect()
-        held.append(connection)
-        body = form(value, boundary=b"B")
-        length = b"Content-Length: %d\r\n\r\n" % (len(body) + 100)
-        connection.sendall(HEAD.replace(b"Content-Length: 100000\r\n\r\n", length) + body)
-    while "in_progress 6.0" not in gatherer.post(b"", {}, "/metrics", "GET")[1]:
-        pass
-    status, text, headers = "", "", {}
-    while text != "Discarded=busy":  # until the last of the held ones has been read
-        status, text, headers = gatherer.submit(field("k", b"x" * MiB))
-    assert status == 503
-    assert int(headers["retry-after"]) > 0
-    dump = b"MDMP" + os.urandom(300_000)
-    stored = gatherer.stored(gatherer.submit(field("k", "v"), file("upload_file_minidump", dump))[1])
-    assert stored["upload_file_minidump"] == dump
-    for connection in held:
-        connection.close()
-    while "in_progress 0.0" not in gatherer.post(b"", {}, "/metrics", "GET")[1]:
-        pass
-    gatherer.accept(field("k", b"x" * MiB))
+    with running(trusted_proxies=["127.0.0.1"]) as gatherer:
+
+        def fill(peer, count):
+            before = metric(gatherer, "lae_crashes_held_bytes")
+            held.extend(hold(gatherer, body, peer) for _ in range(count))
+            while metric(gatherer, "lae_crashes_held_bytes") < before + count * 4 * MiB:
+                pass
+
+        def submit(peer):
+            return gatherer.submit(field("k", b"x" * (3 * MiB)), X_Forwarded_For=peer)
+
+        fill("192.0.2.1", 2)
+        assert submit("192.0.2.1")[:2] == (503, "Discarded=busy")
+        assert submit("192.0.2.2")[0] == 200
+        fill("192.0.2.3", 2)
+        fill("192.0.2.4", 2)
+        status, text, headers = submit("192.0.2.5")
+        assert (status, text) == (503, "Discarded=busy")
+        assert int(headers["retry-after"]) > 0
+        dump = file("upload_file_minidump", b"MDMP" + os.urandom(300_000))
+        assert gatherer.submit(dump)[1] == "Discarded=malformed_no_annotations"  # a dump needs no memory
+        for connection in held:
+            connection.close()
+        while metric(gatherer, "lae_crashes_held_bytes") > 0:
+            pass
+        assert submit("192.0.2.5")[0] == 200
 
 
 class FillingKernel(LinuxKernel):
@@ -283,7 +305,7 @@ def test_stopping_waits_for_an_upload_and_acknowledges_it(running, form, file):
     with running(on_context=contexts.append) as gatherer:
         connection = gatherer.connect()
         connection.sendall(head + body[:50])
-        while "in_progress 1.0" not in gatherer.post(b"", {}, "/metrics", "GET")[1]:
+        while metric(gatherer, "lae_crashes_in_progress") < 1:
             pass
 
         def finish():

@@ -102,8 +102,10 @@ class Gatherer:
     def register(self, host, cluster=None):
         return register_incident(self.settings, host, cluster)
 
-    def start(self):
-        self.process = self.run([sys.executable, str(HERE / "driver.py"), str(self.config), self.loop], "gatherer")
+    def start(self, **limits):
+        """`limits` take the place of constants of `shared`."""
+        command = [sys.executable, str(HERE / "driver.py"), str(self.config), self.loop, json.dumps(limits)]
+        self.process = self.run(command, "gatherer")
         self.process.await_output("tub listening on")
         return self
 

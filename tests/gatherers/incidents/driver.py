@@ -1,10 +1,11 @@
-"""Runs the incident gatherer alone, as `lae-monitor gather incidents` does, for tests: driver.py CONFIG [asyncio|uvloop].
+"""Runs the incident gatherer alone, as `lae-monitor gather incidents` does, for tests: driver.py CONFIG asyncio|uvloop LIMITS.
 
 Twisted's reactor is installed once a process, so a test that needs a gatherer starts one of these. Prints a line once it
 listens; ends at SIGTERM.
 """
 
 import asyncio
+import json
 import logging
 import signal
 import sys
@@ -17,6 +18,7 @@ from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.gatherers import sections
 from lae_monitor.gatherers.context import Context
+from lae_monitor.gatherers.incidents import shared
 from lae_monitor.gatherers.incidents.gather import gather
 
 
@@ -42,5 +44,8 @@ async def main(config):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    run = uvloop.run if sys.argv[2:] == ["uvloop"] else asyncio.run
+    for name, value in json.loads(sys.argv[3]).items():
+        assert hasattr(shared, name)
+        setattr(shared, name, value)
+    run = uvloop.run if sys.argv[2] == "uvloop" else asyncio.run
     run(main(Path(sys.argv[1])))

@@ -11,9 +11,11 @@ import os
 import sys
 
 from foolscap.api import Tub
+from foolscap.constraint import Any
 from foolscap.logging.incident import NonTrailingIncidentReporter
+from foolscap.logging.interfaces import RILogPublisher
 from foolscap.logging.log import FoolscapLogger
-from foolscap.logging.publish import LogPublisher
+from foolscap.logging.publish import IncidentSubscription, LogPublisher
 from twisted.internet import defer, protocol, reactor, stdio
 from twisted.protocols import basic
 
@@ -37,7 +39,7 @@ def laughs():
 
 def deep():
     value = []
-    for _ in range(3000):
+    for _ in range(200):
         value = [value]
     return value
 
@@ -66,9 +68,7 @@ ANSWERS = {
             [
                 event(0, message="bytes as keys", stats={b"a": b"\xff\xfe", b"b": {b"c": 1}}),
                 event(1, message="not a number", value=float("nan"), more=float("inf")),
-                event(
-                    2, message="nested", value=[[[{"a": ({"b": None},)}]]], flags={1, 2}, big=2**4000, bigger=2**9000
-                ),
+                event(2, message="nested", value=[[[{"a": ({"b": None},)}]]], flags={1, 2}, big=2**4000),
                 event(3, format="%(who)s did %(what)d", who="café", what=7),
                 {b"num": 4, b"message": b"all bytes", b"time": 1700000004.0, b"incarnation": [b"00ff", None]},
             ],
@@ -81,9 +81,9 @@ ANSWERS = {
         )
     },
     "too_large": {
-        NAME.format(0): incident([event(number) for number in range(20_001)]),
-        NAME.format(1): incident([event(number, message="x" * 1000) for number in range(18_000)]),
-        NAME.format(2): incident([event(0, message="x" * 20_000_000)]),
+        NAME.format(0): incident([{"num": number} for number in range(20_001)]),
+        NAME.format(1): incident([event(number, message="é" * 400_000) for number in range(10)]),
+        NAME.format(2): incident([event(number, message="x" * 20_000_000) for number in range(2)]),
         NAME.format(3): incident([event(0, value=laughs())]),
         NAME.format(4): incident([event(0, value=deep())]),
         NAME.format(5): incident([event(0, message="small enough")]),
@@ -95,7 +95,7 @@ ANSWERS = {
         NAME.format(3): incident([]),
         NAME.format(4): incident([event(0, message="well formed")]),
     },
-    "dies": {NAME.format(0): incident([event(number, message="x" * 500) for number in range(15_000)])},
+    "dies": {NAME.format(0): incident([event(number, message="x" * 200_000) for number in range(40)])},
     "stalls": {NAME.format(0): None},
 }
 
@@ -107,10 +107,16 @@ class Publisher(LogPublisher):
 
     def remote_subscribe_to_incidents(self, observer, catch_up=False, since=""):
         print("asked since", since.decode(), flush=True)
-        subscription = LogPublisher.remote_subscribe_to_incidents(self, observer, catch_up, since)
-        for name in ANSWERS.get(self.mode, ()):
-            observer.callRemoteOnly("new_incident", name, {"message": "?"})
-        return subscription
+        if self.mode in ANSWERS:
+            RILogPublisher["get_incident"].responseConstraint = Any()
+            observer.callRemoteOnly("done_with_incident_catchup")
+            for name in ANSWERS[self.mode]:
+                observer.callRemoteOnly("new_incident", name, {"message": "?"})
+            return IncidentSubscription(observer, self._logger, self)
+        if self.mode == "recording":
+            self._logger.msg("something odd", level=30)
+            reactor.callLater(1.0, self._logger.msg, "what came after it")
+        return LogPublisher.remote_subscribe_to_incidents(self, observer, catch_up, since)
 
     def remote_get_incident(self, name):
         print("asked", name.decode(), flush=True)
@@ -120,7 +126,7 @@ class Publisher(LogPublisher):
         if self.mode == "stalls":
             return defer.Deferred()
         if self.mode == "dies":
-            reactor.callLater(0.05, os._exit, 9)  # with the answer half sent
+            reactor.callLater(0, os._exit, 9)  # with the answer half sent
         return answers[name] if name in answers else answers[name.decode()]
 
 
@@ -143,7 +149,8 @@ def main(furl, folder, mode="", count="1"):
     tubs = []
     for number in range(int(count)):
         logger = FoolscapLogger()
-        logger.setIncidentReporterFactory(NonTrailingIncidentReporter)
+        if mode != "recording":
+            logger.setIncidentReporterFactory(NonTrailingIncidentReporter)
         logger.setLogDir(folder if number == 0 else f"{folder}-{number}")
         tub = Tub()
         tub.logger = logger

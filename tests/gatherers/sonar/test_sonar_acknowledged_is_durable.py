@@ -3,13 +3,24 @@
 import asyncio
 import base64
 import errno
+import itertools
 import threading
+
+import pytest
+from prometheus_client import REGISTRY
 
 from lae_monitor.archive.kernel import LinuxKernel
 from lae_monitor.core.limits import KiB, MiB
+from lae_monitor.core.names import ClusterName
+from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.sonar import waiting
+from lae_monitor.gatherers.sonar.free_csv import MAX_LINE, TURN, Post
 
 PATIENCE = 60.0
+
+
+def waiting_bytes():
+    return REGISTRY.get_sample_value("lae_sonar_waiting_bytes")
 
 
 async def begin(gatherer, size):
@@ -133,7 +144,7 @@ def test_more_bytes_than_may_wait_are_refused_as_busy_and_large_posts_leave_room
             slow, slow_writer = await begin(gatherer, MiB)
             slow_writer.write(b"\n" * (MiB - 1))
             await slow_writer.drain()
-            while waiting.WAITING._value.get() < MiB - 1:
+            while waiting_bytes() < MiB - 1:
                 await asyncio.sleep(0.01)
             answer = await gatherer.post(b"\n" * (512 * KiB))
             assert (answer.status, answer.headers["x-refused"]) == (503, "busy")
@@ -142,9 +153,23 @@ def test_more_bytes_than_may_wait_are_refused_as_busy_and_large_posts_leave_room
             assert (await slow.readline()).startswith(b"HTTP/1.1 200")
             slow_writer.close()
             assert (await gatherer.post(b"\n" * (512 * KiB))).status == 200
-            assert waiting.WAITING._value.get() == 0
+            assert waiting_bytes() == 0
 
     asyncio.run(main())
+
+
+def test_however_many_small_posts_wait_they_have_a_limit_together(monkeypatch):
+    monkeypatch.setattr(waiting, "MAX_SMALL", 100)
+    bound = waiting.Waiting(max_body=1000)
+    with bound.post() as first, bound.post() as second:
+        first(60)
+        second(40)
+        with bound.post() as third, pytest.raises(Refused, match="busy"):
+            third(1)
+        second(0)
+    with bound.post() as fourth:
+        fourth(100)
+    assert waiting_bytes() == 0
 
 
 def test_64_clients_at_once_lose_nothing_and_mix_no_lines(tmp_path, gathering, line, now):
@@ -176,7 +201,7 @@ def test_a_request_in_progress_is_finished_when_the_gatherer_is_stopped(tmp_path
             body = line(1)
             reader, writer = await begin(gatherer, len(body))
             writer.write(body[:10])
-            while waiting.WAITING._value.get() != 10:
+            while waiting_bytes() != 10:
                 await asyncio.sleep(0.01)
             gatherer.stop.set()
             await asyncio.sleep(0)
@@ -188,3 +213,12 @@ def test_a_request_in_progress_is_finished_when_the_gatherer_is_stopped(tmp_path
             assert gatherer.files() == {"c/2026/11/22/h.csv": body}
 
     asyncio.run(main())
+
+
+def test_a_large_post_is_checked_in_turns_with_the_others(line, now):
+    body = b"".join(map(line, range(20_000)))
+    post = Post(body, ClusterName("c"), now())
+    turns = [post._position for _ in post.check()]
+    steps = [after - before for before, after in itertools.pairwise([0, *turns, len(body)])]
+    assert max(steps) <= TURN + MAX_LINE
+    assert post.files() == {"sonar/c/2026/11/22/h.csv": body}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lae_monitor.config import ConfigError
 from lae_monitor.core.refusals import Refused
+from lae_monitor.gatherers.sonar import auth
 from lae_monitor.gatherers.sonar.auth import CredentialsError, Passwords, hash_password, parse_basic, parse_passwords
 
 
@@ -80,16 +81,27 @@ def test_any_authorization_header_is_understood_or_unauthorized(header):
 
 def test_a_changed_file_counts_at_once_however_it_was_changed(tmp_path):
     passwords = passwords_in(tmp_path, "c:aaaa\n")
+    passwords._clock = lambda: passwords.path.stat().st_ctime + 10.0  # so long ago that its times can be relied on
     assert is_let_in(passwords, "c", "aaaa")
-    passwords.path.write_text("c:bbbb\n")  # the same size, and perhaps within the same tick of the file system's clock
-    assert is_let_in(passwords, "c", "bbbb")
+    passwords.path.write_text("c:bbbbb\n")
+    assert is_let_in(passwords, "c", "bbbbb")
     assert not is_let_in(passwords, "c", "aaaa")
     other = tmp_path / "other"
-    other.write_text("c:cccc\n")
+    other.write_text("c:ccccc\n")
     os.utime(other, (1, 1))
     other.replace(passwords.path)
-    assert is_let_in(passwords, "c", "cccc")
-    assert not is_let_in(passwords, "c", "bbbb")
+    assert is_let_in(passwords, "c", "ccccc")
+    assert not is_let_in(passwords, "c", "bbbbb")
+
+
+def test_a_second_change_within_one_tick_of_the_clock_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(auth, "_signature", lambda status: (status.st_size,))  # all that differs within a tick
+    passwords = passwords_in(tmp_path, "c:aaaa\n")
+    passwords._clock = lambda: passwords.path.stat().st_ctime
+    assert is_let_in(passwords, "c", "aaaa")
+    passwords.path.write_text("c:bbbb\n")
+    assert is_let_in(passwords, "c", "bbbb")
+    assert not is_let_in(passwords, "c", "aaaa")
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path):

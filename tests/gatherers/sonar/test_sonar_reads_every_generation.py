@@ -69,11 +69,19 @@ def test_a_run_that_is_sent_again_is_one_mark_with_one_key():
     (once,) = of_type(rows_of(run), Event)
     (twice,) = of_type(rows_of(run + run), Event)
     (later,) = of_type(rows_of(run, start=7000), Event)
-    assert once.key == twice.key == later.key
+    (mixed,) = of_type(rows_of(line(3) + line(1) + line(2)), Event)
+    assert once.key == twice.key == later.key == mixed.key
     assert once.title == twice.title == "3 processes of 3 users, 3 % CPU, 0 B"
     assert later.id == f"{PATH}:7000"
     other = of_type(rows_of(line(1) + line(2)), Event)[0]
     assert other.key != once.key
+
+
+def test_bytes_that_are_no_text_are_kept_apart_by_the_key_and_replaced_in_what_is_shown():
+    first, second = (line(1).replace(b"cmd=c1", b"cmd=" + byte) for byte in (b"\xff", b"\xfe"))
+    samples = of_type(rows_of(first + second), Sample)
+    assert [sample.cmd for sample in samples] == ["\ufffd", "\ufffd"]
+    assert samples[0].key != samples[1].key
 
 
 def test_each_run_is_one_mark_that_leads_to_its_lines():

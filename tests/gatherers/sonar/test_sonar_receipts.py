@@ -77,6 +77,9 @@ def test_the_suppressed_are_summed_up_while_it_runs(tmp_path, gathering, line, n
                 while not any("more, not written" in receipt["detail"] for receipt in gatherer.receipts()):
                     await asyncio.sleep(0.05)
             assert not gatherer.task.done()
+            await gatherer.end()
+            details = [receipt["detail"] for receipt in gatherer.receipts() if "more, not" in receipt["detail"]]
+            assert details == ["2 more, not written one by one"]
 
     asyncio.run(main())
 

@@ -1,0 +1,13 @@
+"""`python -m bench [PART...]`: figures of this product on this machine, beside what they aim at.
+
+    figures      one figure: value, aim, verdict; the table and results.json
+    monitor      the real processes on a state folder of their own
+    load         HTTP clients
+    floor        what the disk can do, without us
+
+    archive      store() and append()              start        --help, and `run` until it is ready
+    searchable   from acknowledged to found        memory       of every process under the demo's load
+    sonar        posts of samples                  crashes      reports
+
+Where a ratio decides, both of its figures are of the same run. Everything is written below .cache/bench, or BENCH_DIR.
+"""

@@ -1,0 +1,89 @@
+"""From the reply `CrashID=` to the moment when a search finds the report, at 200 reports a second."""
+
+import asyncio
+import json
+import statistics
+import time
+from urllib.parse import quote
+
+from bench.crashes import MEDIA, report
+from bench.figures import Figure, at_least, at_most
+from bench.load import Connection
+from bench.monitor import Monitor, monitor, scratch
+
+RATE = 200  # reports a second
+SECONDS = 20.0
+CONNECTIONS = 16
+SAMPLED = 10  # one of so many is looked for
+POLL = 0.02  # seconds between searches
+ASKED = 25  # ids in one search
+PATIENCE = 60.0  # seconds to wait for the last ones
+AIM_P99 = 2.0  # s
+
+
+class Watch:
+    """The sampled reports: when each was acknowledged, and how long it took until it was found."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, float] = {}
+        self.delays: list[float] = []
+        self.sent = 0
+        self.began = 0.0
+        self.ended = 0.0
+
+
+def run() -> list[Figure]:
+    with scratch() as state, monitor(state, "crashes", "serve") as running:
+        watch = asyncio.run(_measure(running))
+    rate = watch.sent / (watch.ended - watch.began)
+    delays = sorted(watch.delays)
+    note = f"{len(delays)} of {watch.sent} reports looked for"
+    return [
+        at_least("reports a second while measuring", rate, RATE * 0.98, "/s", "the driver's, on the same cores"),
+        Figure("acknowledged to searchable, p50", statistics.median(delays), "s", note=note),
+        at_most("acknowledged to searchable, p99", delays[int(len(delays) * 0.99)], AIM_P99, "s", "aim 0.5 s"),
+        Figure("acknowledged to searchable, max", delays[-1], "s", note=f"{len(watch.waiting)} not found"),
+    ]
+
+
+async def _measure(running: Monitor) -> Watch:
+    watch = Watch()
+    loop = asyncio.get_running_loop()
+    watch.began = loop.time()
+    finding = asyncio.create_task(_find(running.web, watch))
+    await asyncio.gather(*(_send(running.crashes, lane, watch) for lane in range(CONNECTIONS)))
+    watch.ended = loop.time()
+    await asyncio.wait_for(finding, PATIENCE)
+    return watch
+
+
+async def _send(port: int, lane: int, watch: Watch) -> None:
+    """One connection's share of the reports, each at its time."""
+    loop = asyncio.get_running_loop()
+    connection = Connection(port)
+    for number in range(lane, int(RATE * SECONDS), CONNECTIONS):
+        await asyncio.sleep(max(0.0, watch.began + number / RATE - loop.time()))
+        status, answer = await connection.post("/submit", MEDIA, report(number))
+        if status != 200:
+            raise RuntimeError(f"{status} {answer!r}")
+        watch.sent += 1
+        if number % SAMPLED == 0:
+            watch.waiting[answer.decode().strip().removeprefix("CrashID=bp-")] = time.perf_counter()
+    connection.close()
+
+
+async def _find(port: int, watch: Watch) -> None:
+    """Asks for the oldest that are not found yet, until all are."""
+    connection = Connection(port)
+    while not watch.ended or watch.waiting:
+        asked = list(watch.waiting)[:ASKED]
+        if asked:
+            query = quote("kind:crash id:" + ",".join(asked))
+            status, answer = await connection.get(f"/api/search?q={query}&limit={ASKED}")
+            now = time.perf_counter()
+            if status != 200:
+                raise RuntimeError(f"{status} {answer!r}")
+            for row in json.loads(answer)["rows"]:
+                watch.delays.append(now - watch.waiting.pop(row["id"]))
+        await asyncio.sleep(POLL)
+    connection.close()

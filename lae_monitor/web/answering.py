@@ -1,0 +1,56 @@
+"""How requests are answered: as a page, as JSON or as CSV; and what is refused, in the same form."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.query.grammar import BadQuery
+from lae_monitor.web.shown import FILTERS, group_query, host_url, search_url
+
+HERE: Final = Path(__file__).parent
+RETRY_AFTER: Final = "5"  # seconds, said with every 503
+_MACHINE: Final = ("/api/",)  # addresses below these answer in JSON, errors too
+
+_templates = Environment(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(FILTERS)
+_templates.globals.update(group_query=group_query, host_url=host_url, search_url=search_url)
+
+
+def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
+    return HTMLResponse(_templates.get_template(template).render(values), status, headers)
+
+
+def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
+
+
+def csv(text: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def refusal(request: Request, refused: Refused, fleet: str) -> Response:
+    """The answer to what is refused: its code, what the code means, and the detail; in JSON where JSON was asked for."""
+    headers = {"Retry-After": RETRY_AFTER} if refused.status == 503 else None
+    path = request.url.path
+    if not path.startswith(_MACHINE) and not path.endswith((".json", ".csv")):
+        pointed = (refused.start, refused.end) if isinstance(refused, BadQuery) else None
+        query = request.query_params.get("q", "")
+        return page(
+            "refused.html", refused.status, headers, fleet=fleet, q=query, refused=refused, pointed=pointed, now=None
+        )
+    body: dict[str, Any] = {"error": refused.code, "message": refused.reason.text, "detail": refused.detail}
+    if isinstance(refused, BadQuery):
+        body |= {"problem": refused.problem, "start": refused.start, "end": refused.end}
+    return json(body, refused.status, headers)

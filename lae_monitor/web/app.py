@@ -1,0 +1,78 @@
+"""The pages and the API as one ASGI application."""
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+from lae_monitor.archive import Archive
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.store import Store, StoreError
+from lae_monitor.web.answering import HERE, refusal
+from lae_monitor.web.api import api_routes
+from lae_monitor.web.guard import Guard
+from lae_monitor.web.pages import page_routes
+from lae_monitor.web.site import Retry, Site, Status
+
+log = logging.getLogger(__name__)
+
+_CODES: Final = {404: "not_found", 405: "bad_method"}
+
+
+def create_app(
+    store: Store,
+    archive: Archive,
+    *,
+    fleet: str,
+    retry: Retry,
+    status: Status,
+    clock: Clock = wall_clock,
+    routes: Iterable[BaseRoute] = (),
+) -> Starlette:
+    """The application; it answers nobody but this host.
+
+    Args:
+        store, archive: open; they are read only.
+        fleet: the name in the head of every page.
+        retry: `async retry(id) -> bool`: reads again what is in quarantine.
+        status: what the fleet page says of the machinery; see web.site.
+        routes: further addresses that are to be found here; they come first.
+    """
+    site = Site(store=store, archive=archive, fleet=fleet, retry=retry, status=status, clock=clock)
+
+    def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        return refusal(request, error, fleet)
+
+    def unavailable(request: Request, error: Exception) -> Response:
+        log.warning("%s: the store: %s", request.url.path, error)
+        return refusal(request, Refused("store_unavailable", str(error)[:300]), fleet)
+
+    def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        answer = refusal(request, Refused(_CODES.get(error.status_code, "not_found"), request.method), fleet)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    def answer(scope: Scope, error: Refused) -> ASGIApp:
+        return refusal(Request(scope), error, fleet)
+
+    return Starlette(
+        routes=[
+            *routes,
+            *api_routes(site),
+            *page_routes(site),
+            Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
+        ],
+        middleware=[Middleware(Guard, answer=answer)],
+        exception_handlers={Refused: refused, StoreError: unavailable, HTTPException: http},
+    )

@@ -1,0 +1,108 @@
+"""The pages: the fleet, one host's timeline, one report, a search."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lae_monitor.core.rows import LEVELS
+from lae_monitor.core.time import format_time, parse_time
+from lae_monitor.query.reports import report
+from lae_monitor.web import content
+from lae_monitor.web.answering import page
+from lae_monitor.web.api import REPORT, SEARCH, cluster_of, retry
+from lae_monitor.web.asked import Asked
+from lae_monitor.web.drawing import overview, sparkline
+from lae_monitor.web.shown import days
+from lae_monitor.web.site import Site
+
+MAX_SHOWN_HOSTS = 1_000  # on one page; search and the API have them all
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def page_routes(site: Site) -> list[Route]:
+    """Every address that a browser shows."""
+
+    def bound(answer: Callable[[Site, Request], Awaitable[Response]]) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            return await answer(site, request)
+
+        return endpoint
+
+    return [
+        Route("/", bound(_fleet)),
+        Route("/search", bound(_search)),
+        Route("/host/{cluster}/{host}", bound(_host)),
+        Route("/report/{id:path}/retry", bound(_retry), methods=["POST"]),
+        Route("/report/{id:path}", bound(_report)),
+    ]
+
+
+async def _fleet(site: Site, request: Request) -> Response:
+    asked = Asked(request.query_params, content.FLEET)
+    shown = await content.fleet(site, asked)
+    refresh = asked.number("refresh", 0, least=10, most=3600)
+    lines = [(host, sparkline(host)) for host in shown.hosts[:MAX_SHOWN_HOSTS]]
+    worst = {level: sum(host.worst == level for host in shown.hosts) for level in reversed(LEVELS)}
+    return page(
+        "fleet.html",
+        fleet=site.fleet,
+        now=shown.now,
+        q="",
+        page=shown,
+        lines=lines,
+        worst=worst,
+        silent=sum(host.silent for host in shown.hosts),
+        refresh=refresh,
+        cluster=asked.name("cluster"),
+    )
+
+
+async def _search(site: Site, request: Request) -> Response:
+    asked = Asked(request.query_params, SEARCH)
+    limit = asked.number("limit", content.RESULTS)
+    answer = await content.results(site, asked) if "q" in request.query_params else None
+    now = format_time(site.clock())
+    shown = days(answer.rows, [], older=False) if answer else []
+    return page(
+        "search.html",
+        fleet=site.fleet,
+        now=now,
+        q=asked.text("q"),
+        answer=answer,
+        days=shown,
+        limit=limit,
+        attributes=content.attributes(asked.text("q")),
+    )
+
+
+async def _host(site: Site, request: Request) -> Response:
+    asked = Asked(request.query_params, content.HOST)
+    shown = await content.host_page(site, cluster_of(request), request.path_params["host"], asked)
+    cores = shown.node.cores if shown.node else 0
+    columns = content.SPANS[shown.span].columns
+    return page(
+        "host.html",
+        fleet=site.fleet,
+        now=shown.now,
+        q="",
+        page=shown,
+        before=asked.text("before"),
+        overview=overview(shown.activity, shown.load, shown.gaps, columns, cores, parse_time(shown.now)),
+        days=days(shown.events, shown.gaps if not asked.text("before") else [], older=bool(shown.older)),
+        levels=("warning", "error", "critical"),
+        spans=list(content.SPANS),
+    )
+
+
+async def _report(site: Site, request: Request) -> Response:
+    asked = Asked(request.query_params, REPORT)
+    shown = await report(site.store, site.archive, request.path_params["id"], asked.name("cluster"), asked.name("host"))
+    return page("report.html", fleet=site.fleet, now=format_time(site.clock()), q="", report=shown, event=shown.event)
+
+
+async def _retry(site: Site, request: Request) -> Response:
+    await retry(site, request)
+    return page("retried.html", fleet=site.fleet, now=format_time(site.clock()), q="", id=request.path_params["id"])

@@ -1,0 +1,169 @@
+"""Nothing lost, nothing twice: many at once, interruptions on either side, clocks, restarts."""
+
+import bz2
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from lae_monitor.gatherers.incidents.flog import pack
+
+WEIRD = 30
+
+
+def made_incident(folder, name, events=3, text="x"):
+    """A recorded incident, as a node has it on disk."""
+    listed = [
+        {
+            "num": number,
+            "time": 1.7e9 + number,
+            "level": 20,
+            "incarnation": ["00ff", None],
+            "message": f"{text} {number}",
+        }
+        for number in range(events)
+    ]
+    header = {"type": "incident", "trigger": {**listed[0], "level": 30}, "versions": {"foolscap": "24.9.0"}, "pid": 7}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.flog.bz2").write_bytes(b"".join(pack((header, listed), "local", 1.7e9).chunks))
+
+
+def name_of(day, second=0, ending="aaaaaaa"):
+    return f"incident-2026-{day}--10-00-{second:02}Z-{ending}"
+
+
+def test_many_incidents_of_many_nodes_arrive_once_each(gatherer):
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    gatherer.start()
+    expected = {}
+    for node in range(4):
+        host, logs = f"node{node}", gatherer.folder / f"p{node}-incidents"
+        names = [name_of(f"{rng.randint(1, 10):02}-{rng.randint(1, 28):02}", number, "bcdefgh") for number in range(15)]
+        for name in names:
+            made_incident(logs, name, rng.choice([1, 30, 300]), f"{host} {name}")
+        expected[host] = sorted(names)
+        gatherer.publisher(gatherer.register(host).furl, f"p{node}")
+    for host, names in expected.items():
+        assert gatherer.await_names(host, len(names)) == names
+        for name in names:
+            assert gatherer.lines(host, name)[1]["d"]["message"] == f"{host} {name} 0"
+    gatherer.await_journal(60, verdict="accepted")
+    assert gatherer.process.log().count("fetching incident") == 60
+    accepted = {(entry["host"], entry["id"]) for entry in gatherer.journal(verdict="accepted")}
+    assert accepted == {(host, name) for host, names in expected.items() for name in names}
+    for host, names in expected.items():
+        assert (gatherer.folder_of(host) / "latest").read_text() == names[-1] + "\n"
+
+
+def test_live_incidents_arrive_in_flogtools_format_with_our_time_and_their_tub(gatherer):
+    gatherer.start()
+    node = gatherer.publisher(gatherer.register("node1").furl)
+    gatherer.process.await_log("connected to")
+    node.await_output("asked since")
+    before = time.time()
+    node.send(message="quiet one", level=20)
+    node.send(format="%(what)s happened", what="it", level=WEIRD, umid="AbCdEf", facility="tahoe.test")
+    (name,) = gatherer.await_names("node1", 1)
+    header, *events = gatherer.lines("node1", name)
+    assert header["header"]["type"] == "incident"
+    assert header["header"]["trigger"]["umid"] == "AbCdEf"
+    assert {"versions", "pid"} <= header["header"].keys()
+    assert all(set(event) == {"from", "rx_time", "d"} for event in events)
+    assert before < events[0]["rx_time"] < time.time()
+    assert f"connected to {events[0]['from']}," in gatherer.process.log()
+    dump = subprocess.run(
+        [sys.executable, "-c", "from foolscap.logging.cli import run_flogtool; run_flogtool()", "dump",
+         gatherer.folder_of("node1") / f"{name}.flog.bz2"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "it happened [INCIDENT-TRIGGER]" in dump
+
+
+def test_incident_that_is_still_being_recorded_when_it_is_listed_is_kept_whole(gatherer):
+    gatherer.start()
+    gatherer.publisher(gatherer.register("node1").furl, mode="recording")
+    (name,) = gatherer.await_names("node1", 1)
+    messages = [event["d"]["message"] for event in gatherer.lines("node1", name)[1:]]
+    assert "what came after it" in messages
+
+
+def test_gatherer_killed_while_an_incident_comes_gets_it_after_its_restart(gatherer):
+    gatherer.start()
+    furl = gatherer.register("node1").furl
+    first, second = name_of("10-01"), name_of("10-02")
+    logs = gatherer.folder / "p-incidents"
+    made_incident(logs, first)
+    made_incident(logs, second, events=1_500, text="long " * 20)
+    node = gatherer.publisher(furl, "p")
+    node.await_output(f"asked {second}")
+    gatherer.process.kill(signal.SIGKILL)
+    assert gatherer.names("node1") == [first]
+    gatherer.start()
+    assert gatherer.await_names("node1", 2) == [first, second]
+    assert len(gatherer.lines("node1", second)) == 1_501
+    assert node.output().count(f"asked {first}") == 1
+    gatherer.await_journal(verdict="accepted", id=second)
+    assert [entry["id"] for entry in gatherer.journal(verdict="accepted")] == [first, second]
+
+
+def test_node_that_dies_while_its_incident_comes_is_asked_again(gatherer):
+    gatherer.start()
+    furl = gatherer.register("node1").furl
+    dying = gatherer.publisher(furl, "p", mode="dies")
+    dying.await_output("asked incident")
+    dying.child.wait(60)
+    gatherer.process.await_log("connection to")
+    assert gatherer.names("node1") == []
+    name = name_of("11-20", 0, "abcdefg")
+    made_incident(gatherer.folder / "p-incidents", name)
+    gatherer.publisher(furl, "p")
+    assert gatherer.await_names("node1", 1) == [name]
+
+
+def test_gatherer_that_is_told_to_stop_does_so_although_a_node_never_answers(gatherer):
+    gatherer.start()
+    node = gatherer.publisher(gatherer.register("node1").furl, mode="stalls")
+    node.await_output("asked incident")
+    gatherer.stop()
+
+
+def test_what_a_node_made_before_its_clock_was_set_back_and_what_failed_is_asked_for_within_a_week(gatherer):
+    gatherer.start()
+    furl = gatherer.register("node1").furl
+    logs = gatherer.folder / "p-incidents"
+    made_incident(logs, name_of("10-20"))
+    node = gatherer.publisher(furl, "p")
+    gatherer.await_names("node1", 1)
+    gatherer.await_that(lambda: (gatherer.folder_of("node1") / "latest").exists(), "a cursor")
+    assert "asked since \n" in node.output()
+    node.kill()
+    late, too_late = name_of("10-14"), name_of("10-12")
+    made_incident(logs, late)
+    made_incident(logs, too_late)
+    node = gatherer.publisher(furl, "p")
+    assert gatherer.await_names("node1", 2) == [late, name_of("10-20")]
+    assert "asked since incident-2026-10-13--10-00-00Z\n" in node.output()
+    made_incident(logs, name_of("10-21"))
+    node.kill()
+    gatherer.publisher(furl, "p")
+    assert gatherer.await_names("node1", 3)[2] == name_of("10-21")
+    assert gatherer.process.log().count("fetching incident") == 3
+
+
+def test_incident_that_is_stored_already_counts_as_known(gatherer):
+    """Without `latest` everything is listed; what the folder holds is still not fetched."""
+    name = name_of("10-20")
+    made_incident(gatherer.folder / "p-incidents", name)
+    made_incident(gatherer.folder / "p-incidents", name_of("10-21"))
+    made_incident(gatherer.folder_of("node1"), name, text="ours")
+    gatherer.start()
+    gatherer.publisher(gatherer.register("node1").furl, "p")
+    assert gatherer.await_names("node1", 2) == [name, name_of("10-21")]
+    assert gatherer.process.log().count("fetching incident") == 1
+    assert json.loads(bz2.decompress((gatherer.folder_of("node1") / f"{name}.flog.bz2").read_bytes()).splitlines()[2])[
+        "d"
+    ]["message"].startswith("ours")
