@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from lae_monitor.archive.errors import Failed
+from lae_monitor.archive.errors import Failed, NameUncertain
 from lae_monitor.archive.files import MAX_NUMBERED, Files, check_path
 from lae_monitor.archive.group_commit import NotAppended
 from lae_monitor.archive.growing import GrowingFiles
 from lae_monitor.archive.hints import Hints
 from lae_monitor.archive.kernel import Entry, Kernel, LinuxKernel
 from lae_monitor.archive.reading import Reading, refuse_if_elsewhere
-from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Root, Unusable, refusal
+from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Hung, Root, Unusable, refusal
 from lae_monitor.archive.upload import Upload
 from lae_monitor.core.limits import Reserve
 from lae_monitor.core.refusals import Refused
@@ -124,9 +124,8 @@ class Archive:
         parts = list(chunks)
         failures: list[tuple[Root, Unusable]] = []
         for root in self._usable_roots():
-            # Not on those that failed just now: what is there is ours.
-            tried = [root, *(root for root, _ in failures)]
-            await refuse_if_elsewhere(path, [other for other in self.roots if other not in tried])
+            perhaps_ours = [failed for failed, error in failures if isinstance(error.failure, NameUncertain | Hung)]
+            await refuse_if_elsewhere(path, [other for other in self.roots if other not in {root, *perhaps_ours}])
             try:
                 size = await root.run(lambda ticket, root=root: root.files.store(path, parts, ticket))  # type: ignore[misc]
                 break

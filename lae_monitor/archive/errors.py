@@ -38,4 +38,8 @@ class InUse(Exception):
     """A growing file that somebody else writes to, or removed: what belongs there goes into a numbered file beside it."""
 
 
+class NameUncertain(OSError):
+    """Naming a whole file failed, or making its name durable: it may be there, unacknowledged."""
+
+
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})

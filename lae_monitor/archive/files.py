@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from lae_monitor.archive.errors import Exists, Full, Tight
+from lae_monitor.archive.errors import Exists, Full, NameUncertain, Tight
 from lae_monitor.archive.folders import Folders, folder_of
 from lae_monitor.archive.kernel import MAX_PARTS, Entry, Kernel, Space
 from lae_monitor.archive.workers import Ticket
@@ -168,7 +168,8 @@ class Files:
         """A new file at `path`, durable: temporary file, fsync, rename, fsync of the folder. Returns its size.
 
         Raises:
-            Exists, Full, Abandoned, OSError: nothing has the name `path` then, unless only the last fsync failed.
+            NameUncertain: it may have the name `path`.
+            Exists, Full, Abandoned, OSError: nothing has.
         """
         self.check_space(sum(map(len, parts)))
         name, fd = self.create_temporary()
@@ -189,6 +190,7 @@ class Files:
 
         Raises:
             Exists: a file has that name, and is durable under it: an earlier sender may not have got as far.
+            NameUncertain: it may have the name now.
         """
         folder = folder_of(path)
 
@@ -198,11 +200,13 @@ class Files:
 
         try:
             self.folders.with_folder(folder, rename)
+            self.holds_files = True
+            self.kernel.sync_folder(folder)
         except FileExistsError:
             self.confirm(path)
             raise Exists(path) from None
-        self.holds_files = True
-        self.kernel.sync_folder(folder)
+        except OSError as error:
+            raise NameUncertain(error.errno, error.strerror, path) from error
 
     def confirm(self, path: str) -> None:
         """Returns when the name `path`, which an earlier sender may have left unsynced, is durable.

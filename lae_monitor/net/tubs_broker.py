@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 
 from lae_monitor.core.limits import KiB, MiB
 
-MAX_MESSAGE: Final = 16 * MiB  # one call or answer; a typical incident of 1,800 events is 1 MiB
+MAX_MESSAGE: Final = 12 * MiB  # one call or answer; a typical incident of 1,800 events is 1 MiB
 MAX_STRANGER_MESSAGE: Final = 64 * KiB  # until the peer has shown a FURL of ours
-MAX_HELD: Final = 48 * MiB  # of messages not yet whole, over all connections; beyond, the largest is refused
+MAX_HELD: Final = 36 * MiB  # of messages not yet whole, over all connections; beyond, the largest is refused
 MAX_DISCARDED: Final = 4 * MAX_MESSAGE  # of a refused message; a peer that goes on is disconnected
 MAX_DEPTH: Final = 60  # containers within containers; incidents need 5, and deep ones cost quadratic time
 STRANGER_PATIENCE: Final = 60.0  # seconds to show a FURL of ours

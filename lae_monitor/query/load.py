@@ -1,7 +1,8 @@
 """How busy a host was, from the samples of its processes.
 
-A process reports the processor time it has used since it started; the load is what was added between two of its samples,
-shared over the time between them. A counter that falls (a process of the group ended) adds nothing.
+A process reports the processor time it has used since it started; the load is what was added between two of its samples. Of
+what was added over a time longer than a piece, only a piece's share counts. A counter that falls (a process of the group
+ended) adds nothing.
 """
 
 from typing import Final
@@ -16,14 +17,17 @@ from lae_monitor.store.driver import Parameter
 _LOAD: Final = """
 SELECT bucket, sum(used) / {seconds:Float64} AS cores, max(kib) AS resident_kib FROM (
   SELECT intDiv(toUnixTimestamp64Micro(time) - {since:Int64}, {bucket:Int64}) AS bucket, time,
-    sum(greatest(cpu_time - earlier, 0)) AS used, sum(resident_kib) AS kib
+    sum(greatest(cpu_time - earlier, 0) * least(1, {bucket:Int64} / greatest(at - before, 1))) AS used,
+    sum(resident_kib) AS kib
   FROM (
-    SELECT time, resident_kib, cpu_time, lagInFrame(cpu_time, 1, cpu_time) OVER (
-      PARTITION BY job, epoch, pid, user, cmd ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
-    ) AS earlier
+    SELECT time, resident_kib, cpu_time, toUnixTimestamp64Micro(time) AS at,
+      lagInFrame(cpu_time, 1, cpu_time) OVER process AS earlier, lagInFrame(at, 1, at) OVER process AS before
     FROM {lae}.samples FINAL
     WHERE cluster = {cluster:String} AND host = {host:String} AND NOT heartbeat
       AND time >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND time < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+    WINDOW process AS (
+      PARTITION BY job, epoch, pid, user, cmd ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
+    )
   ) GROUP BY bucket, time
 ) GROUP BY bucket ORDER BY bucket LIMIT {limit:UInt32}
 """

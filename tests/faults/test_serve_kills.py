@@ -43,6 +43,7 @@ def test_every_answered_crash_is_found_once_however_often_serve_is_killed(tmp_pa
                 text = answer.read().decode()
                 assert answer.status == 200, text
                 issued.append(re.search(r"bp-([0-9a-f-]{36})", text)[1])
+            connection.close()
 
         sender = threading.Thread(target=send)
         sender.start()

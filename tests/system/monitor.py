@@ -89,6 +89,7 @@ class Monitor:
             for pid in self.children():
                 os.kill(pid, signal.SIGKILL)
         self._reader.join(10)
+        self.process.stdout.close()
         return code
 
     def children(self) -> list[int]:

@@ -12,7 +12,6 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.gatherers.crashes.limits import BATCH, HOLD, MAX_HELD, MAX_HELD_PEER
 
-
 HELD: Final = Gauge("lae_crashes_held_bytes", "Bytes of reports in progress that are held in memory")
 
 

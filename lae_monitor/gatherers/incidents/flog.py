@@ -15,7 +15,8 @@ from lae_monitor.gatherers.incidents.plain import Plain
 
 MAGIC: Final = b"# foolscap flogfile v1\n"
 MAX_EVENTS: Final = 20_000  # of one incident; a node keeps 100 of each facility and level, typically 1,800
-MAX_INCIDENT: Final = 16 * MiB  # of JSON; typically 0.7 MiB
+MAX_INCIDENT: Final = 8 * MiB  # of JSON; typically 0.7 MiB
+MAX_MEMORY: Final = 24 * MiB  # of the values it is made of, while they are converted
 MAX_INFLATED: Final = 64 * MiB  # read from one file; more than MAX_INCIDENT, for files that other programs wrote
 MAX_LINE: Final = 4 * MiB  # one event; parsed, it may take twenty times as much memory
 MAX_STREAMS: Final = 100  # compressed pieces of one file; flogtool writes one
@@ -45,7 +46,7 @@ def pack(answer: Any, tub_id: str, rx_time: float) -> Packed:
         raise Refused("incident_malformed", "not a header and a list of events")
     if len(answer[1]) > MAX_EVENTS:
         raise Refused("incident_too_large", f"{len(answer[1])} events, limit {MAX_EVENTS}")
-    plain = Plain(MAX_INCIDENT)
+    plain = Plain(MAX_MEMORY)
     header = plain.of(answer[0])
     if not isinstance(header, dict) or header.get("type") != "incident" or not isinstance(header.get("trigger"), dict):
         raise Refused("incident_malformed", "the header is not that of an incident")

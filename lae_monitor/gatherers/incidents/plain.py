@@ -13,11 +13,15 @@ from lae_monitor.core.refusals import Refused
 MAX_DEPTH: Final = 80  # containers within containers; a little more than a tub takes
 MAX_BITS: Final = 8192  # of a number; Python refuses to print longer ones
 MAX_TEXT: Final = 4000  # characters of something that JSON cannot hold
+CONTAINER: Final = 64  # bytes of memory, about
+REFERENCE: Final = 8
+NUMBER: Final = 24
+TEXT: Final = 16  # less than Python takes: most keys are shared
 UNJSONABLE: Final = "log.msg() was given an object that could not be encoded into JSON"
 
 
 class Plain:
-    """Converts values, until together they would take more than `budget` bytes of JSON."""
+    """Converts values, until together they would take more than about `budget` bytes of memory."""
 
     def __init__(self, budget: int) -> None:
         self._limit = self._budget = budget
@@ -34,20 +38,21 @@ class Plain:
             return self._scalar(value)
         if depth >= MAX_DEPTH:
             raise Refused("incident_too_large", f"nested more than {MAX_DEPTH} deep")
-        self._spend(4)
         if isinstance(value, Mapping):
+            self._spend(CONTAINER + 3 * REFERENCE * len(value))
             return {self._key(key): self.of(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
+            self._spend(CONTAINER + REFERENCE * len(value))
             return [self.of(item, depth + 1) for item in value]
         return self.of(_described(value))
 
     def _scalar(self, value: str | float | None) -> str | float | None:
         if isinstance(value, str):
-            self._spend(len(value) + 4)
+            self._spend(TEXT + len(value))
             return str(value)
         if isinstance(value, int) and value.bit_length() > MAX_BITS:
             return self._scalar(f"[a number of {value.bit_length()} bits]")
-        self._spend(24)
+        self._spend(NUMBER)
         return value
 
     def _key(self, key: Any) -> str:
@@ -60,7 +65,7 @@ class Plain:
             key = float.__repr__(key)
         elif not isinstance(key, str):
             key = str(self.of(key)) if isinstance(key, int) else _attempt(reprlib.repr, key)
-        self._spend(len(key) + 4)
+        self._spend(TEXT + len(key))
         return str(key)
 
     def _spend(self, size: int) -> None:

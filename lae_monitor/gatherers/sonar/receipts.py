@@ -71,7 +71,7 @@ class Receipts:
             file=span.path,
             start=span.start,
             end=span.end,
-            detail=f"{lines} lines in the post",
+            detail=f"lines in the post: {lines}",
         )
 
     def refused(self, refused: Refused, *, cluster: str, peer: str, size: int) -> None:

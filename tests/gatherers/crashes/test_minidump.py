@@ -1,7 +1,7 @@
 """A minidump's headers are read without believing them; other readers of the format agree with us."""
 
-import subprocess
 import struct
+import subprocess
 
 import pytest
 from hypothesis import given

@@ -102,9 +102,9 @@ class Gatherer:
     def register(self, host, cluster=None):
         return register_incident(self.settings, host, cluster)
 
-    def start(self, **limits):
-        """`limits` take the place of constants of `shared`."""
-        command = [sys.executable, str(HERE / "driver.py"), str(self.config), self.loop, json.dumps(limits)]
+    def start(self, limits=()):
+        """`limits` take the place of constants: {"shared.FETCH_TURN": 2}."""
+        command = [sys.executable, str(HERE / "driver.py"), str(self.config), self.loop, json.dumps(dict(limits))]
         self.process = self.run(command, "gatherer")
         self.process.await_output("tub listening on")
         return self
@@ -160,6 +160,14 @@ class Gatherer:
             lambda: (found := self.journal(**wanted)) and len(found) >= count and found,
             lambda: f"no {wanted}: {self.journal()}\n{self.process.log()}",
         )
+
+    def memory(self, which="VmRSS"):
+        """MiB that the gatherer takes."""
+        status = Path(f"/proc/{self.process.child.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(which))) / 1024
+
+    def has_cursor(self, host="node1"):
+        return (self.folder_of(host) / "latest").exists()
 
     await_that = staticmethod(await_that)
     free_port = staticmethod(free_port)

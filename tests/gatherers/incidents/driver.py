@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import uvloop
@@ -18,7 +19,6 @@ from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.gatherers import sections
 from lae_monitor.gatherers.context import Context
-from lae_monitor.gatherers.incidents import shared
 from lae_monitor.gatherers.incidents.gather import gather
 
 
@@ -45,7 +45,9 @@ async def main(config):
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for name, value in json.loads(sys.argv[3]).items():
-        assert hasattr(shared, name)
-        setattr(shared, name, value)
+        module, _, constant = name.partition(".")
+        found = import_module(f"lae_monitor.gatherers.incidents.{module}")
+        assert hasattr(found, constant)
+        setattr(found, constant, value)
     run = uvloop.run if sys.argv[2] == "uvloop" else asyncio.run
     run(main(Path(sys.argv[1])))

@@ -12,7 +12,7 @@ import sys
 
 from foolscap.api import Tub
 from foolscap.constraint import Any
-from foolscap.logging.incident import NonTrailingIncidentReporter
+from foolscap.logging.incident import IncidentReporter, NonTrailingIncidentReporter
 from foolscap.logging.interfaces import RILogPublisher
 from foolscap.logging.log import FoolscapLogger
 from foolscap.logging.publish import IncidentSubscription, LogPublisher
@@ -81,8 +81,7 @@ ANSWERS = {
         )
     },
     "too_large": {
-        NAME.format(0): incident([{"num": number} for number in range(20_001)]),
-        NAME.format(1): incident([event(number, message="é" * 400_000) for number in range(10)]),
+        NAME.format(1): incident([event(number, message="é" * 200_000) for number in range(10)]),
         NAME.format(2): incident([event(number, message="x" * 20_000_000) for number in range(2)]),
         NAME.format(3): incident([event(0, value=laughs())]),
         NAME.format(4): incident([event(0, value=deep())]),
@@ -98,6 +97,10 @@ ANSWERS = {
     "dies": {NAME.format(0): incident([event(number, message="x" * 200_000) for number in range(40)])},
     "stalls": {NAME.format(0): None},
 }
+
+
+class ShortReporter(IncidentReporter):
+    TRAILING_DELAY = 2.0
 
 
 class Publisher(LogPublisher):
@@ -149,8 +152,7 @@ def main(furl, folder, mode="", count="1"):
     tubs = []
     for number in range(int(count)):
         logger = FoolscapLogger()
-        if mode != "recording":
-            logger.setIncidentReporterFactory(NonTrailingIncidentReporter)
+        logger.setIncidentReporterFactory(ShortReporter if mode == "recording" else NonTrailingIncidentReporter)
         logger.setLogDir(folder if number == 0 else f"{folder}-{number}")
         tub = Tub()
         tub.logger = logger

@@ -84,7 +84,7 @@ def test_live_incidents_arrive_in_flogtools_format_with_our_time_and_their_tub(g
 
 
 def test_incident_that_is_still_being_recorded_when_it_is_listed_is_kept_whole(gatherer):
-    gatherer.start()
+    gatherer.start({"node.RECORDING": 4.0})
     gatherer.publisher(gatherer.register("node1").furl, mode="recording")
     (name,) = gatherer.await_names("node1", 1)
     messages = [event["d"]["message"] for event in gatherer.lines("node1", name)[1:]]
@@ -138,7 +138,7 @@ def test_what_a_node_made_before_its_clock_was_set_back_and_what_failed_is_asked
     made_incident(logs, name_of("10-20"))
     node = gatherer.publisher(furl, "p")
     gatherer.await_names("node1", 1)
-    gatherer.await_that(lambda: (gatherer.folder_of("node1") / "latest").exists(), "a cursor")
+    gatherer.await_that(gatherer.has_cursor, "no cursor")
     assert "asked since \n" in node.output()
     node.kill()
     late, too_late = name_of("10-14"), name_of("10-12")

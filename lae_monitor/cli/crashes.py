@@ -1,0 +1,172 @@
+"""`lae-monitor crashes`: sends a crash report as a real client would, to try a collector."""
+
+import gzip
+import http.client
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from lae_monitor import __version__
+from lae_monitor.cli.options import (
+    EXIT_FINDINGS,
+    EXIT_TRY_AGAIN,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    Invocation,
+    common,
+)
+from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.gatherers.crashes.container import entries
+from lae_monitor.gatherers.crashes.minidump import MAGIC
+from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
+from lae_monitor.gatherers.crashes.sample import minidump
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000/submit"
+TIMEOUT: Final = 60.0  # seconds, as Crashpad's own
+MAX_REPLY: Final = 10_000  # bytes; a collector's reply is one line
+
+
+@click.group()
+@common
+def crashes(_invocation: Invocation) -> None:
+    """Send a crash report."""
+
+
+@crashes.command()
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Where the collector listens.")
+@click.option(
+    "--annotation", "annotations", multiple=True, metavar="NAME=VALUE", help="Goes with the report; can be repeated."
+)
+@click.option("--gzip", "compress", is_flag=True, help="Compress the body, as Crashpad does.")
+@common
+def submit(invocation: Invocation, file: Path | None, url: str, annotations: tuple[str, ...], compress: bool) -> None:
+    r"""Send FILE, a minidump or a zip out of the archive's crashes/; without it, a small made-up minidump.
+
+    \b
+    Exit code 0 when the crash was accepted, 1 when it was refused, 69 when nobody answers, 75 when the
+    collector asks to try again later.
+    """
+    told, files = _contents(invocation, file)
+    for pair in annotations:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            invocation.fail(f"--annotation {pair}: has the form NAME=VALUE", EXIT_USAGE)
+        told[name] = value
+    headers, body = _form(told, files)
+    if compress:
+        headers["Content-Encoding"], body = "gzip", gzip.compress(body)
+    try:
+        status, reply, retry_after = _post(url, headers, body)
+    except ValueError as error:
+        invocation.fail(f"--url {url}: {error}", EXIT_USAGE)
+    except (OSError, http.client.HTTPException) as error:
+        invocation.fail(
+            f"{url}: no answer: {error}", EXIT_UNAVAILABLE, following="start the collector: lae-monitor gather crashes"
+        )
+    if status != 200 or not reply.startswith("CrashID="):
+        _refused(invocation, url, status, reply, retry_after)
+    crash_id = reply.strip().removeprefix("CrashID=").removeprefix("bp-")
+    answer = {"crash_id": crash_id, "reply": reply.strip(), "status": status, "sent": len(body)}
+    invocation.answer(answer, f"{reply.strip()}\nNext: lae-monitor report show {crash_id}")
+
+
+def _contents(invocation: Invocation, file: Path | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Annotations and files to send."""
+    told: dict[str, Any] = {"ProductName": "lae-test", "Version": __version__}
+    if file is None:
+        return told, {MINIDUMP: minidump(time.time())}
+    data = file.read_bytes()
+    if data.startswith(MAGIC):
+        return told, {MINIDUMP: data}
+    try:
+        found = {name: bytes(content) for name, content in entries(data).items()}
+        document = json.loads(found.pop(RAW_CRASH))
+        replaced = document["metadata"].get("replaced", {})
+        return {name: value for name, value in document.items() if name not in OURS} | replaced, found
+    except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
+        invocation.fail(
+            f"{file}: neither a minidump (it does not begin with MDMP) nor a crash of the archive: {error}", EXIT_USAGE
+        )
+
+
+def _form(annotations: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple[dict[str, str], bytes]:
+    """A form as Crashpad makes it; annotations that are not all text go as Firefox sends them, in one piece of JSON."""
+    boundary = "-" * 24 + secrets.token_hex(16)
+    parts: list[tuple[str, bytes]] = []
+    if all(isinstance(value, str) for value in annotations.values()):
+        parts += [(f'name="{_escape(name)}"', value.encode("utf-8", "replace")) for name, value in annotations.items()]
+    else:
+        head = 'name="extra"; filename="extra.json"\r\nContent-Type: application/json'
+        parts.append((head, json.dumps(annotations).encode()))
+    for name, data in files.items():
+        head = f'name="{_escape(name)}"; filename="{_escape(name)}"\r\nContent-Type: application/octet-stream'
+        parts.append((head, data))
+    headers = {
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+        "User-Agent": f"lae-monitor/{__version__}",
+    }
+    return headers, b"".join(_pieces(boundary, parts))
+
+
+def _pieces(boundary: str, parts: Iterable[tuple[str, bytes]]) -> Iterable[bytes]:
+    for head, data in parts:
+        yield f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode("utf-8", "replace")
+        yield data
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode()
+
+
+def _escape(name: str) -> str:
+    return re.sub(r'["%\r\n]', lambda found: f"%{ord(found[0]):02x}", name)
+
+
+def _post(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, str]:
+    """Status, text and Retry-After of the reply.
+
+    Raises:
+        ValueError: the URL is none.
+        OSError, HTTPException: there was no reply.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not a URL such as " + DEFAULT_URL)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.connect()
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may not want the rest; why is in its reply
+            connection.request("POST", target, body, dict(headers))
+        reply = connection.getresponse()
+        text = reply.read(MAX_REPLY).decode("utf-8", "replace")
+        return reply.status, text, reply.getheader("Retry-After", "")
+    finally:
+        connection.close()
+
+
+def _refused(invocation: Invocation, url: str, status: int, reply: str, retry_after: str) -> None:
+    """Says why, and what to do."""
+    line = " ".join(reply.split())[:200]
+    code = line.removeprefix("Discarded=")
+    reason = REASONS.get(code)
+    why = f"{code}: {reason.text}" if reason else line or "no reason given"
+    message = f"{url}: refused with status {status}: {why}"
+    if status >= 500:
+        following = f"try again in {retry_after} s" if retry_after else "try again later; see the collector's log"
+        invocation.fail(message, EXIT_TRY_AGAIN, following=following)
+    if status == 404:
+        following = "the collector's address ends in /submit"
+    elif status == 413:
+        following = "send less, or raise max_body or max_inflated in [gatherers.crashes]"
+    else:
+        following = "correct the report; docs/reasons.md tells what each code means"
+    invocation.fail(message, EXIT_FINDINGS, following=following)

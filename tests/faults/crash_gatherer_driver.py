@@ -1,0 +1,35 @@
+"""A crash gatherer in a process of its own, to be killed: `python crash_gatherer_driver.py FOLDER`. Prints its port."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvloop
+
+from lae_monitor.archive import Archive, Journal, Reserve
+from lae_monitor.config import Listen
+from lae_monitor.config.settings import Settings as AllSettings
+from lae_monitor.gatherers.context import Context
+from lae_monitor.gatherers.crashes.config import Settings
+from lae_monitor.gatherers.crashes.gather import gather
+
+
+def ready(text: str) -> None:
+    print(urlsplit(text.split()[-1]).port, flush=True)
+
+
+async def main() -> None:
+    archive = Archive([Path(sys.argv[1])], "gather-crashes", reserve=Reserve(size=0))
+    await archive.open()
+    settings = AllSettings(gatherers={"crashes": Settings(listen=Listen("127.0.0.1:0"))})
+    context = Context(settings=settings, archive=archive, journal=Journal(archive), ready=ready)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, context.stop.set)
+    try:
+        await gather(context)
+    finally:
+        await archive.close()
+
+
+uvloop.run(main())
