@@ -5,22 +5,18 @@ fails, the file stays, unacknowledged, since another sender of the same may have
 """
 
 import errno
-import itertools
-import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from lae_monitor.archive.errors import Exists, Full, NameUncertain, Tight
 from lae_monitor.archive.folders import Folders, folder_of
 from lae_monitor.archive.kernel import MAX_PARTS, Entry, Kernel, Space
+from lae_monitor.archive.temporary import TemporaryFolder
 from lae_monitor.archive.workers import Ticket
 from lae_monitor.core.limits import Reserve, format_size
 from lae_monitor.core.names import MAX_NAME
 from lae_monitor.core.refusals import Refused
 
-TEMPORARY: Final = ".tmp"  # below each root; a folder a process, emptied when a process of that name starts
-LOCK: Final = "lock"  # in that folder: held as long as the process lives
 MAX_DEPTH: Final = 12  # folders and file of a path
 MAX_PART: Final = MAX_NAME + 30  # characters of a component: a checked name and what we add
 MAX_NUMBERED: Final = MAX_PART + 21  # with the number of a piece; a file system takes 255
@@ -54,153 +50,8 @@ class Files:
         self.kernel = kernel
         self.reserve = reserve
         self.folders = Folders(kernel)
-        self._process = check_path(process)
-        self._temporary = ""  # this process's folder for temporary files, once prepare() has taken its lock
-        self._lock: int | None = None
-        self._preparing = threading.Lock()
-        self.holds_files = (
-            True  # whether there is anything below the root; what other processes do is seen by the next probe
-        )
-        self._serials = itertools.count(1)
-
-    # ---- the root and its temporary files --------------------------------------------------------------------------
-
-    def prepare(self) -> int:
-        """Makes the root, and removes what processes that are gone left half done; returns how many files."""
-        self.kernel.prepare()
-        self.release()
-        self._temporary, self._lock = self._claim()
-        removed = self._empty(self._temporary)
-        for entry in self.kernel.entries(TEMPORARY):
-            folder = f"{TEMPORARY}/{entry.name}"
-            if entry.folder and folder != self._temporary:
-                with suppress(OSError):
-                    removed += self._empty_if_left(folder)
-        return removed
-
-    def release(self) -> None:
-        """Gives up the lock of the temporary folder."""
-        fd, self._lock = self._lock, None
-        self._temporary = ""
-        if fd is not None:
-            with suppress(OSError):
-                self.kernel.close(fd)
-
-    def _claim(self) -> tuple[str, int]:
-        """A temporary folder that no living process has: a second one of the same name must not empty the first one's."""
-        for number in itertools.count(1):
-            folder = f"{TEMPORARY}/{self._process}" + (f"~{number}" if number > 1 else "")
-            if (fd := self._lock_folder(folder)) is not None:
-                return folder, fd
-        raise AssertionError
-
-    def _lock_folder(self, folder: str) -> int | None:
-        fd, _ = self.folders.with_folder(folder, lambda: self.kernel.open_append(f"{folder}/{LOCK}"))
-        try:
-            if self.kernel.lock(fd):
-                return fd
-        except BaseException:
-            self.kernel.close(fd)
-            raise
-        self.kernel.close(fd)
-        return None
-
-    def _empty_if_left(self, folder: str) -> int:
-        fd = self._lock_folder(folder)
-        if fd is None:
-            return 0
-        try:
-            return self._empty(folder)
-        finally:
-            self.kernel.close(fd)
-
-    def _empty(self, folder: str) -> int:
-        stale = [entry.name for entry in self.kernel.entries(folder) if not entry.folder and entry.name != LOCK]
-        for name in stale:
-            self.kernel.remove(f"{folder}/{name}")
-        return len(stale)
-
-    def create_temporary(self) -> tuple[str, int]:
-        """A new temporary file: its path, and a descriptor to write it."""
-        for _ in range(2):
-            with self._preparing:
-                if not self._temporary:
-                    self.prepare()
-            name = f"{self._temporary}/{next(self._serials)}"
-            try:
-                return name, self.kernel.create(name)
-            except FileNotFoundError:  # the root was emptied, or mounted anew
-                self._temporary = ""
-        raise FileNotFoundError(errno.ENOENT, "the temporary folder goes as often as it is made", TEMPORARY)
-
-    def discard(self, temporary: str) -> None:
-        with suppress(OSError):
-            self.kernel.remove(temporary)
-
-    # ---- writing ---------------------------------------------------------------------------------------------------
-
-    def check_space(self, size: int) -> Space:
-        """
-        Raises:
-            Full, Tight: `size` more bytes would go below the reserve.
-        """
-        space = self.kernel.space()
-        reserve = self.reserve.of(space.total)
-        if space.available - size < reserve:
-            detail = f"{format_size(space.available)} free, reserve {format_size(reserve)}"
-            raise Full(detail) if space.available < reserve else Tight(f"{detail}, {format_size(size)} wanted")
-        return space
-
-    def write_all(self, fd: int, parts: Iterable[bytes]) -> int:
-        """Writes every part, however short the kernel's writes; returns the bytes written."""
-        total = 0
-        for group in _groups(parts):
-            pending = group
-            while pending:
-                written = self.kernel.writev(fd, pending)
-                if written <= 0:
-                    raise OSError(errno.EIO, "write made no progress")
-                total += written
-                pending = _after(pending, written)
-        return total
-
-    def store(self, path: str, parts: Sequence[bytes], ticket: Ticket, *, replace: bool = False) -> int:
-        """A new file at `path`, durable: temporary file, fsync, rename, fsync of the folder. Returns its size.
-
-        Raises:
-            NameUncertain: it may have the name `path`.
-            Exists, Full, Abandoned, OSError: nothing has.
-        """
-        self.check_space(sum(map(len, parts)))
-        name, fd = self.create_temporary()
-        try:
-            try:
-                size = self.write_all(fd, parts)
-                self.kernel.fsync(fd)
-            finally:
-                self.kernel.close(fd)
-            self.publish(name, path, ticket, replace=replace)
-        except BaseException:
-            self.discard(name)
-            raise
-        return size
-
-    def publish(self, temporary: str, path: str, ticket: Ticket, *, replace: bool = False) -> None:
-        """Gives a written and synced temporary file its final name, durably.
-
-        Raises:
-            Exists: a file has that name, and is durable under it: an earlier sender may not have got as far.
-            NameUncertain: it may have the name now.
-        """
-        folder = folder_of(path)
-
-        def rename() -> None:
-            ticket.check()
-            (self.kernel.replace if replace else self.kernel.rename)(temporary, path)
-
-        try:
-            self.folders.with_folder(folder, rename)
-            self.holds_files = True
+        self.temporary = TemporaryFolder(kernel, self.folders, check_path(process))
+        self.holds_files = True
             self.kernel.sync_folder(folder)
         except FileExistsError:
             self.confirm(path)
@@ -260,7 +111,7 @@ class Files:
 
     def probe(self) -> Space:
         """Writes, syncs, renames and removes a file: what a report would need, and no more. Returns what is free."""
-        name, fd = self.create_temporary()
+        name, fd = self.temporary.create()
         renamed = f"{name}.probe"
         try:
             try:
@@ -272,8 +123,8 @@ class Files:
             self.kernel.sync_folder(folder_of(renamed))
             self.kernel.remove(renamed)
         except BaseException:
-            self.discard(name)
-            self.discard(renamed)
+            self.temporary.remove(name)
+            self.temporary.remove(renamed)
             raise
         self.holds_files = bool(self.entries(""))
         return self.check_space(0)

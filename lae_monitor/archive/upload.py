@@ -130,11 +130,11 @@ class _Temporary:
             self.committed = True
 
     def _open(self) -> int:
-        self._name, fd = self.root.files.create_temporary()
+        self._name, fd = self.root.files.temporary.create()
         return fd
 
     def _close(self, fd: int) -> None:
         with suppress(OSError):
             self.root.files.kernel.close(fd)
         if not self.committed:
-            self.root.files.discard(self._name)
+            self.root.files.temporary.remove(self._name)

@@ -9,15 +9,16 @@ from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import format_duration, parse_time
 from lae_monitor.query.events import EventRow
 from lae_monitor.query.grammar import Filter, Query, Text
+from lae_monitor.query.hosts import REGULAR
 from lae_monitor.query.parser import format_query
 from lae_monitor.query.printable import one_line, printable
 from lae_monitor.query.timeline import Gap
 
-FEWEST_RUNS: Final = 3  # runs of Sonar in a row, without anything between them, that are shown as one line
+FEWEST_RUNS: Final = 3  # runs of Sonar in a row, alike and without anything between them, that are shown as one line
 
 
 class Entry(NamedTuple):
-    """A line of a timeline: an event, a gap, or several routine runs in a row."""
+    """A line of a timeline: an event, a gap, or several runs of Sonar in a row that are alike."""
 
     event: EventRow | None = None
     gap: Gap | None = None
@@ -62,13 +63,20 @@ def _folded(entries: list[Entry]) -> list[Entry]:
         runs.clear()
 
     for entry in entries:
-        if entry.event is not None and entry.event.kind == "sonar" and entry.event.level in {"debug", "info"}:
-            runs.append(entry.event)
-        else:
+        event = entry.event
+        if event is None or event.kind != REGULAR or (runs and _alike(event) != _alike(runs[-1])):
             flush()
+        if event is not None and event.kind == REGULAR:
+            runs.append(event)
+        else:
             folded.append(entry)
     flush()
     return folded
+
+
+def _alike(run: EventRow) -> tuple[str, str, str]:
+    """What runs of Sonar have in common that are shown as one line."""
+    return run.cluster, run.host, "info" if run.level == "debug" else run.level
 
 
 def ago(time: str | None, now: str) -> str:

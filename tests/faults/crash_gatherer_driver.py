@@ -1,6 +1,11 @@
-"""A crash gatherer in a process of its own, to be killed: `python crash_gatherer_driver.py FOLDER`. Prints its port."""
+"""Crash gatherers to be killed: `python crash_gatherer_driver.py FOLDER`.
+
+For each line on standard input one gatherer is forked, before which nothing of it has begun but the imports: they would
+cost more than all the rest. Says `pid N`, `port N` and, when it is gone, `ended STATUS`.
+"""
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +22,7 @@ from lae_monitor.gatherers.crashes.gather import gather
 
 
 def ready(text: str) -> None:
-    print(urlsplit(text.split()[-1]).port, flush=True)
+    print("port", urlsplit(text.rpartition(" ")[2]).port, flush=True)
 
 
 async def main() -> None:
@@ -32,4 +37,10 @@ async def main() -> None:
         await archive.close()
 
 
-uvloop.run(main())
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        uvloop.run(main())
+        os._exit(0)
+    print("pid", child, flush=True)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

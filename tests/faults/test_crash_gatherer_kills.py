@@ -26,12 +26,46 @@ CLIENTS = 2  # senders for each
 PATIENCE = 120.0  # seconds
 HERE = Path(__file__).parent
 BOUNDARY = b"Boundary-of-the-test"
+NOISE = random.Random(1).randbytes(4_000_000)  # dumps are cut out of it
 
 
-def start(folder: Path) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-    command = [sys.executable, HERE / "crash_gatherer_driver.py", folder]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+class Gatherers:
+    """Makes gatherers that work on `folder`, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+        command = [sys.executable, HERE / "crash_gatherer_driver.py", folder]
+        pipe = subprocess.PIPE
+        self.maker = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        self.pid = 0
+        self.port = 0
+        self.status: int | None = None
+
+    def start(self) -> None:
+        self.pid, self.port, self.status = 0, 0, None
+        self.maker.stdin.write("\n")
+        self.maker.stdin.flush()
+        while not self.pid:
+            self.hear()
+
+    def hear(self) -> None:
+        word, number = self.maker.stdout.readline().split()
+        setattr(self, {"ended": "status"}.get(word, word), int(number))
+
+    def wait_until_ready(self) -> None:
+        while not self.port:
+            self.hear()
+
+    def end(self, number: int) -> int:
+        os.kill(self.pid, number)
+        while self.status is None:
+            self.hear()
+        return self.status
+
+    def close(self) -> None:
+        self.maker.stdin.close()
+        self.maker.wait(PATIENCE)
+        self.maker.stdout.close()
 
 
 def form(serial: str, dump: bytes) -> bytes:
@@ -48,48 +82,46 @@ class Lane:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
+        self.gatherers = Gatherers(folder)
         self.random = random.Random(seed)
         self.acknowledged: dict[str, tuple[str, str]] = {}  # crash id -> serial, digest of the dump
         self.sent = 0
 
     def kill_often(self, times: int) -> None:
         for _ in range(times):
+            self.gatherers.start()
             if self.random.random() < 0.1:
-                self.kill_at_start()
+                pause(self.random.random() * 0.03)  # it has just begun
+                self.gatherers.end(signal.SIGKILL)
             else:
                 self.kill_at_work()
 
-    def kill_at_start(self) -> None:
-        process = start(self.folder)
-        threading.Event().wait(self.random.random() * 0.4)
-        end(process, signal.SIGKILL)
-
     def kill_at_work(self) -> None:
-        process = start(self.folder)
-        port = int(process.stdout.readline())
+        self.gatherers.wait_until_ready()
         killed = threading.Event()
         senders = [
-            threading.Thread(target=self.send, args=(port, random.Random(self.random.random()), killed))
+            threading.Thread(target=self.send, args=(random.Random(self.random.random()), killed))
             for _ in range(CLIENTS)
         ]
         for sender in senders:
             sender.start()
-        threading.Event().wait(self.random.random() * 0.25)  # the moment of the kill is what is tried here
-        end(process, signal.SIGKILL)
+        pause(self.random.random() * 0.25)
+        self.gatherers.end(signal.SIGKILL)
         killed.set()
         for sender in senders:
             sender.join()
 
-    def send(self, port: int, source: random.Random, killed: threading.Event) -> None:
+    def send(self, source: random.Random, killed: threading.Event) -> None:
         while not killed.is_set():
             serial = f"{source.getrandbits(64):016x}"
-            dump = b"MDMP" + source.randbytes(source.choice((100, 20_000, 400_000, 1_500_000, 3_000_000)))
+            begin, size = source.randrange(len(NOISE)), source.choice((100, 20_000, 400_000, 1_500_000, 3_000_000))
+            dump = b"MDMP" + NOISE[begin : begin + size]
             body = form(serial, dump)
             headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
-            if source.random() < 0.5:
+            if size < 1_000_000 and source.random() < 0.5:
                 headers["Content-Encoding"], body = "gzip", gzip.compress(body, 1)
             self.sent += 1
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            connection = http.client.HTTPConnection("127.0.0.1", self.gatherers.port, timeout=PATIENCE)
             try:
                 if source.random() < 0.5:
                     pieces = [body[at : at + 50_000] for at in range(0, len(body), 50_000)]
@@ -107,9 +139,9 @@ class Lane:
 
     def check(self) -> int:
         """Whether the archive keeps every promise; returns how many crashes are in it."""
-        process = start(self.folder)
-        assert process.stdout.readline()
-        assert end(process, signal.SIGTERM) == 0
+        self.gatherers.start()
+        self.gatherers.wait_until_ready()
+        assert self.gatherers.end(signal.SIGTERM) == 0
         assert [path for path in (self.folder / ".tmp").rglob("*") if path.name.isdecimal()] == []
         found = {}
         for path in (self.folder / "crashes").rglob("*"):
@@ -120,12 +152,9 @@ class Lane:
         return len(found)
 
 
-def end(process: subprocess.Popen, number: int) -> int:
-    process.send_signal(number)
-    try:
-        return process.wait(PATIENCE)
-    finally:
-        process.stdout.close()
+def pause(seconds: float) -> None:
+    """The moment of the kill is what is tried: there is nothing to wait for."""
+    threading.Event().wait(seconds)
 
 
 def whole(path: Path) -> tuple[str, str]:
@@ -146,9 +175,13 @@ def test_no_acknowledged_crash_is_lost_and_no_half_one_has_a_name(tmp_path):
     print("seed", seed)
     lanes = [Lane(tmp_path / f"archive{number}", seed + number) for number in range(min(LANES, KILLS))]
     shares = [KILLS // len(lanes) + (number < KILLS % len(lanes)) for number in range(len(lanes))]
-    with ThreadPoolExecutor(len(lanes)) as threads:
-        list(threads.map(Lane.kill_often, lanes, shares))
-        stored = sum(threads.map(Lane.check, lanes))
+    try:
+        with ThreadPoolExecutor(len(lanes)) as threads:
+            list(threads.map(Lane.kill_often, lanes, shares))
+            stored = sum(threads.map(Lane.check, lanes))
+    finally:
+        for lane in lanes:
+            lane.gatherers.close()
     acknowledged = sum(len(lane.acknowledged) for lane in lanes)
     print(f"{KILLS} kills, {sum(lane.sent for lane in lanes)} sent, {acknowledged} acknowledged, {stored} stored")
     assert acknowledged >= KILLS // 10  # else it was not the gatherer that was tried

@@ -105,6 +105,7 @@ class Spool:
         Raises:
             Exists, Full, Failed: it is not there then.
         """
+        await self.relieve()
         if self._upload is None:
             return await self._archive.store(path, [bytes(self._buffer)])
         await self._flush(self._upload)

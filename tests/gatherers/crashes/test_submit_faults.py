@@ -112,8 +112,8 @@ def metric(gatherer, name: str) -> float:
 def test_too_many_or_too_large_parts_are_refused(gatherer, field, file):
     many = gatherer.submit(*(field(f"k{n}", "") for n in range(2001)))
     files = gatherer.submit(ANNOTATION, *(file(f"f{n}", b"") for n in range(101)))
-    one = gatherer.submit(field("k", b"x" * (4 * MiB + 1)))
-    together = gatherer.submit(*(field(f"k{n}", b"x" * (3 * MiB)) for n in range(3)))
+    one = gatherer.submit(field("k", b"x" * (2 * MiB + 1)))
+    together = gatherer.submit(*(field(f"k{n}", b"x" * (3 * MiB // 2)) for n in range(3)))
     assert [answer[:2] for answer in (many, files, one, together)] == [
         (413, "Discarded=malformed_too_many_parts"),
         (413, "Discarded=malformed_too_many_parts"),
@@ -133,18 +133,19 @@ def hold(gatherer, body: bytes, peer: str):
 
 def test_reports_in_progress_hold_a_bounded_amount_of_memory(running, field, form, file):
     """One peer that holds much has to wait, others pass; when all together hold too much, everybody waits."""
-    body = form(field("k", b"x" * (4 * MiB)))
+    body = form(field("k", b"x" * (2 * MiB)))
     held = []
     with running(trusted_proxies=["127.0.0.1"]) as gatherer:
 
         def fill(peer, count):
             before = metric(gatherer, "lae_crashes_held_bytes")
             held.extend(hold(gatherer, body, peer) for _ in range(count))
-            while metric(gatherer, "lae_crashes_held_bytes") < before + count * 4 * MiB:
+            while metric(gatherer, "lae_crashes_held_bytes") < before + count * 2 * MiB:
                 pass
 
         def submit(peer):
-            return gatherer.submit(field("k", b"x" * (3 * MiB)), X_Forwarded_For=peer)
+            value = b"x" * (3 * MiB // 2)
+            return gatherer.submit(field("k", value), field("l", value), X_Forwarded_For=peer)
 
         fill("192.0.2.1", 2)
         assert submit("192.0.2.1")[:2] == (503, "Discarded=busy")
