@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import statistics
 import time
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 from bench.crashes import MEDIA, report
 from bench.figures import Figure, at_least, at_most
 from bench.load import Connection
-from bench.monitor import Monitor, monitor, scratch
+from bench.monitor import Monitor, cpu_seconds, monitor, processes, scratch
 
 RATE = 200  # reports a second
 SECONDS = 20.0
@@ -34,7 +35,10 @@ class Watch:
 
 def run() -> list[Figure]:
     with scratch() as state, monitor(state, "crashes", "serve") as running:
+        pids = {"driver": os.getpid(), **processes(running.config)}
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         watch = asyncio.run(_measure(running))
+        used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items() if not name.startswith("run")}
     rate = watch.sent / (watch.ended - watch.began)
     delays = sorted(watch.delays)
     note = f"{len(delays)} of {watch.sent} reports looked for"
@@ -43,6 +47,7 @@ def run() -> list[Figure]:
         Figure("acknowledged to searchable, p50", statistics.median(delays), "s", note=note),
         at_most("acknowledged to searchable, p99", delays[int(len(delays) * 0.99)], AIM_P99, "s", "aim 0.5 s"),
         Figure("acknowledged to searchable, max", delays[-1], "s", note=f"{len(watch.waiting)} not found"),
+        *(Figure(f"CPU of {name}, a report", 1000 * seconds / watch.sent, "ms") for name, seconds in used.items()),
     ]
 
 

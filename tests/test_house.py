@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 HOUSE = Path(__file__).parent.parent
 MODULES = sorted((HOUSE / "lae_monitor").rglob("*.py"))
 TEXTS = sorted(
@@ -78,11 +76,13 @@ def durable_calls(path):
     kin = {"fsync", "fdatasync", "sync", "syncfs", "sync_file_range"}
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id in {"os", "libc", "_libc"} and node.attr in kin:
-                yield node.lineno
+            named = {node.attr} if node.value.id in {"os", "libc", "_libc"} else set()
         elif isinstance(node, ast.ImportFrom) and node.module in {"os", "posix"}:
-            if kin & {alias.name for alias in node.names}:
-                yield node.lineno
+            named = {alias.name for alias in node.names}
+        else:
+            continue
+        if kin & named:
+            yield node.lineno
 
 
 def test_only_the_archive_makes_anything_durable():
@@ -100,8 +100,6 @@ def test_the_search_for_durable_calls_finds_them(tmp_path):
     assert not list(durable_calls(tmp_path / "a.py"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_every_module_says_what_it_is(path):
-    docstring = ast.get_docstring(ast.parse(path.read_text()))
-    assert docstring, f"{name(path)} has no docstring"
-    assert docstring.split()[0][0].isupper() or docstring[0] in "`[", docstring[:60]
+def test_every_module_says_what_it_is():
+    silent = [name(path) for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []

@@ -51,7 +51,72 @@ class Files:
         self.reserve = reserve
         self.folders = Folders(kernel)
         self.temporary = TemporaryFolder(kernel, self.folders, check_path(process))
-        self.holds_files = True
+        self.holds_files = True  # whether anything is below the root; what other processes do is seen by the next probe
+
+    # ---- writing ---------------------------------------------------------------------------------------------------
+
+    def check_space(self, size: int) -> Space:
+        """
+        Raises:
+            Full, Tight: `size` more bytes would go below the reserve.
+        """
+        space = self.kernel.space()
+        reserve = self.reserve.of(space.total)
+        if space.available - size < reserve:
+            detail = f"{format_size(space.available)} free, reserve {format_size(reserve)}"
+            raise Full(detail) if space.available < reserve else Tight(f"{detail}, {format_size(size)} wanted")
+        return space
+
+    def write_all(self, fd: int, parts: Iterable[bytes]) -> int:
+        """Writes every part, however short the kernel's writes; returns the bytes written."""
+        total = 0
+        for group in _groups(parts):
+            pending = group
+            while pending:
+                written = self.kernel.writev(fd, pending)
+                if written <= 0:
+                    raise OSError(errno.EIO, "write made no progress")
+                total += written
+                pending = _after(pending, written)
+        return total
+
+    def store(self, path: str, parts: Sequence[bytes], ticket: Ticket, *, replace: bool = False) -> int:
+        """A new file at `path`, durable: temporary file, fsync, rename, fsync of the folder. Returns its size.
+
+        Raises:
+            NameUncertain: it may have the name `path`.
+            Exists, Full, Abandoned, OSError: nothing has.
+        """
+        self.check_space(sum(map(len, parts)))
+        name, fd = self.temporary.create()
+        try:
+            try:
+                size = self.write_all(fd, parts)
+                self.kernel.fsync(fd)
+            finally:
+                self.kernel.close(fd)
+            self.publish(name, path, ticket, replace=replace)
+        except BaseException:
+            self.temporary.remove(name)
+            raise
+        return size
+
+    def publish(self, temporary: str, path: str, ticket: Ticket, *, replace: bool = False) -> None:
+        """Gives a written and synced temporary file its final name, durably.
+
+        Raises:
+            Exists: a file has that name, and is durable under it: an earlier sender may not have got as far.
+            NameUncertain: it may have the name now.
+        """
+        folder = folder_of(path)
+
+        def rename() -> None:
+            ticket.check()
+            (self.kernel.replace if replace else self.kernel.rename)(temporary, path)
+
+        try:
+            self.folders.with_folder(folder, rename)
+            self.holds_files = True
             self.kernel.sync_folder(folder)
         except FileExistsError:
             self.confirm(path)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -50,7 +51,10 @@ def demo(
     if fleet_only:
         sys.exit(_fleet(invocation))
     with _folder(invocation, state) as folder:
-        code = _run(invocation, folder, hours, port_base, seed, kept=state is not None, verbose=verbose)
+        try:
+            code = _run(invocation, folder, hours, port_base, seed, kept=state is not None, verbose=verbose)
+        except KeyboardInterrupt:  # before there was anything to stop
+            code = 0
         if code and not verbose:
             _show_log(folder)
     sys.exit(code)
@@ -145,6 +149,7 @@ def _folder(invocation: Invocation, state: Path | None) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave half of it behind
         shutil.rmtree(folder, ignore_errors=True)
         if not invocation.as_json:
             click.echo(f"removed {folder}")

@@ -59,7 +59,9 @@ class Archive(Section, frozen=True):
     reserve: Annotated[Share, key("free space left to the host on each root: a share such as 5%, or a size")] = Share(
         "5%"
     )
-    hot: Annotated[Duration, key("how long followed logs stay uncompressed")] = Duration(7 * 86400)
+    hot: Annotated[
+        Duration, key("how long followed logs stay uncompressed; no gatherer of this release follows any")
+    ] = Duration(7 * 86400)
 
 
 class Store(Section, frozen=True):
@@ -68,7 +70,8 @@ class Store(Section, frozen=True):
     url: Annotated[
         StoreUrl | None,
         key(
-            "chdb:///FOLDER, embedded; default: store/ in the state folder", example="chdb:///var/lib/lae-monitor/store"
+            "where the embedded store is, chdb:///FOLDER; default: store/ in the state folder",
+            example="chdb:///var/lib/lae-monitor/store",
         ),
     ] = None
     memory: Annotated[Size, key("what the embedded store may allocate")] = Size(400 * MiB)
@@ -84,9 +87,11 @@ class Web(Section, frozen=True):
 class Retention(Section, frozen=True):
     """How long things are kept, in archive and store alike."""
 
-    logs: Annotated[Duration, key("followed log files")] = Duration(30 * 86400)
+    logs: Annotated[Duration, key("followed log files; no gatherer of this release writes any")] = Duration(30 * 86400)
     sonar: Annotated[Duration, key("samples of HPC nodes")] = Duration(365 * 86400)
-    stats: Annotated[Duration, key("numbers of storage nodes")] = Duration(365 * 86400)
+    stats: Annotated[Duration, key("numbers of storage nodes; no gatherer of this release writes any")] = Duration(
+        365 * 86400
+    )
     crashes: Annotated[Duration, key("crash reports")] = Duration(2 * 365 * 86400)
     incidents: Annotated[Duration, key("incident reports")] = Duration(2 * 365 * 86400)
 

@@ -81,6 +81,11 @@ class Query:
         return [term.name for term in self.terms if isinstance(term, Filter) and term.attribute]
 
 
+def is_time(term: Term) -> bool:
+    """Whether `term` is a bound of time, `since:` or `until:`."""
+    return isinstance(term, Filter) and term.name in TIMES and not term.attribute
+
+
 def moment(text: str, now: float, *, closing: bool = False) -> float:
     """The time that `since:` or `until:` names, in seconds since the epoch.
 

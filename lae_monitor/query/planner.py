@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lae_monitor.query.grammar import Filter, Query, Term, Text, Words, levels_of, moment
+from lae_monitor.query.grammar import Filter, Query, Term, Text, Words, is_time, levels_of, moment
 from lae_monitor.store.driver import Parameter
 
 LATEST: Final = 4_102_444_800.0  # 2100-01-01, in seconds: the store's last time
@@ -67,12 +67,12 @@ def plan(query: Query, now: float) -> Plan:
     conditions = []
     since, until = 0.0, LATEST
     for term in query.terms:
-        if isinstance(term, Filter) and term.name == "since" and not term.attribute and not term.negated:
-            since = max(since, moment(term.values[0].text, now))
-        elif isinstance(term, Filter) and term.name == "until" and not term.attribute and not term.negated:
-            until = min(until, moment(term.values[0].text, now, closing=True))
-        else:
+        if not isinstance(term, Filter) or not is_time(term) or term.negated:
             conditions.append(planner.condition(term))
+        elif term.name == "since":
+            since = max(since, moment(term.values[0].text, now))
+        else:
+            until = min(until, moment(term.values[0].text, now, closing=True))
     return Plan(tuple(conditions), planner.parameters, since, max(until, 0.0))
 
 

@@ -10,7 +10,7 @@ from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, MINUTE, format_duration, format_time
 from lae_monitor.query.arrivals import arrivals
 from lae_monitor.query.events import MAX_ROWS, EventRow
-from lae_monitor.query.grammar import Filter, Query, Text
+from lae_monitor.query.grammar import Filter, Query, Text, is_time
 from lae_monitor.query.hosts import Host, hosts
 from lae_monitor.query.load import Load, Node, load, node
 from lae_monitor.query.parser import parse
@@ -147,7 +147,7 @@ async def host_page(site: Site, cluster: str, host: str, asked: Asked) -> HostPa
     known = (await hosts(site.store, now, cluster=cluster, host=host)).hosts
     if not known:
         raise Refused("no_such_host", f"{host} of {cluster}"[:200])
-    routine = asked.flag("routine") or "sonar" in kinds or bool(query.terms)
+    routine = asked.flag("routine") or "sonar" in kinds or any(not is_time(term) for term in query.terms)
     page = await timeline(
         site.store,
         cluster,

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import zipfile
@@ -20,52 +19,14 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from crash_gatherers import PATIENCE, Gatherers
+
 KILLS = int(os.environ.get("LAE_KILLS", "200"))
 LANES = 4  # gatherers at a time, each with an archive of its own
 CLIENTS = 2  # senders for each
-PATIENCE = 120.0  # seconds
-HERE = Path(__file__).parent
 BOUNDARY = b"Boundary-of-the-test"
 NOISE = random.Random(1).randbytes(4_000_000)  # dumps are cut out of it
-
-
-class Gatherers:
-    """Makes gatherers that work on `folder`, one after the other."""
-
-    def __init__(self, folder: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-        command = [sys.executable, HERE / "crash_gatherer_driver.py", folder]
-        pipe = subprocess.PIPE
-        self.maker = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
-        self.pid = 0
-        self.port = 0
-        self.status: int | None = None
-
-    def start(self) -> None:
-        self.pid, self.port, self.status = 0, 0, None
-        self.maker.stdin.write("\n")
-        self.maker.stdin.flush()
-        while not self.pid:
-            self.hear()
-
-    def hear(self) -> None:
-        word, number = self.maker.stdout.readline().split()
-        setattr(self, {"ended": "status"}.get(word, word), int(number))
-
-    def wait_until_ready(self) -> None:
-        while not self.port:
-            self.hear()
-
-    def end(self, number: int) -> int:
-        os.kill(self.pid, number)
-        while self.status is None:
-            self.hear()
-        return self.status
-
-    def close(self) -> None:
-        self.maker.stdin.close()
-        self.maker.wait(PATIENCE)
-        self.maker.stdout.close()
 
 
 def form(serial: str, dump: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from lae_monitor.archive import Archive, Journal, Reserve
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "mover"))

@@ -35,8 +35,8 @@ def test_every_answered_crash_is_found_once_however_often_serve_is_killed(tmp_pa
             while not stop.wait(rng.random() * 0.1):
                 number += 1
                 body = (
-                    "--B\r\nContent-Disposition: form-data; name=\"ProductName\"\r\n\r\nKilled\r\n"
-                    f"--B\r\nContent-Disposition: form-data; name=\"Serial\"\r\n\r\n{number}\r\n--B--\r\n"
+                    '--B\r\nContent-Disposition: form-data; name="ProductName"\r\n\r\nKilled\r\n'
+                    f'--B\r\nContent-Disposition: form-data; name="Serial"\r\n\r\n{number}\r\n--B--\r\n'
                 ).encode()
                 connection.request("POST", "/submit", body, {"Content-Type": "multipart/form-data; boundary=B"})
                 answer = connection.getresponse()
@@ -47,13 +47,13 @@ def test_every_answered_crash_is_found_once_however_often_serve_is_killed(tmp_pa
 
         sender = threading.Thread(target=send)
         sender.start()
+        ready = gatherer.state / "node.url"
         try:
             for _ in range(KILLS):
                 serve = subprocess.Popen(
                     [*LAE_MONITOR, "--config", str(gatherer.config), "serve"],
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )  # fmt: skip
-                ready = gatherer.state / "node.url"
                 await_that(lambda: ready.exists() and str(ready.read_text()), "serve is up")
                 stop.wait(rng.random() * 0.7)  # the moment of the kill is what is tried here
                 serve.send_signal(signal.SIGKILL)

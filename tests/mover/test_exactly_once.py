@@ -232,8 +232,7 @@ def test_rebuild_gives_the_same_answers(tmp_path):
             await journal.write("mark", title="after")  # and it goes on
             await mover.catch_up()
             assert "after" in await spine.marks(mover)
-            after = await answers(mover)
-        return after
+            return await answers(mover)
 
     async def again():
         async with spine.opened(tmp_path) as mover:

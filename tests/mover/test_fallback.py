@@ -3,6 +3,7 @@
 import asyncio
 
 import spine
+
 from lae_monitor.archive import Archive, Reserve
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.gatherers import FOLDERS, reader

@@ -1,6 +1,7 @@
 """What is older than it is to be kept goes, rows before file; what is younger, or was not moved, stays."""
 
 import spine
+
 from lae_monitor.mover.retention import day_of, retire
 
 NOW = 1795305600.0  # 2026-11-22

@@ -9,6 +9,7 @@ import sys
 
 import msgspec
 import pytest
+
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.rows import Decision, Event, Node, Receipt, Sample
 from lae_monitor.store import Store, StoreError

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Self
 
 LAE_MONITOR = [sys.executable, "-m", "lae_monitor"]
 DEADLINE = 120.0  # seconds; generous, the machine may be busy
@@ -59,11 +60,12 @@ class Monitor:
             f'location = "tcp:127.0.0.1:{self.ports["incidents"]}"\n{extra}'
         )
 
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
     def start(self) -> None:
+        self.log = b""
         self.process = subprocess.Popen(
             [*LAE_MONITOR, "--config", str(self.config), "run", *self.arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -109,9 +111,7 @@ class Monitor:
     def child(self, *words: str) -> int:
         """The process that was started with `words`, such as `gather`, `crashes`."""
         wanted = b"\0".join(word.encode() for word in words) + b"\0"
-        return next(
-            (pid for pid in self.children() if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(wanted)), 0
-        )
+        return next((pid for pid in self.children() if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(wanted)), 0)
 
     def cli(self, *arguments: str, code: int = 0) -> str:
         done = subprocess.run(

@@ -55,6 +55,7 @@ class State:
 
     def hear(self, heard: Iterable[Heard]) -> None:
         with self._database:
+            self._database.execute("BEGIN")
             self._database.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", heard)
 
     def last_heard(self) -> list[Heard]:

@@ -46,7 +46,7 @@ def test_a_real_crash_is_stored_byte_for_byte_and_the_client_knows(gatherer, cra
 
 
 def test_a_real_crash_reads_as_one_event(gatherer, crash_with_crashpad):
-    dump, meta = crash_with_crashpad(f"http://127.0.0.1:{gatherer.port}/submit")
+    dump, _ = crash_with_crashpad(f"http://127.0.0.1:{gatherer.port}/submit")
     (path,) = gatherer.files()
     data = path.read_bytes()
     (event,) = read(Span(f"crashes/{path.parent.name}/{path.name}", 0, len(data)), data)

@@ -208,7 +208,6 @@ def test_entries_that_overlap_or_claim_more_than_there_is_are_unreadable():
         info = archive.infolist()[0]
         for number in range(50):
             twin = zipfile.ZipInfo(f"twin{number}")
-            twin.__dict__ if hasattr(twin, "__dict__") else None
             for slot in ("compress_size", "file_size", "CRC", "header_offset", "compress_type", "flag_bits"):
                 setattr(twin, slot, getattr(info, slot))
             archive.filelist.append(twin)
@@ -220,6 +219,14 @@ def test_entries_that_overlap_or_claim_more_than_there_is_are_unreadable():
 WHOLE = crash(
     {"ProductName": "LaeTest", "Version": "1", "CrashTime": "1795340000"}, {"upload_file_minidump": minidump(RECEIVED)}
 )
+
+
+def outcome(data: bytes) -> str:
+    try:
+        rows = list(reader.read(Span("crashes/x.zip", 0, len(data)), data))
+    except Refused as refused:
+        return refused.code
+    return "one event" if len(rows) == 1 else "another number of rows"
 
 
 @given(seed=st.integers(0, 2**32), changes=st.integers(1, 20))
@@ -238,9 +245,4 @@ def test_damage_gives_rows_or_unreadable_and_nothing_else(seed, changes):
                 damaged[source.randrange(len(damaged)) :][:4] = source.randbytes(4)
         if not damaged:
             break
-    try:
-        rows = list(reader.read(Span("crashes/x.zip", 0, len(damaged)), bytes(damaged)))
-    except Refused as refused:
-        assert refused.code == "unreadable"
-    else:
-        assert len(rows) == 1
+    assert outcome(bytes(damaged)) in {"unreadable", "one event"}

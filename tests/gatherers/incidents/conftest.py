@@ -64,12 +64,19 @@ class Process:
         return self.err.read_text(errors="replace")
 
     def await_output(self, text, count=1):
-        return await_that(
-            lambda: self.output().count(text) >= count, lambda: f"no {text!r}: {self.output()}\n{self.log()}"
-        )
+        self._await_text(self.output, text, count)
 
     def await_log(self, text, count=1):
-        return await_that(lambda: self.log().count(text) >= count, lambda: f"no {text!r}: {self.log()}")
+        self._await_text(self.log, text, count)
+
+    def _await_text(self, where, text, count):
+        def seen():
+            ended = self.child.poll()
+            found = where().count(text) >= count
+            assert found or ended is None, f"ended with {ended}: {self.log()}"
+            return found
+
+        await_that(seen, lambda: f"no {text!r}: {self.output()}\n{self.log()}")
 
     def kill(self, number=signal.SIGKILL):
         if self.child.poll() is None:
@@ -103,7 +110,7 @@ class Gatherer:
         return register_incident(self.settings, host, cluster)
 
     def start(self, limits=()):
-        """`limits` take the place of constants: {"shared.FETCH_TURN": 2}."""
+        """`limits` take the place of constants: {"gatherers.incidents.shared.FETCH_TURN": 2}."""
         command = [sys.executable, str(HERE / "driver.py"), str(self.config), self.loop, json.dumps(dict(limits))]
         self.process = self.run(command, "gatherer")
         self.process.await_output("tub listening on")

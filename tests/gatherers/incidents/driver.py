@@ -20,12 +20,19 @@ from lae_monitor.core.limits import Reserve
 from lae_monitor.gatherers import sections
 from lae_monitor.gatherers.context import Context
 from lae_monitor.gatherers.incidents.gather import gather
+from lae_monitor.net import tubs
 
 
-async def main(config):
+async def main(config, limits):
     settings = load(config, sections())
     archive = Archive(settings.archive_roots, "gather-incidents", reserve=Reserve(size=1))
     await archive.open()
+    tubs.start_reactor()
+    for name, value in limits.items():
+        module, _, constant = name.rpartition(".")
+        found = import_module(f"lae_monitor.{module}")
+        assert hasattr(found, constant)
+        setattr(found, constant, value)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     try:
@@ -44,10 +51,5 @@ async def main(config):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for name, value in json.loads(sys.argv[3]).items():
-        module, _, constant = name.partition(".")
-        found = import_module(f"lae_monitor.gatherers.incidents.{module}")
-        assert hasattr(found, constant)
-        setattr(found, constant, value)
     run = uvloop.run if sys.argv[2] == "uvloop" else asyncio.run
-    run(main(Path(sys.argv[1])))
+    run(main(Path(sys.argv[1]), json.loads(sys.argv[3])))

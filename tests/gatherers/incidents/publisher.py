@@ -16,7 +16,7 @@ from foolscap.logging.incident import IncidentReporter, NonTrailingIncidentRepor
 from foolscap.logging.interfaces import RILogPublisher
 from foolscap.logging.log import FoolscapLogger
 from foolscap.logging.publish import IncidentSubscription, LogPublisher
-from twisted.internet import defer, protocol, reactor, stdio
+from twisted.internet import defer, protocol, reactor, stdio, task
 from twisted.protocols import basic
 
 
@@ -148,6 +148,14 @@ class Commands(basic.LineReceiver):
             reactor.stop()
 
 
+def watch(tub, seen=[]):
+    """Says when it is connected, and when no more."""
+    now = "connected" if tub.brokers else "disconnected"
+    if seen[-1:] != [now]:
+        seen.append(now)
+        print(now, flush=True)
+
+
 def main(furl, folder, mode="", count="1"):
     tubs = []
     for number in range(int(count)):
@@ -162,6 +170,8 @@ def main(furl, folder, mode="", count="1"):
         tub.setOption("log-gatherer-furl", furl)
         tub.startService()
         tubs.append((tub, logger))
+    if mode == "watches":
+        task.LoopingCall(watch, tubs[0][0]).start(0.05)
     stdio.StandardIO(Commands(tubs[0][1]))
     reactor.run()
 

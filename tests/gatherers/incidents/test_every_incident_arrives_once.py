@@ -84,7 +84,7 @@ def test_live_incidents_arrive_in_flogtools_format_with_our_time_and_their_tub(g
 
 
 def test_incident_that_is_still_being_recorded_when_it_is_listed_is_kept_whole(gatherer):
-    gatherer.start({"node.RECORDING": 4.0})
+    gatherer.start({"gatherers.incidents.node.RECORDING": 4.0})
     gatherer.publisher(gatherer.register("node1").furl, mode="recording")
     (name,) = gatherer.await_names("node1", 1)
     messages = [event["d"]["message"] for event in gatherer.lines("node1", name)[1:]]

@@ -74,7 +74,7 @@ def test_values_that_json_cannot_hold_do_not_stop_an_incident(gatherer):
 
 
 def test_a_node_that_never_answers_does_not_hold_up_others(gatherer):
-    gatherer.start({"shared.FETCH_TURN": 2.0})
+    gatherer.start({"gatherers.incidents.shared.FETCH_TURN": 2.0})
     stalled = [
         gatherer.publisher(gatherer.register(f"slow{number}").furl, f"slow{number}", mode="stalls")
         for number in range(3)
@@ -98,6 +98,18 @@ def test_unknown_furl_is_refused_and_journaled_without_the_secret(gatherer):
     assert receipt["reason"] in REASONS
     assert "a" * 32 not in gatherer.process.log() + str(gatherer.journal())
     assert gatherer.journal(what="mark") == []
+
+
+def test_who_shows_no_furl_of_ours_is_not_kept_and_who_does_is(gatherer):
+    gatherer.start({"net.tubs_broker.STRANGER_PATIENCE": 1.0})
+    furl = gatherer.register("node1").furl
+    known = gatherer.publisher(furl, "known", mode="watches")
+    known.await_output("connected")
+    stranger = gatherer.publisher(
+        type(furl).build(furl.tub_id, ",".join(furl.hints), "a" * 32), "stranger", mode="watches"
+    )
+    stranger.await_output("disconnected", 2)  # once before it connects
+    assert known.output().count("disconnected") <= 1
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

@@ -1,0 +1,159 @@
+"""`lae-monitor host`."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
+
+WIDTH: Final = 56  # characters of the overview of a host
+
+
+@click.group()
+@common
+def host(_invocation: Invocation) -> None:
+    """The hosts, and one host's timeline."""
+
+
+@host.command(name="list")
+@click.option("--cluster", default="", help="Only the hosts of this cluster.")
+@common
+def list_hosts(invocation: Invocation, cluster: str) -> None:
+    """All hosts that were ever heard, the worst first: their last 24 hours, when they were heard, what they reported.
+
+    \b
+    lae-monitor host list
+    lae-monitor host list --cluster hpc.uio.no --json
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.answers import answers  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    with answers(invocation) as asked:
+        answer = asked.get("/api/hosts", cluster=cluster)
+    hosts = answer["hosts"]
+    if not hosts and not invocation.as_json:
+        invocation.fail("no host has reported yet", EXIT_FINDINGS, following="lae-monitor crashes submit, or demo")
+    name = max((len(one_line(found["host"], 40)) for found in hosts), default=4) + 2
+    invocation.answer(answer, lambda: "\n".join([_heading(name), *(_host_line(found, name) for found in hosts)]))
+    if not hosts:
+        raise SystemExit(EXIT_FINDINGS)
+    if not invocation.as_json:
+        click.echo(f"Next: lae-monitor host show {one_line(hosts[0]['host'])}", err=True)
+
+
+def _heading(name: int) -> str:
+    return (
+        f"{'host':<{name}}{'cluster':<16}{'last 24 hours':<26}{'worst':<10}{'heard':<16}reported in 24 h (and in all)"
+    )
+
+
+def _host_line(found: Mapping[str, Any], name: int) -> str:
+    from lae_monitor.cli.lines import painted, sparkline  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    counts = ", ".join(
+        f"{one_line(kind)} {found['counts_24h'].get(kind, 0):,} ({total:,})"
+        for kind, total in sorted(found["counts"].items())
+    )
+    heard = _ago(found["silent_for"]) + (" silent" if found["silent"] else "")
+    return (
+        f"{one_line(found['host'], 40):<{name}}{one_line(found['cluster'], 14):<16}"
+        f"{sparkline(found['hours'], found['hours_worst'])}  {painted(f'''{found['worst'] or '-':<10}''', found['worst'])}"
+        f"{painted(f'{heard:<16}', 'warning' if found['silent'] else '')}{counts}"
+    )
+
+
+def _ago(seconds: float | None) -> str:
+    from lae_monitor.core.time import format_duration  # noqa: PLC0415
+
+    if seconds is None:
+        return "never"
+    return "now" if seconds < 1 else format_duration(seconds)
+
+
+@host.command()
+@click.argument("name", metavar="HOST")
+@click.option("--cluster", default="", help="Which one, when clusters share a host's name.")
+@click.option("--since", default="7d", show_default=True, help="How far back: 2h, 7d, 2026-11-22.")
+@click.option("--limit", type=click.IntRange(1, 5_000), default=100, show_default=True, help="Events at most.")
+@click.option("--routine", is_flag=True, help="With the runs of Sonar in which nothing was wrong.")
+@common
+def show(invocation: Invocation, name: str, cluster: str, since: str, limit: int, routine: bool) -> None:
+    """One host's timeline, the newest first.
+
+    \b
+    lae-monitor host show ml6.hpc.uio.no
+    lae-monitor host show storage3 --cluster lae --since 2d
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+    from lae_monitor.query.grammar import Filter, Query, Text  # noqa: PLC0415
+    from lae_monitor.query.parser import format_query  # noqa: PLC0415
+
+    query = format_query(Query((Filter("since", (Text(since),)),)))
+    with answers(invocation) as asked:
+        cluster = cluster or _cluster_of(invocation, asked.get("/api/hosts", host=name)["hosts"], name)
+        page = asked.get(
+            address("host", cluster or "-", name) + ".json", q=query, limit=limit, routine="1" if routine else None
+        )
+    invocation.answer(page, lambda: _timeline(page))
+    if not invocation.as_json:
+        _following(page, limit)
+    if not page["events"] and not page["gaps"]:
+        raise SystemExit(EXIT_FINDINGS)
+
+
+def _cluster_of(invocation: Invocation, found: list[dict[str, Any]], name: str) -> str:
+    if not found:
+        invocation.fail(f"no host is named {name}", EXIT_FINDINGS, following="lae-monitor host list")
+    if len(found) > 1:
+        clusters = ", ".join(sorted(item["cluster"] for item in found))
+        invocation.fail(
+            f"{name} is in several clusters: {clusters}", EXIT_USAGE, following="say which with --cluster NAME"
+        )
+    return str(found[0]["cluster"])
+
+
+def _timeline(page: Mapping[str, Any]) -> str:
+    from lae_monitor.cli.lines import event_line, painted, sparkline, when  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    summary = page["summary"]
+    name = painted(one_line(page["host"]), bold=True)
+    lines = [
+        f"{name}  {one_line(page['cluster'])}  last heard {when(summary['last_heard'])}"
+        + (painted("  silent", "warning") if summary["silent"] else "")
+    ]
+    if page["node"]:
+        lines.append(f"  {one_line(page['node']['description'])}, {page['node']['cores']} cores")
+    counts, worst = _overview(page["activity"])
+    lines += [f"  {page['span']:>3} {sparkline(counts, worst)}", ""]
+    lines += [event_line(row, with_host=False) for row in page["events"]]
+    for gap in page["gaps"]:
+        lines.append(painted(f"{when(gap['end'])}  no samples since {when(gap['start'])}", "warning"))
+    return "\n".join(lines)
+
+
+def _overview(activity: Mapping[str, Any]) -> tuple[list[int], list[str]]:
+    """Events and worst levels in WIDTH pieces of the overview's time."""
+    from lae_monitor.cli.lines import worse  # noqa: PLC0415
+
+    pieces = max((activity["until"] - activity["since"]) / activity["bucket"], 1.0)
+    counts, worst = [0] * WIDTH, [""] * WIDTH
+    for bucket in activity["buckets"]:
+        at = min(int(bucket["at"] / pieces * WIDTH), WIDTH - 1)
+        counts[at] += bucket["events"]
+        worst[at] = worse(worst[at], bucket["worst"])
+    return counts, worst
+
+
+def _following(page: Mapping[str, Any], limit: int) -> None:
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    events = page["events"]
+    if page["older"]:
+        click.echo(f"shown are the newest {limit}; further ones with --limit", err=True)
+    if not page["routine"] and page["summary"]["counts"].get("sonar"):
+        click.echo("runs of Sonar with nothing wrong are left out; with --routine they are shown", err=True)
+    following = f"lae-monitor report show {one_line(events[0]['id'])}" if events else "a longer time: --since 30d"
+    click.echo(f"Next: {following}", err=True)

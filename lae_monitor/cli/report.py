@@ -1,0 +1,200 @@
+"""`lae-monitor report`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Final
+
+import click
+
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+
+_WHICH: Final = (
+    click.option("--host", default="", help="Which one, when hosts share an id."),
+    click.option("--cluster", default="", help="Which one, when clusters share an id."),
+)
+STEP: Final = 256 * 1024  # bytes copied at a time
+
+
+def _which(command: Any) -> Any:
+    for option in _WHICH:
+        command = option(command)
+    return command
+
+
+@click.group()
+@common
+def report(_invocation: Invocation) -> None:
+    """One report, by its id: a crash id, an incident's name, or PATH:OFFSET as searches print it."""
+
+
+@report.command()
+@click.argument("id_", metavar="ID")
+@_which
+@common
+def show(invocation: Invocation, id_: str, host: str, cluster: str) -> None:
+    """What a report says: its event, and its bytes in the archive, taken apart.
+
+    \b
+    lae-monitor report show eee7016f-b517-4a7d-a9c2-0d5e00261122
+    lae-monitor report show incident-2026-11-22--09-44-34Z-serjmai --json
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+
+    with answers(invocation) as asked:
+        found = asked.get(address("api", "reports", id_), host=host, cluster=cluster)
+    invocation.answer(found, lambda: _text(found))
+    if not invocation.as_json and found["length"]:
+        click.echo(f"Next: lae-monitor report save {id_}", err=True)
+
+
+def _text(found: Mapping[str, Any]) -> str:
+    return "\n".join([*_facts(found), *_files(found), *_sections(found)])
+
+
+def _facts(found: Mapping[str, Any]) -> Iterator[str]:
+    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
+    from lae_monitor.core.limits import format_size  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    event = found["event"]
+    yield painted(one_line(event["title"]) or "(no title)", event["level"])
+    yield f"  {one_line(event['kind'])}, {one_line(event['level'])}"
+    yield f"  host      {one_line(event['host']) or 'none'} ({one_line(event['cluster'])})"
+    yield f"  happened  {when(event['time'])}"
+    yield f"  received  {when(event['received']) if event['received'] else 'not known'}"
+    yield f"  id        {one_line(event['id'])}"
+    if event["group"]:
+        yield f"  group     {one_line(event['group'])}"
+    if found["file"]:
+        yield f"  archive   {one_line(found['file'])}, byte {found['offset']:,}, {format_size(found['length'])}"
+    for other in found["others"]:
+        yield f"  others    {one_line(other['host'])} ({one_line(other['cluster'])}) has this id, too: --host, --cluster"
+    if found["note"]:
+        yield painted(f"  {one_line(found['note'])}", "warning")
+
+
+def _files(found: Mapping[str, Any]) -> Iterator[str]:
+    from lae_monitor.cli.lines import painted  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    if found["parts"]:
+        yield "\n" + painted("Files", bold=True)
+    for part in found["parts"]:
+        note = f"  {one_line(part['note'])}" if part["note"] else ""
+        yield f"  {one_line(part['name'])}  {part['size']:,} bytes  sha256 {part['sha256']}{note}"
+
+
+def _sections(found: Mapping[str, Any]) -> Iterator[str]:
+    """What the kind made of the bytes, and those attributes that are not among it."""
+    from lae_monitor.cli.lines import painted  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line, printable  # noqa: PLC0415
+
+    event = found["event"]
+    told = {item for section in found["sections"] for item in section["fields"].items()}
+    attributes = {"title": "Attributes", "fields": dict(event["attrs"].items() - told), "text": "", "note": ""}
+    sections = found["sections"] or [{"title": "Text", "fields": {}, "text": event["text"], "note": ""}]
+    for section in (*sections, attributes):
+        if not (section["fields"] or section["text"] or section["note"]):
+            continue
+        yield "\n" + painted(one_line(section["title"]), bold=True)
+        yield from (f"  {one_line(name)}: {printable(value)}" for name, value in sorted(section["fields"].items()))
+        yield from (f"  {line}" for line in printable(section["text"]).splitlines())
+        if section["note"]:
+            yield painted(f"  {one_line(section['note'])}", "warning")
+
+
+@report.command()
+@click.argument("id_", metavar="ID")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Where to; - for standard output. Default: its name in the archive.",
+)
+@click.option("--dump", default="", metavar="NAME", help="One file out of a crash, such as upload_file_minidump.")
+@_which
+@common
+def save(invocation: Invocation, id_: str, output: Path | None, dump: str, host: str, cluster: str) -> None:
+    """The original bytes of a report: a crash's zip (or one of its dumps), an incident's flog file, lines of samples.
+
+    \b
+    lae-monitor report save eee7016f-b517-4a7d-a9c2-0d5e00261122 -o crash.zip
+    lae-monitor report save eee7016f-b517-4a7d-a9c2-0d5e00261122 --dump upload_file_minidump
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+
+    with answers(invocation) as asked:
+        found = asked.get(address("api", "reports", id_), host=host, cluster=cluster)
+        where = found["event"]
+        target = output or Path(dump or PurePosixPath(found["file"]).name or "report")
+        if output is None and target.exists():
+            invocation.fail(f"{target} is there already", EXIT_USAGE, following="say where to with -o FILE")
+        try:
+            with _written(target) as file, tempfile.TemporaryFile() as whole:
+                asked.save(
+                    address("api", "reports", id_, "original"), (whole if dump else file).write,
+                    host=where["host"], cluster=where["cluster"],
+                )  # fmt: skip
+                size = _take_out(invocation, whole, dump, file) if dump else found["length"]
+        except OSError as error:
+            invocation.fail(
+                f"{target}: {error.strerror or error}", EXIT_UNAVAILABLE, following="choose another -o FILE"
+            )
+    if str(target) != "-":
+        invocation.answer({"id": id_, "file": str(target), "bytes": size}, f"{target}: {size:,} bytes")
+
+
+@contextlib.contextmanager
+def _written(target: Path) -> Iterator[IO[bytes]]:
+    """A file that has its name only when it is whole."""
+    if str(target) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        try:
+            yield file
+            file.flush()
+            Path(file.name).replace(target)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _take_out(invocation: Invocation, whole: IO[bytes], name: str, target: IO[bytes]) -> int:
+    """Writes the file `name` out of the zip `whole`; returns its size."""
+    import zipfile  # noqa: PLC0415
+
+    try:
+        with zipfile.ZipFile(whole) as archive:
+            if name not in archive.namelist():
+                known = ", ".join(archive.namelist()[:20])
+                invocation.fail(f"no file {name} in it; there are: {known}", EXIT_FINDINGS)
+            size = 0
+            with archive.open(name) as member:
+                while piece := member.read(STEP):
+                    size += target.write(piece)
+            return size
+    except zipfile.BadZipFile:
+        invocation.fail("only crashes have files in them", EXIT_USAGE, following="leave out --dump")
+
+
+@report.command()
+@click.argument("id_", metavar="ID")
+@common
+def retry(invocation: Invocation, id_: str) -> None:
+    """Read again what could not be understood: after an update of lae-monitor, say. ID is what the alarm says.
+
+    \b
+    lae-monitor report retry 3f1c0a9be2
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+
+    with answers(invocation) as asked:
+        answer = asked.post(address("api", "reports", id_, "retry"))
+    invocation.answer(answer, "read again\nNext: lae-monitor search kind:alarm since:10m")

@@ -1,0 +1,44 @@
+"""`check` names what is wrong with the section, and is quiet about what is right."""
+
+import pytest
+
+from lae_monitor.config import Settings as AllSettings
+from lae_monitor.gatherers.incidents.check import check
+from lae_monitor.gatherers.incidents.config import Settings
+
+
+def problems(**section):
+    return list(check(AllSettings(gatherers={"incidents": Settings(**section)})))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {},
+        {"listen": "tcp:3118:interface=127.0.0.1", "location": "tcp:monitor.example:3118"},
+        {"listen": r"tcp:3118:interface=\:\:1", "location": "tcp:[::1]:3118"},
+        {"location": "tcp:10.0.0.1:3118,tcp:monitor:4118"},
+        {"location": "monitor.example:3118"},
+    ],
+)
+def test_good_sections(section):
+    assert problems(**section) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"listen": "3118"}, "gatherers.incidents.listen: not understood"),
+        ({"listen": "ssl:3118"}, "gatherers.incidents.listen: not understood"),
+        ({"listen": "tcp:99999"}, "gatherers.incidents.listen: not understood"),
+        ({"location": ""}, "gatherers.incidents.location: needs a host and a port"),
+        ({"location": "tcp:monitor"}, "gatherers.incidents.location: needs a host and a port"),
+        ({"location": "tcp::3118"}, "gatherers.incidents.location: needs a host and a port"),
+        ({"location": "tcp:monitor:0"}, "gatherers.incidents.location: needs a host and a port"),
+        ({"location": "tcp:monitor:3118/x"}, "gatherers.incidents.location: needs a host and a port"),
+        ({"location": "tcp:0.0.0.0:3118"}, "gatherers.incidents.location: 0.0.0.0 means all addresses"),
+    ],
+)
+def test_each_mistake_is_one_sentence(section, words):
+    (problem,) = problems(**section)
+    assert problem.startswith(words)
