@@ -13,10 +13,11 @@ from lae_monitor.archive.folders import Folders, folder_of
 from lae_monitor.archive.kernel import MAX_PARTS, Entry, Kernel, Space
 from lae_monitor.archive.temporary import TemporaryFolder
 from lae_monitor.archive.workers import Ticket
-from lae_monitor.core.limits import Reserve, format_size
+from lae_monitor.core.limits import MiB, Reserve, format_size
 from lae_monitor.core.names import MAX_NAME
 from lae_monitor.core.refusals import Refused
 
+ROOM: Final = 1 * MiB  # above the reserve; a root with less counts as full, although something small would still fit
 MAX_DEPTH: Final = 12  # folders and file of a path
 MAX_PART: Final = MAX_NAME + 30  # characters of a component: a checked name and what we add
 MAX_NUMBERED: Final = MAX_PART + 21  # with the number of a piece; a file system takes 255
@@ -62,9 +63,10 @@ class Files:
         """
         space = self.kernel.space()
         reserve = self.reserve.of(space.total)
-        if space.available - size < reserve:
+        room = space.available - reserve
+        if room < max(size, ROOM):
             detail = f"{format_size(space.available)} free, reserve {format_size(reserve)}"
-            raise Full(detail) if space.available < reserve else Tight(f"{detail}, {format_size(size)} wanted")
+            raise Full(detail) if room < ROOM else Tight(f"{detail}, {format_size(size)} wanted")
         return space
 
     def write_all(self, fd: int, parts: Iterable[bytes]) -> int:
@@ -174,13 +176,15 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def probe(self) -> Space:
-        """Writes, syncs, renames and removes a file: what a report would need, and no more. Returns what is free."""
+    def probe(self, size: int) -> Space:
+        """Writes `size` bytes, syncs, renames and removes the file: what a report would need. Returns what is free."""
         name, fd = self.temporary.create()
         renamed = f"{name}.probe"
         try:
             try:
-                self.write_all(fd, [b"probe\n"])
+                self.holds_files = bool(self.entries(""))
+                space = self.check_space(size)
+                self.write_all(fd, [bytes(size)])
                 self.kernel.fsync(fd)
             finally:
                 self.kernel.close(fd)
@@ -191,8 +195,7 @@ class Files:
             self.temporary.remove(name)
             self.temporary.remove(renamed)
             raise
-        self.holds_files = bool(self.entries(""))
-        return self.check_space(0)
+        return space
 
 
 def _groups(parts: Iterable[bytes]) -> Iterable[list[bytes]]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal, TypeVar
 
 from lae_monitor.archive.errors import FULL_ERRNOS, Failed, Full, InUse, Tight
-from lae_monitor.archive.files import Files
+from lae_monitor.archive.files import ROOM, Files
 from lae_monitor.archive.kernel import Space
 from lae_monitor.archive.workers import Abandoned, Job, Ticket, Workers
 from lae_monitor.core.limits import format_size
@@ -24,6 +24,7 @@ Health = Literal["ok", "full", "failing", "hanging"]
 
 THREADS: Final = 8  # writers a root; more gain nothing (journal commits are shared by then)
 HANG_AFTER: Final = 5.0  # seconds for one job; a healthy disk needs milliseconds, a busy one 0.1 s
+PROBE_SIZE: Final = 16  # bytes
 PROBE_EVERY: Final = 5.0  # seconds while all is well
 PROBE_SOON: Final = 0.5  # seconds while it is not
 
@@ -184,7 +185,9 @@ class Root:
         if self._stopped:
             return
         if self._probe is None:
-            self._probe = Job(lambda _ticket: self.files.probe())
+            # Once full, it has to prove that there is room: a quota does not show in what the file system says is free.
+            size = ROOM if self.health == "full" else PROBE_SIZE
+            self._probe = Job(lambda _ticket: self.files.probe(size))
             self._probe.answer.add_done_callback(self._learn)
             self._probe_workers.put(self._probe)
         done, _ = await asyncio.wait({self._probe.answer}, timeout=self.hang_after)

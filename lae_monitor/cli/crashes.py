@@ -42,19 +42,24 @@ def crashes(_invocation: Invocation) -> None:
 
 @crashes.command()
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Where the collector listens.")
+@click.option(
+    "--url", metavar="URL", help=f"The collector; default: our own, by the configuration, usually {DEFAULT_URL}."
+)
 @click.option(
     "--annotation", "annotations", multiple=True, metavar="NAME=VALUE", help="Goes with the report; can be repeated."
 )
 @click.option("--gzip", "compress", is_flag=True, help="Compress the body, as Crashpad does.")
 @common
-def submit(invocation: Invocation, file: Path | None, url: str, annotations: tuple[str, ...], compress: bool) -> None:
-    r"""Send FILE, a minidump or a zip out of the archive's crashes/; without it, a small made-up minidump.
+def submit(
+    invocation: Invocation, file: Path | None, url: str | None, annotations: tuple[str, ...], compress: bool
+) -> None:
+    """Send FILE, a minidump or a zip out of the archive's crashes/; without it, a small made-up minidump.
 
     \b
     Exit code 0 when the crash was accepted, 1 when it was refused, 69 when nobody answers, 75 when the
     collector asks to try again later.
-    """
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    url = url if url is not None else _own_collector(invocation)
     told, files = _contents(invocation, file)
     for pair in annotations:
         name, equals, value = pair.partition("=")
@@ -77,6 +82,13 @@ def submit(invocation: Invocation, file: Path | None, url: str, annotations: tup
     crash_id = reply.strip().removeprefix("CrashID=").removeprefix("bp-")
     answer = {"crash_id": crash_id, "reply": reply.strip(), "status": status, "sent": len(body)}
     invocation.answer(answer, f"{reply.strip()}\nNext: lae-monitor report show {crash_id}")
+
+
+def _own_collector(invocation: Invocation) -> str:
+    """The address of the collector that the configuration describes, as this host reaches it."""
+    listen = invocation.settings.gatherers["crashes"].listen
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104 - what it listens on
+    return f"http://[{host}]:{listen.port}/submit" if ":" in host else f"http://{host}:{listen.port}/submit"
 
 
 def _contents(invocation: Invocation, file: Path | None) -> tuple[dict[str, Any], dict[str, bytes]]:

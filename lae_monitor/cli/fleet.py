@@ -23,11 +23,11 @@ def register() -> None:
 @click.option("--print-furl", is_flag=True, help="Print the FURL itself: a secret.")
 @common
 def incident(invocation: Invocation, host: str, cluster: str | None, print_furl: bool) -> None:
-    r"""Make, or show again, the FURL by which a host's nodes report incidents. The host is not touched.
+    """Make, or show again, the FURL by which a host's nodes report incidents. The host is not touched.
 
     \b
     lae-monitor fleet register incident --host node1 --print-furl
-    """
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
     from lae_monitor.core.refusals import Refused  # noqa: PLC0415 - only this command needs it
     from lae_monitor.fleet.registry import register_incident  # noqa: PLC0415
 

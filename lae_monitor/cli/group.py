@@ -63,13 +63,13 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="lae-monitor")
 @common
 def top(_invocation: Invocation) -> None:
-    r"""Gathers what goes wrong on a fleet, and shows it as one timeline per host.
+    """Gathers what goes wrong on a fleet, and shows it as one timeline per host.
 
     \b
     Try it:         lae-monitor demo
     Set it up:      lae-monitor config new > lae-monitor.toml; lae-monitor check config; lae-monitor run
     Look at it:     lae-monitor search since:1h level:error; lae-monitor host list
-    """
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
 
 
 def main() -> None:

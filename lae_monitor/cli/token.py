@@ -44,13 +44,13 @@ _KIND: Final = click.argument("kind", type=click.Choice(["sonar"]), metavar="KIN
 @click.option("--cluster", metavar="CLUSTER", help="The cluster that may send with it; default: fleet.name.")
 @common
 def new(invocation: Invocation, kind: str, cluster: str | None) -> None:
-    r"""Make a password for a cluster and print it, this once. Older ones of the cluster stay good until revoked.
+    """Make a password for a cluster and print it, this once. Older ones of the cluster stay good until revoked.
 
     KIND is sonar.
 
     \b
     lae-monitor token new sonar --cluster mlx.hpc.uio.no
-    """
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
     from lae_monitor.core.names import ClusterName  # noqa: PLC0415 - quick start of the command line
     from lae_monitor.core.refusals import Refused  # noqa: PLC0415
     from lae_monitor.core.time import format_time, wall_clock  # noqa: PLC0415

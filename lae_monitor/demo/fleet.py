@@ -8,19 +8,19 @@ import json
 import logging
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from lae_monitor.config import Settings
-from lae_monitor.core.time import HOUR, Clock, wall_clock
+from lae_monitor.core.time import HOUR, Clock, format_time, wall_clock
 from lae_monitor.demo import crashes, sonar
 from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK, Host
 from lae_monitor.demo.posts import Answer, Post, send
 from lae_monitor.demo.stage import FLEET, PASSWORDS, read_passwords, read_told, write_told
-from lae_monitor.demo.story import Happening
+from lae_monitor.demo.story import Happening, What
 from lae_monitor.fleet.registry import register_incident
-from lae_monitor.gatherers.incidents.read import SUFFIX
 from lae_monitor.net import tubs
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 LANES: Final = 6  # hosts that send at the same time while the history is told
 TICK: Final = 1.0  # seconds between looks what happens next
 NOTE_EVERY: Final = 20.0  # seconds after which the fleet writes down until when the story was told
-PATIENCE: Final = 60.0  # seconds for the monitor to take in what it was sent, before life goes on
+PATIENCE: Final = 60.0  # seconds for the monitor to show what it was sent, before life goes on
+LOOK_EVERY: Final = 0.5  # seconds between looks whether it does
+KINDS: Final[dict[What, str]] = {"crash": "crash", "incident": "incident", "samples": "sonar"}
 AT_ONCE: Final = 64  # posts under way; beyond, a monitor that is down is told nothing new
 
 
@@ -125,7 +127,7 @@ class Fleet:
         lanes = asyncio.Semaphore(LANES)
         await asyncio.gather(*(self._tell_one([item for item in past if item.host == host], lanes) for host in HOSTS))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._taken_in(), PATIENCE)
+            await asyncio.wait_for(self._shown(past), PATIENCE)
         if silent:
             self._nodes[SICK].stop()
 
@@ -135,31 +137,29 @@ class Fleet:
                 if happening.what != "incident":
                     await self._report(happening)
 
-    async def _taken_in(self) -> None:
-        """Returns when the gatherer has every incident, and the store every file."""
+    async def _shown(self, past: list[Happening]) -> None:
+        """Returns when a search finds as much as was sent of the past."""
+        if not past:
+            return
+        times = f"since:{format_time(past[0].time - 1)} until:{format_time(past[-1].time + 1)}"
+        missing = dict(KINDS)
         while True:
-            if self._has_incidents() and await asyncio.to_thread(self._is_moved):
+            for what, kind in list(missing.items()):
+                if await asyncio.to_thread(self._found, f"kind:{kind} {times}") >= self._sent[what]:
+                    del missing[what]
+            if not missing:
                 return
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(LOOK_EVERY)
 
-    def _has_incidents(self) -> bool:
-        return all(node.names() <= set(self._archived(host)) for host, node in self._nodes.items())
-
-    def _archived(self, host: Host) -> Iterator[str]:
-        for root in self._settings.archive_roots:
-            for path in root.glob(f"incidents/{host.cluster}/incidents/{host.name}/*{SUFFIX}"):
-                yield path.name.removesuffix(SUFFIX)
-
-    def _is_moved(self) -> bool:
-        """Whether `serve` says that nothing waits; also when no `serve` runs on this state folder."""
+    def _found(self, query: str) -> int:
+        """How much a search finds; nothing while the pages are not there."""
         try:
             url = (self._settings.state.path / "node.url").read_text().strip()
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"{url}api/store", timeout=10) as answer:
-                state: dict[str, Any] = json.load(answer)
+            with opener.open(f"{url}api/search?q={quote(query)}&limit=1", timeout=10) as answer:
+                return int(json.load(answer)["matched"])
         except (OSError, ValueError):
-            return False
-        return not state["moving"]["waiting"]
+            return 0
 
     # ---- one happening ---------------------------------------------------------------------------------------------
 

@@ -54,10 +54,6 @@ class Node:
         if self._tub.running:
             self._tub.stopService()
 
-    def names(self) -> set[str]:
-        """The incidents that it has recorded, whole."""
-        return {path.name.removesuffix(".flog.bz2") for path in self._incidents.glob("*.flog.bz2")}
-
     def remember(self, happening: Happening) -> None:
         """Puts an incident of the past where its reporter would have put it then: the gatherer catches up with it."""
         incident = incident_of(self._story, happening)

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -83,12 +84,17 @@ class HostFurls:
 
     def _has_changed(self) -> bool:
         """Whether there may be files that were not read: only then is it worth reading them all for an unknown name."""
-        try:
-            seen = {folder: folder.stat().st_mtime_ns for folder in (self.folder, *self._folders())}
-        except OSError:
-            return True
+        seen = self._changed()
         fresh = (time.time() - CLOCK_STEP) * 1e9
         return seen != self._seen or any(changed > fresh for changed in seen.values())
+
+    def _changed(self) -> dict[Path, int]:
+        """When each folder was changed, in ns."""
+        changed = {}
+        for folder in (self.folder, *self._folders()):
+            with suppress(FileNotFoundError):
+                changed[folder] = folder.stat().st_mtime_ns
+        return changed
 
     def _folders(self) -> list[Path]:
         try:
@@ -98,7 +104,7 @@ class HostFurls:
 
     def _read_all(self) -> None:
         found: dict[str, list[HostFurl]] = {}
-        self._seen = {folder: folder.stat().st_mtime_ns for folder in (self.folder, *self._folders())}
+        self._seen = self._changed()
         for known in self._files():
             found.setdefault(known.furl.swissnum.reveal(), []).append(known)
         for same in found.values():

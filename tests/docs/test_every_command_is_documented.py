@@ -19,6 +19,9 @@ def leaves(command, path=("lae-monitor",)):
         yield " ".join(path), command
 
 
+LEAVES = list(leaves(top))
+
+
 def documented(text):
     """Heading of each command -> the text below it."""
     parts = re.split(r"^### `(lae-monitor [^`]+)`\n", text, flags=re.MULTILINE)
@@ -29,7 +32,7 @@ def test_every_command_has_a_heading_and_no_other(page):
     assert set(documented(page("commands.md"))) == {name for name, _ in leaves(top)}
 
 
-@pytest.mark.parametrize(("name", "command"), leaves(top), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("name", "command"), LEAVES, ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_has_an_example_and_every_option_a_word(page, markdown, name, command):
     text = documented(page("commands.md")).get(name, "")
     examples = "".join(markdown.fences(text, "sh"))
@@ -44,6 +47,13 @@ def test_every_command_has_an_example_and_every_option_a_word(page, markdown, na
     }
     missing = sorted(option for option in options - shared if option not in text)
     assert missing == []
+
+
+@pytest.mark.parametrize(("name", "command"), LEAVES, ids=lambda value: value if isinstance(value, str) else "")
+def test_help_says_what_it_does_without_stray_marks(name, command):
+    text = command.get_help(click.Context(command, info_name=name))
+    assert len((command.help or "").split()) >= 5
+    assert "\\b" not in text
 
 
 def command_lines(text, markdown):
@@ -77,7 +87,9 @@ def understand(words):
         name, command, words = command.resolve_command(context, rest)
 
 
-def test_every_command_line_in_the_documentation_is_understood(all_pages, markdown):
+def test_every_command_line_in_the_documentation_is_understood(all_pages, markdown, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "core.dmp").touch()  # what the examples name
     checked = 0
     for name, text in all_pages.items():
         for line, words in command_lines(text, markdown):

@@ -76,7 +76,7 @@ class Driver:
         made = {}
         for number, size, path in self.unanswered[-3:]:
             made[number] = ("again", size, path)
-        for _ in range(self.chance.randint(1, 40)):
+        for _ in range(self.chance.randint(1, 25)):
             number = next(self.numbers)
             what = self.chance.choice(("store", "store", "upload", "append", "append", "append"))
             size = self.chance.choice((10, 300, 5000, 20000, 70000))
@@ -115,7 +115,7 @@ class Driver:
     def listen(self, receive: int) -> bytes:
         """Waits for the moment to kill: after a time, or after some answers and a bit."""
         heard = b""
-        wanted = self.chance.choice((0, 0, 1, 2, 5, 10, 20))
+        wanted = self.chance.choice((0, 0, 1, 2, 4, 8))
         end = time.monotonic() + (PATIENCE if wanted else self.chance.random() * 0.03)
         while heard.count(b"\n") < wanted or not wanted:
             left = end - time.monotonic()

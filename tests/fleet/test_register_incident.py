@@ -20,6 +20,7 @@ from lae_monitor.net.tubs_furls import HostFurls
 from lae_monitor.net.tubs_identity import identity, tub_id
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:twisted.*")  # of pyOpenSSL
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import urllib.request
@@ -11,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from monitor import LAE_MONITOR, await_that, free_port
+from monitor import LAE_MONITOR, await_that
 
 from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK
 from lae_monitor.demo.story import Story
@@ -20,10 +21,10 @@ HOURS = 1.0
 
 
 def seed_with_a_crash_and_an_incident_soon() -> int:
-    """The first seed whose life, after the history, has both within a minute or so."""
+    """The first seed whose life, after the history, has both soon."""
     for seed in range(1, 10_000):
         story = Story(seed, 0.0, HOURS)
-        kinds = {item.what for item in story.happenings(story.ends + 20, story.ends + 80)}
+        kinds = {item.what for item in story.happenings(story.ends + 12, story.ends + 35)}
         if {"crash", "incident"} <= kinds:
             return seed
     raise AssertionError("no such seed")
@@ -32,11 +33,12 @@ def seed_with_a_crash_and_an_incident_soon() -> int:
 class Demo:
     """A demo as a user starts it."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.said: list[str] = []
         self.process = subprocess.Popen(
-            [*LAE_MONITOR, "demo", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+            [*LAE_MONITOR, "demo", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -112,11 +114,9 @@ def test_the_announced_host_has_a_story_of_crashes_incidents_and_samples(demo, s
     page = re.search(r"http://127\.0\.0\.1:\d+/host/(\S+)/(\S+)", demo.text)
     assert page.groups() == (SICK.cluster, SICK.name)
     mine = f"cluster:{SICK.cluster} host:{SICK.name}"
-    crashes = await_that(lambda: search(state, f"{mine} kind:crash"), "crashes")
-    incidents = await_that(lambda: search(state, f"{mine} kind:incident"), "incidents")
-    samples = await_that(lambda: search(state, f"{mine} kind:sonar"), "samples")
-    assert len(crashes) >= 5
-    assert len(incidents) >= 4
+    await_that(lambda: len(search(state, f"{mine} kind:crash")) >= 5, "crashes")
+    await_that(lambda: len(search(state, f"{mine} kind:incident")) >= 4, "incidents")
+    samples = await_that(lambda: len(found := search(state, f"{mine} kind:sonar")) >= 10 and found, "samples")
     memory = [int(row["attrs"]["memory"]) for row in sorted(samples, key=lambda row: row["time"])]
     assert max(memory) > 4 * memory[0]
     marks = ask(state, f"host/{SICK.cluster}/{SICK.name}.json")
@@ -184,15 +184,23 @@ def test_interrupted_it_ends_with_0_and_leaves_no_process(demo, state):
     assert "Traceback" not in log, log[-3000:]
 
 
-def test_without_a_folder_of_its_own_nothing_is_left_and_a_bad_port_is_a_sentence(tmp_path):
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    taken = free_port()
-    import socket
+def test_interrupted_while_it_starts_it_leaves_no_process_and_no_folder(tmp_path):
+    running = Demo(environment=os.environ | {"TMPDIR": str(tmp_path)})
+    try:
+        await_that(lambda: len(processes_of(tmp_path)) >= 3, "the first processes")
+        assert running.interrupt() == 0
+        assert processes_of(tmp_path) == []
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        running.kill_all(tmp_path)
 
-    with socket.create_server(("127.0.0.1", taken)):
+
+def test_a_port_that_is_taken_is_a_sentence_and_nothing_is_left(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
         done = subprocess.run(
-            [*LAE_MONITOR, "demo", "--port-base", str(taken)], capture_output=True, text=True, env=environment,
-            timeout=60, check=False,
+            [*LAE_MONITOR, "demo", "--port-base", str(min(taken, 65530))],
+            capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 69
     assert f"port {taken}" in done.stderr

@@ -29,7 +29,7 @@ MAX_NODES: Final = 8  # connected at once through one FURL: a storage server, an
 class Entrance(Referenceable):
     """Takes the log publishers of one host; several nodes of a host may share its FURL.
 
-    A node that joins later under a FURL in use is asked for its last 7 days only (window.LOOK_BACK): nodes have no identity
+    A node that joins later under a FURL in use is asked for its last 7 days only (names.LOOK_BACK): nodes have no identity
     here that outlives a restart, so one cursor serves them all.
     """
 

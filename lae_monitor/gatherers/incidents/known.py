@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from lae_monitor.core.names import IncidentName
 from lae_monitor.core.time import HOUR
-from lae_monitor.gatherers.incidents.window import since, time_of_name
+from lae_monitor.gatherers.incidents.names import since, time_of_name
 
 NodeT = TypeVar("NodeT")
 

@@ -18,9 +18,9 @@ from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
 from lae_monitor.gatherers.incidents.known import Known
+from lae_monitor.gatherers.incidents.names import incident_name, time_of_name
 from lae_monitor.gatherers.incidents.receipts import Place
 from lae_monitor.gatherers.incidents.shared import NotStored, Shared
-from lae_monitor.gatherers.incidents.window import time_of_name
 from lae_monitor.net import tubs
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ FIRST_PAUSE: Final = 5.0  # seconds without fetching after the archive has refus
 LAST_PAUSE: Final = MINUTE
 RECORDING: Final = 8.0  # seconds; a node lists an incident before it has recorded the last 5 s of it
 RECENT: Final = DAY  # an incident older than this by its name is surely recorded, unless a clock is far off
-MAX_RAW_NAME: Final = 300  # characters of a name that is looked at
 
 
 @implementer(RILogObserver)
@@ -218,19 +217,3 @@ class Node:
     async def _settle(self, name: IncidentName) -> None:
         if self._known.settle(name, self._shared.clock()):
             await self._shared.save_cursor(self.place, self._known.cursor)
-
-
-def incident_name(raw: Any) -> IncidentName:
-    """The name that a node announces: text, or bytes of ASCII.
-
-    Raises:
-        Refused: `bad_incident_name`.
-    """
-    if not isinstance(raw, bytes | str):
-        raise Refused("bad_incident_name", f"a {type(raw).__name__}")
-    if len(raw) > MAX_RAW_NAME:
-        raise Refused("bad_incident_name", f"{len(raw)} long:", raw=raw[:MAX_RAW_NAME])
-    try:
-        return IncidentName(raw.decode("ascii") if isinstance(raw, bytes) else raw)
-    except UnicodeDecodeError:
-        raise Refused("bad_incident_name", raw=raw) from None

@@ -13,8 +13,8 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span
 from lae_monitor.core.time import clamp, format_time
 from lae_monitor.gatherers.incidents.flog import unpack
+from lae_monitor.gatherers.incidents.names import time_of_name
 from lae_monitor.gatherers.incidents.render import message, plain_text, presentable
-from lae_monitor.gatherers.incidents.window import time_of_name
 
 VERSION: Final = 1  # goes up when the same bytes give other rows
 WHOLE: Final = True

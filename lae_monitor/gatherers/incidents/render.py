@@ -7,6 +7,7 @@ width of a milliard, or name a megabyte a thousand times; control characters may
 import re
 import reprlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from lae_monitor.core.secrets import redact
@@ -23,10 +24,23 @@ _SPECIFIER: Final = re.compile(
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-_short: Final = reprlib.Repr()
+class _Short(reprlib.Repr):
+    """What Python would print, without its long and deep parts. Of a text, the end is left out: secrets begin recognisably."""
+
+    def repr_str(self, x: str, level: int) -> str:  # noqa: ARG002 - reprlib's signature
+        return repr(redact(x)[: self.maxstring])
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        pieces = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in islice(x, self.maxdict)]
+        return "{" + ", ".join(pieces + ["..."] * (len(x) > self.maxdict)) + "}"
+
+
+_short: Final = _Short()
 _short.maxlevel = 6
-_short.maxdict = _short.maxlist = _short.maxtuple = _short.maxset = 200
-_short.maxstring = _short.maxother = 2000
+_short.maxdict = _short.maxlist = _short.maxtuple = 200
+_short.maxstring = 2000
 _short.maxlong = 400
 
 

@@ -148,7 +148,7 @@ class Commands(basic.LineReceiver):
             reactor.stop()
 
 
-def watch(tub, seen=[]):
+def watch(tub, seen):
     """Says when it is connected, and when no more."""
     now = "connected" if tub.brokers else "disconnected"
     if seen[-1:] != [now]:
@@ -171,7 +171,7 @@ def main(furl, folder, mode="", count="1"):
         tub.startService()
         tubs.append((tub, logger))
     if mode == "watches":
-        task.LoopingCall(watch, tubs[0][0]).start(0.05)
+        task.LoopingCall(watch, tubs[0][0], []).start(0.05)
     stdio.StandardIO(Commands(tubs[0][1]))
     reactor.run()
 

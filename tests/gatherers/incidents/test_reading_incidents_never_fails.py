@@ -3,6 +3,7 @@
 import bz2
 import json
 import math
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,9 +23,9 @@ KEYS = st.sampled_from(
 FORMATS = st.text(alphabet="%()sdrxcfeg.*0123456789#- +lhax{}\n", max_size=40)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | FORMATS
 JSON = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=20
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=8
 )
-EVENTS = st.dictionaries(KEYS, JSON, max_size=8)
+EVENTS = st.dictionaries(KEYS, JSON, max_size=5)
 WIRE = st.recursive(
     SCALARS | st.binary(max_size=20) | st.integers(min_value=2**9000, max_value=2**9001) | st.builds(object),
     lambda inner: (
@@ -35,16 +36,23 @@ WIRE = st.recursive(
         | st.tuples(inner, inner)
         | st.frozensets(st.integers() | st.binary(max_size=3), max_size=3)
     ),
-    max_leaves=20,
+    max_leaves=8,
 )
 
 
-def rows(data):
+def unless_refused(codes, call):
+    """What `call` returns; None when it is refused with one of `codes`."""
     try:
-        made = list(reader.read(Span(PATH, 0, len(data)), data))
-        list(reader.dump(data))
+        return call()
     except Refused as refused:
-        assert refused.code == "unreadable"
+        assert refused.code in codes  # noqa: PT017 - refusal is one of two good ends
+        return None
+
+
+def rows(data):
+    made = unless_refused({"unreadable"}, lambda: list(reader.read(Span(PATH, 0, len(data)), data)))
+    unless_refused({"unreadable"}, lambda: list(reader.dump(data)))
+    if made is None:
         return []
     for row in made:
         assert row.level in LEVELS
@@ -91,12 +99,10 @@ def test_any_event_has_a_short_text_without_control_characters(event):
 @given(st.dictionaries(st.text(alphabet="abc", min_size=1, max_size=2), SCALARS, max_size=4), FORMATS)
 def test_formatting_agrees_with_python(values, template):
     """Where Python formats it at all, and to something of reasonable size."""
-    import re
-
     if re.search(r"\d{3,}|\*", template):
         return
     try:
-        expected = template % values
+        expected = template % {**values, "format": template}
     except (ValueError, TypeError, KeyError, OverflowError):
         expected = None
     shown = message({**values, "format": template})
@@ -112,10 +118,8 @@ def test_any_answer_of_a_node_is_packed_or_refused(header, events, trigger):
         ({"type": "incident", "trigger": trigger, "versions": header}, events),
         ({b"type": b"incident", b"trigger": {b"message": trigger}}, [{b"x": event} for event in events]),
     ):
-        try:
-            packed = pack(answer, "b" * 32, 1.7e9)
-        except Refused as refused:
-            assert refused.code in {"incident_malformed", "incident_too_large"}
+        packed = unless_refused({"incident_malformed", "incident_too_large"}, lambda: pack(answer, "b" * 32, 1.7e9))  # noqa: B023
+        if packed is None:
             continue
         data = b"".join(packed.chunks)
         (made,) = rows(data)

@@ -1,13 +1,16 @@
-"""Incident names carry their time; a node lists what it has from a name onwards. From these follows what to ask it for."""
+"""The names of incidents: which are accepted, what time they tell, and from which on a node is asked for more."""
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+from lae_monitor.core.names import IncidentName
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY
 
 LOOK_BACK: Final = 7 * DAY  # names older than this before the newest one are taken for known
 PREFIX: Final = "incident-"
+MAX_RAW_NAME: Final = 300  # characters of a name that is looked at
 
 _TIME: Final = re.compile(r"incident-(\d{4})-(\d\d)-(\d\d)--?(\d\d)-?(\d\d)-?(\d\d)(?!\d)", re.ASCII)
 
@@ -34,3 +37,19 @@ def since(newest: str, now: float) -> str:
         return ""
     start = max(min(time, now) - LOOK_BACK, 0.0)
     return datetime.fromtimestamp(start, UTC).strftime(f"{PREFIX}%Y-%m-%d--%H-%M-%SZ")
+
+
+def incident_name(raw: Any) -> IncidentName:
+    """The name that a node announces: text, or bytes of ASCII.
+
+    Raises:
+        Refused: `bad_incident_name`.
+    """
+    if not isinstance(raw, bytes | str):
+        raise Refused("bad_incident_name", f"a {type(raw).__name__}")
+    if len(raw) > MAX_RAW_NAME:
+        raise Refused("bad_incident_name", f"{len(raw)} long:", raw=raw[:MAX_RAW_NAME])
+    try:
+        return IncidentName(raw.decode("ascii") if isinstance(raw, bytes) else raw)
+    except UnicodeDecodeError:
+        raise Refused("bad_incident_name", raw=raw) from None

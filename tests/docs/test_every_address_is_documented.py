@@ -1,0 +1,21 @@
+"""docs/web.md has every address of pages, API and operators, and none that does not exist."""
+
+import re
+
+from lae_monitor.net.http_operations import operations
+from lae_monitor.service.control import control
+from lae_monitor.web.api import api_routes
+from lae_monitor.web.pages import page_routes
+
+
+def test_every_address_is_there_and_no_other(page, markdown):
+    site = archive = mover = None  # addresses do not depend on them
+    ours = {route.path for routes in (api_routes(site), page_routes(site)) for route in routes}
+    ours |= {route.path for routes in (operations(archive, ""), control(mover)) for route in routes}
+    documented = {
+        address
+        for table in markdown.tables(page("web.md"))
+        for row in table
+        for address in re.findall(r"`(/[^`]*)`", row[0])
+    }
+    assert documented == ours
