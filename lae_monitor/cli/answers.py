@@ -96,9 +96,12 @@ class Opened:
         path, _, query = target.partition("?")
         status = 0
         take: Sink = len
+        waiting = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            for message in waiting:
+                return message
+            return await self._runner.get_loop().create_future()  # type: ignore[no-any-return] # the client stays
 
         async def send(message: Any) -> None:
             nonlocal status, take

@@ -90,7 +90,10 @@ class Furl(Secret):
 
 
 _FURL: Final = re.compile(r"(pb://[a-z2-7]+@[^/\s'\"]*/)[A-Za-z0-9._~-]+")
-_CAP: Final = re.compile(r"\b(URI:(?:CHK|SSK|MDMF|DIR2|LIT)(?:-[A-Za-z]+)*:)[A-Za-z0-9:+/=_-]+")
+# Also as it stands in a URL, where a colon is %3A.
+_CAP: Final = re.compile(
+    r"(?i)\b(URI(?::|%3A)(?:CHK|SSK|MDMF|DIR2|LIT)(?:-[A-Z0-9]+)*(?::|%3A))(?:[A-Z0-9:+/=_-]|%3A)+"
+)
 _AUTHORIZATION: Final = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\",]+")
 
 
@@ -98,7 +101,7 @@ def redact(text: str) -> str:
     """`text` without the secret parts of FURLs, Tahoe capabilities and Authorization headers."""
     if "pb://" in text:
         text = _FURL.sub(rf"\g<1>{HIDDEN}", text)
-    if "URI:" in text:
+    if "URI:" in text or "URI%3" in text:
         text = _CAP.sub(rf"\g<1>{HIDDEN}", text)
     if "uthorization" in text or "UTHORIZATION" in text:
         text = _AUTHORIZATION.sub(rf"\g<1>{HIDDEN}", text)

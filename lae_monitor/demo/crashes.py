@@ -80,7 +80,7 @@ def _from_server(story: Story, happening: Happening, address: str) -> Post:
         },
         body=gzip.compress(form(fields, boundary), mtime=0),
         chunked=True,
-        source="",
+        source=host.address,
     )
 
 

@@ -97,6 +97,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._idle = Countdown(self.loop, self._too_slow)  # between pieces of a body
         self._write = Countdown(self.loop, self._abort)
         self._closing: asyncio.TimerHandle | None = None
+        self._ended = False  # we have said our last word, and wait for the client to go
         self._in_body = False
         self._unparsed = 0  # bytes of a head that the parser may be holding back
         self._head_size = 0  # bytes of it that the parser has handed on, trailers of the body included
@@ -115,8 +116,12 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._closing.cancel()
         super().connection_lost(exc)
 
+    @property
+    def _over(self) -> bool:
+        return self._ended or self.transport.is_closing()
+
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._over:
             return
         if self._in_body:
             self._idle.begin(self.limits.idle)
@@ -133,7 +138,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keeps the connection for the answer when the client has ended its side after a whole request with a body."""
         cycle = self.cycle
-        if cycle is None or cycle.response_complete or self.scheme == "https":
+        if self._over or cycle is None or cycle.response_complete or self.scheme == "https":
             return False
         if cycle.more_body:
             self._cut("body_incomplete")
@@ -142,6 +147,12 @@ class DeadlineProtocol(HttpToolsProtocol):
             return False
         cycle.keep_alive = False
         return True
+
+    def shutdown(self) -> None:
+        if self._ended:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -171,7 +182,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._head_size > self.limits.max_head:
             self._cut("head_too_large")
-        if self.transport.is_closing():
+        if self._over:
             return
         self._in_body = True
         self._phase.begin(self.limits.body)
@@ -179,7 +190,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self.transport.is_closing():
+        if not self._over:
             self.cycle.scope["state"]["lae_has_body"] = True
             super().on_body(body)
 
@@ -188,7 +199,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._unparsed = 0
         self._phase.end()
         self._idle.end()
-        if self.transport.is_closing():
+        if self._over:
             return
         super().on_message_complete()
         if self.cycle.response_complete:  # uvicorn has answered before the body's end, and keeps no clock any more
@@ -214,27 +225,42 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._cut("too_slow")
 
     def _cut(self, code: str) -> None:
-        """Ends the connection, with an answer where there is still room for one."""
-        if self.transport.is_closing():
+        """Ends the connection, with an answer where there is still room for one.
+
+        We go on reading for a moment: a client that is still sending would see a reset instead of the answer.
+        """
+        if self._over:
             return
         CUT.labels(code).inc()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.scope["state"][CUT_STATE] = code
         begun = cycle is not None and cycle.response_started and not cycle.response_complete
-        if not begun and not self.pipeline:
-            self.transport.write(_answer(code))
-        self.transport.close()
+        if begun or self.pipeline:
+            self.transport.close()
+        else:
+            self._say_goodbye(_answer(code))
         if cycle is not None:
             cycle.disconnected = True  # what the application says now comes too late
             cycle.message_event.set()
         self._closing = self.loop.call_later(CLOSE_GRACE, self._abort)
 
+    def _say_goodbye(self, answer: bytes) -> None:
+        for clock in (self._phase, self._idle):
+            clock.end()
+        self._ended = True
+        self.transport.write(answer)
+        if self.transport.can_write_eof():
+            self.flow.resume_reading()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
     def _abort(self) -> None:
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        if self.transport.is_closing():  # we have cut it off ourselves, and the parser trips over the rest
+        if self._over:  # we have cut it off ourselves, and the parser trips over the rest
             return
         CUT.labels("bad_request").inc()
         super().send_400_response(msg)

@@ -199,7 +199,7 @@ def test_a_port_that_is_taken_is_a_sentence_and_nothing_is_left(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
         done = subprocess.run(
-            [*LAE_MONITOR, "demo", "--port-base", str(min(taken, 65530))],
+            [*LAE_MONITOR, "demo", "--port-base", str(taken)],
             capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 69

@@ -22,7 +22,7 @@ from lae_monitor.net.tubs_furls import HostFurl
 
 log = logging.getLogger(__name__)
 
-MAX_NODES: Final = 8  # connected at once through one FURL: a storage server, an introducer, and their past connections
+MAX_NODES: Final = 32  # connected at once through one FURL: a storage server, an introducer, and their lost connections
 
 
 @implementer(RILogGatherer)
@@ -47,7 +47,7 @@ class Entrance(Referenceable):
         if any(node.publisher is logport for node in self._nodes):
             return
         while len(self._nodes) >= MAX_NODES:
-            self._end(next(iter(self._nodes)), "more connections than a host needs")
+            self._end(min(self._nodes, key=lambda node: self._heard(node).time), "more connections than a host needs")
         node = Node(logport, self.place, self._shared, lambda: self._is_valid(self.host_furl))
         task = asyncio.create_task(self._run(node), name=f"incidents of {node}")
         self._nodes[node] = task

@@ -52,14 +52,15 @@ def pack(answer: Any, tub_id: str, rx_time: float) -> Packed:
         raise Refused("incident_malformed", "the header is not that of an incident")
     if not answer[1]:
         raise Refused("incident_malformed", "no events")
-    compressor = bz2.BZ2Compressor()
-    chunks = [compressor.compress(MAGIC)]
+    lines = [MAGIC]
     size = len(MAGIC)
     for line in _lines(header, answer[1], plain, {"from": tub_id, "rx_time": rx_time}):
         size += len(line)
         if size > MAX_INCIDENT:
             raise Refused("incident_too_large", f"more than {MAX_INCIDENT} bytes")
-        chunks.append(compressor.compress(line))
+        lines.append(line)
+    compressor = bz2.BZ2Compressor()
+    chunks = [compressor.compress(line) for line in lines]
     chunks.append(compressor.flush())
     return Packed([chunk for chunk in chunks if chunk], len(answer[1]), size)
 

@@ -25,7 +25,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u
 
 
 class _Short(reprlib.Repr):
-    """What Python would print, without its long and deep parts. Of a text, the end is left out: secrets begin recognisably."""
+    """What Python would print, without its long and deep parts. Of a text the end goes: its beginning shows a secret."""
 
     def repr_str(self, x: str, level: int) -> str:  # noqa: ARG002 - reprlib's signature
         return repr(redact(x)[: self.maxstring])

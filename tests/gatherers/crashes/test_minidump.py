@@ -55,6 +55,23 @@ def test_we_and_an_independent_reader_see_the_same_in_a_real_dump(gatherer, cras
     assert summary.module in {module.name.rpartition("/")[2] for module in parsed.modules.modules}
 
 
+def test_only_so_many_modules_are_looked_at():
+    """The number of modules is the sender's word; the last of 5,000 holds the crash, and is not found."""
+    modules = [struct.pack("<QIIII84x", 0x10000 * number, 0x10000, 0, 0, 0) for number in range(5000)]
+    directory = struct.pack("<IIIIII", 4, 0, 56, 6, 0, 60 + 108 * 5000)
+    name = 60 + 108 * 5000 + 168
+    exception = struct.pack("<IIIIQQ", 1, 0, 11, 0, 0, 0x10000 * 4999) + bytes(136)
+
+    def dump(number):
+        named = [*modules]
+        named[number] = struct.pack("<QIIII84x", 0x10000 * 4999, 0x10000, 0, 0, name)
+        header = struct.pack("<4sIIIIIQ", b"MDMP", 0xA793, 2, 32, 0, 0, 0) + directory + struct.pack("<I", 5000)
+        return header + b"".join(named) + exception + struct.pack("<I", 2) + "x".encode("utf-16-le")
+
+    assert summarise(dump(4000)).module == "x"
+    assert summarise(dump(4999)).module == ""
+
+
 @pytest.mark.parametrize("data", [b"", b"MDMP", b"PMDM" + SAMPLE[4:], SAMPLE[:31], b"MDMP\0\0\0\0" + SAMPLE[8:]])
 def test_what_is_no_minidump_has_no_summary(data):
     assert summarise(data) is None

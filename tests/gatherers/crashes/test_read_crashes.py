@@ -191,6 +191,12 @@ def test_what_is_no_crash_is_unreadable(data):
     assert refused.value.code == "unreadable"
 
 
+def test_a_dump_whose_bytes_have_changed_is_unreadable():
+    data = crash({"a": "b"}, {"upload_file_minidump": b"MDMP-of-the-test"})
+    with pytest.raises(Refused, match="checksum"):
+        entries(data.replace(b"MDMP-of-the-test", b"MDMP-of-the-text"))
+
+
 def test_a_document_that_is_missing_nested_or_no_object_is_unreadable():
     for content in (None, b"[" * 100_000 + b"]" * 100_000, b"[]", b"\xff", b"7"):
         out = io.BytesIO()

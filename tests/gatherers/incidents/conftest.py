@@ -113,6 +113,9 @@ class Gatherer:
         """`limits` take the place of constants: {"gatherers.incidents.shared.FETCH_TURN": 2}."""
         command = [sys.executable, str(HERE / "driver.py"), str(self.config), self.loop, json.dumps(dict(limits))]
         self.process = self.run(command, "gatherer")
+        return self.listening()
+
+    def listening(self):
         self.process.await_output("tub listening on")
         return self
 
@@ -125,7 +128,8 @@ class Gatherer:
         self.children.append(process)
         return process
 
-    def publisher(self, furl, name="publisher", mode="", count=1):
+    def publisher(self, furl, name=None, mode="", count=1):
+        name = name or f"publisher{len(self.children)}"
         logs = self.folder / f"{name}-incidents"
         command = [sys.executable, str(HERE / "publisher.py"), furl.reveal(), str(logs), mode, str(count)]
         process = self.run(command, name)
@@ -191,6 +195,13 @@ def gatherer_in(folder, loop="uvloop"):
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    """One gatherer for all tests that need no more than that it runs; each uses hosts of its own."""
+    with gatherer_in(tmp_path_factory.mktemp("running")) as made:
+        yield made.start()
 
 
 @pytest.fixture

@@ -23,10 +23,17 @@ from lae_monitor.gatherers.incidents.gather import gather
 from lae_monitor.net import tubs
 
 
+def make_room(archive):
+    for root in archive.roots:
+        root.files.reserve = Reserve(size=1)
+
+
 async def main(config, limits):
     settings = load(config, sections())
-    archive = Archive(settings.archive_roots, "gather-incidents", reserve=Reserve(size=1))
+    full = limits.pop("full", False)  # the archive takes nothing until SIGUSR1
+    archive = Archive(settings.archive_roots, "gather-incidents", reserve=Reserve(size=1 << 60 if full else 1))
     await archive.open()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, make_room, archive)
     tubs.start_reactor()
     for name, value in limits.items():
         module, _, constant = name.rpartition(".")

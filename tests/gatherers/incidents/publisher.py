@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+from foolscap import banana
 from foolscap.api import Tub
 from foolscap.constraint import Any
 from foolscap.logging.incident import IncidentReporter, NonTrailingIncidentReporter
@@ -44,6 +45,9 @@ def deep():
     return value
 
 
+HUGE = 4_000_000  # bytes of a number; Foolscap itself would take minutes to send it, and to receive it
+banana.long_to_bytes = lambda number: number.to_bytes((number.bit_length() + 7) // 8, "big")
+
 NAME = "incident-2026-11-20--10-00-0{}Z-abcdefg"
 
 # mode -> {name announced: what is answered}
@@ -68,7 +72,14 @@ ANSWERS = {
             [
                 event(0, message="bytes as keys", stats={b"a": b"\xff\xfe", b"b": {b"c": 1}}),
                 event(1, message="not a number", value=float("nan"), more=float("inf")),
-                event(2, message="nested", value=[[[{"a": ({"b": None},)}]]], flags={1, 2}, big=2**4000),
+                event(
+                    2,
+                    message="nested",
+                    value=[[[{"a": ({"b": None},)}]]],
+                    flags={1, 2},
+                    big=2**4000,
+                    huge=[2 ** (8 * HUGE)],
+                ),
                 event(3, format="%(who)s did %(what)d", who="café", what=7),
                 {b"num": 4, b"message": b"all bytes", b"time": 1700000004.0, b"incarnation": [b"00ff", None]},
             ],
@@ -92,9 +103,11 @@ ANSWERS = {
         NAME.format(1): ({"type": "gatherer"}, [event(0)]),
         NAME.format(2): ({"type": "incident", "trigger": 5}, [event(0)]),
         NAME.format(3): incident([]),
+        NAME.format(5): incident([event(0, value={(1, (2, 3)): 4})]),
         NAME.format(4): incident([event(0, message="well formed")]),
     },
     "dies": {NAME.format(0): incident([event(number, message="x" * 200_000) for number in range(40)])},
+    "unavailable": {NAME.format(0): None, NAME.format(1): incident([event(0, message="at last")])},
     "stalls": {NAME.format(0): None},
 }
 
@@ -128,6 +141,10 @@ class Publisher(LogPublisher):
             return LogPublisher.remote_get_incident(self, name)
         if self.mode == "stalls":
             return defer.Deferred()
+        if self.mode == "unavailable":
+            self.asked = getattr(self, "asked", 0) + 1
+            if name == NAME.format(0).encode() or self.asked < 5:
+                raise KeyError("no incident of that name, or not now")
         if self.mode == "dies":
             reactor.callLater(0, os._exit, 9)  # with the answer half sent
         return answers[name] if name in answers else answers[name.decode()]

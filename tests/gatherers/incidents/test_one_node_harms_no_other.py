@@ -1,39 +1,46 @@
 """Hostile names, huge and malformed incidents, strange values, unknown FURLs: refused with a receipt, and nothing else happens."""
 
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
 import pytest
 
-from lae_monitor.core.refusals import REASONS
+from lae_monitor.archive import Archive, Journal, Reserve
+from lae_monitor.archive.journal import read as read_journal
+from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.rows import Receipt, Span
+from lae_monitor.gatherers.incidents.receipts import MAX_A_MINUTE, Place, Receipts
+
+HERE = Path(__file__).parent
 
 
-def good(gatherer, number, ending="abcdefg"):
+def good(number, ending="abcdefg"):
     return f"incident-2026-11-20--10-00-0{number}Z-{ending}"
 
 
-def test_hostile_names_are_refused_with_a_receipt_and_the_good_one_among_them_is_kept(gatherer):
-    gatherer.start()
-    gatherer.publisher(gatherer.register("node1").furl, mode="hostile_names")
-    refused = gatherer.await_journal(9, verdict="refused", host="node1")
+def test_hostile_names_are_refused_with_a_receipt_and_the_good_one_among_them_is_kept(running):
+    running.publisher(running.register("hostile").furl, mode="hostile_names")
+    refused = running.await_journal(9, verdict="refused", host="hostile")
     assert {entry["reason"] for entry in refused} == {"bad_incident_name"}
-    assert gatherer.await_names("node1", 1) == [good(gatherer, 1)]
+    assert running.await_names("hostile", 1) == [good(1)]
     assert all(len(entry["detail"]) < 300 for entry in refused)
-    gatherer.await_that(gatherer.has_cursor, "no cursor")
-    files = {path.relative_to(gatherer.state) for path in (gatherer.state / "archive" / "incidents").rglob("*")}
-    assert {str(path) for path in files} == {
-        "archive/incidents/lae",
-        "archive/incidents/lae/incidents",
-        "archive/incidents/lae/incidents/node1",
-        f"archive/incidents/lae/incidents/node1/{good(gatherer, 1)}.flog.bz2",
-        "archive/incidents/lae/incidents/node1/latest",
-    }
+    running.await_that(lambda: running.has_cursor("hostile"), "no cursor")
+    assert {path.name for path in running.folder_of("hostile").iterdir()} == {f"{good(1)}.flog.bz2", "latest"}
+    outside = [path for path in running.folder.rglob("*") if "evil" in path.name or "passwd" in path.name]
+    assert outside == []
 
 
 def test_incident_beyond_a_limit_is_refused_once_and_those_after_it_are_kept(gatherer):
     gatherer.start()
     furl = gatherer.register("node1").furl
     node = gatherer.publisher(furl, mode="too_large")
-    assert gatherer.await_names("node1", 1) == [good(gatherer, 5)]
+    assert gatherer.await_names("node1", 1) == [good(5)]
     refused = gatherer.await_journal(4, verdict="refused", reason="incident_too_large")
-    assert [entry["id"] for entry in refused] == [good(gatherer, number) for number in range(1, 5)]
+    assert [entry["id"] for entry in refused] == [good(number) for number in range(1, 5)]
+    assert "more than 12582912 bytes" in refused[1]["detail"], "given up while it came"
+    assert "nested too deeply" in refused[3]["detail"], "given up while it came"
     assert "connection to" not in gatherer.process.log(), "the connection outlives it"
     assert gatherer.memory("VmHWM") < 200
     node.kill()
@@ -48,19 +55,17 @@ def test_incident_beyond_a_limit_is_refused_once_and_those_after_it_are_kept(gat
     assert "asked incident" not in node.output(), "what was refused for good is not asked for again"
 
 
-def test_what_is_no_incident_is_refused_and_the_one_after_it_is_kept(gatherer):
-    gatherer.start()
-    gatherer.publisher(gatherer.register("node1").furl, mode="malformed")
-    assert gatherer.await_names("node1", 1) == [good(gatherer, 4)]
-    refused = gatherer.await_journal(4, verdict="refused", reason="incident_malformed")
-    assert [entry["id"] for entry in refused] == [good(gatherer, number) for number in range(4)]
+def test_what_is_no_incident_is_refused_and_the_one_after_it_is_kept(running):
+    running.publisher(running.register("malformed").furl, mode="malformed")
+    assert running.await_names("malformed", 1) == [good(4)]
+    refused = running.await_journal(5, verdict="refused", reason="incident_malformed", host="malformed")
+    assert [entry["id"] for entry in refused] == [good(number) for number in (0, 1, 2, 3, 5)]
 
 
-def test_values_that_json_cannot_hold_do_not_stop_an_incident(gatherer):
-    gatherer.start()
-    gatherer.publisher(gatherer.register("node1").furl, mode="strange_values")
-    (name,) = gatherer.await_names("node1", 1)
-    header, *lines = gatherer.lines("node1", name)
+def test_values_that_json_cannot_hold_do_not_stop_an_incident(running):
+    running.publisher(running.register("strange").furl, mode="strange_values")
+    (name,) = running.await_names("strange", 1)
+    header, *lines = running.lines("strange", name)
     events = [line["d"] for line in lines]
     assert header["header"]["trigger"]["failure"]["traceback"] == "t"
     assert events[0]["stats"] == {"a": r"\xff\xfe", "b": {"c": 1}}
@@ -69,6 +74,7 @@ def test_values_that_json_cannot_hold_do_not_stop_an_incident(gatherer):
     assert events[2]["value"] == [[[{"a": [{"b": None}]}]]]
     assert sorted(events[2]["flags"]) == [1, 2]
     assert events[2]["big"] == 2**4000
+    assert events[2]["huge"] == ["[a number of 32000001 bits]"]
     assert events[3]["who"] == "café"
     assert events[4] == {"num": 4, "message": "all bytes", "time": 1700000004.0, "incarnation": ["00ff", None]}
 
@@ -100,6 +106,40 @@ def test_unknown_furl_is_refused_and_journaled_without_the_secret(gatherer):
     assert gatherer.journal(what="mark") == []
 
 
+def test_incident_that_a_node_cannot_hand_over_is_tried_again_and_refused_in_the_end(gatherer):
+    gatherer.start({"gatherers.incidents.known.FIRST_RETRY": 0.1, "gatherers.incidents.node.GIVE_UP": 6})
+    node = gatherer.publisher(gatherer.register("node1").furl, mode="unavailable")
+    assert gatherer.await_names("node1", 1) == [good(1)]
+    (refused,) = gatherer.await_journal(verdict="refused")
+    assert (refused["reason"], refused["id"]) == ("incident_unavailable", good(0))
+    assert "no incident of that name" in refused["detail"]
+    assert node.output().count(f"asked {good(0)}") == 6
+
+
+def test_full_archive_acknowledges_nothing_and_takes_the_incident_once_there_is_room(gatherer):
+    gatherer.start({"full": True, "gatherers.incidents.node.FIRST_PAUSE": 0.2})
+    node = gatherer.publisher(gatherer.register("node1").furl)
+    node.await_output("asked since")
+    node.send(message="kept for later", level=30)
+    gatherer.process.await_log("not stored, next try in", 2)
+    assert not gatherer.has_cursor()
+    gatherer.process.child.send_signal(signal.SIGUSR1)
+    gatherer.await_names("node1", 1)
+    gatherer.await_that(gatherer.has_cursor, "no cursor")
+
+
+def test_gatherer_whose_port_is_taken_says_so(running):
+    second = running.run([sys.executable, str(HERE / "driver.py"), str(running.config), "uvloop", "{}"], "second")
+    assert second.child.wait(60) != 0
+    assert f"tub cannot listen on 127.0.0.1:{running.port}" in second.log()
+
+
+def test_a_host_has_a_bounded_number_of_connections(gatherer):
+    gatherer.start({"gatherers.incidents.entrance.MAX_NODES": 2})
+    gatherer.publisher(gatherer.register("node1").furl, count=3)
+    gatherer.process.await_log("more connections than a host needs")
+
+
 def test_who_shows_no_furl_of_ours_is_not_kept_and_who_does_is(gatherer):
     gatherer.start({"net.tubs_broker.STRANGER_PATIENCE": 1.0})
     furl = gatherer.register("node1").furl
@@ -128,3 +168,28 @@ def test_both_event_loops_serve(tmp_path, gatherer, loop):
 def furl_is_never_logged(gatherer):
     furl = gatherer.register("node1").furl
     return furl.swissnum.reveal() not in gatherer.process.log() + gatherer.process.output() + str(gatherer.journal())
+
+
+def test_host_that_sends_much_nonsense_gets_few_receipts_and_a_count(tmp_path):
+    async def scenario():
+        now = [1.7e9]
+        archive = await Archive([tmp_path], "test", reserve=Reserve(size=1)).open()
+        receipts = Receipts(Journal(archive, lambda: now[0]), lambda: now[0])
+        for _ in range(100):
+            receipts.refused(Place("lae", "bad"), "10.0.0.1", Refused("bad_incident_name"))
+        receipts.refused(Place("lae", "good"), "10.0.0.2", Refused("bad_incident_name"))
+        receipts.sum_up()
+        now[0] += 61
+        receipts.sum_up()
+        receipts.refused(Place("lae", "bad"), "10.0.0.1", Refused("bad_incident_name"))
+        await receipts.finish()
+        await archive.close()
+
+    asyncio.run(scenario())
+    (path,) = tmp_path.glob("journal/*/*/*/test.jsonl")
+    data = path.read_bytes()
+    rows = list(read_journal(Span("journal/x.jsonl", 0, len(data)), data))
+    hosts = [row.host for row in rows if isinstance(row, Receipt)]
+    assert (hosts.count("bad"), hosts.count("good")) == (MAX_A_MINUTE + 1, 1)
+    (mark,) = [row for row in rows if not isinstance(row, Receipt)]
+    assert (mark.host, mark.title) == ("bad", "80 more: bad_incident_name")
