@@ -83,6 +83,8 @@ async def report(store: Store, archive: Archive, id: str, cluster: str = "", hos
         length=found.length,
         others=[Namesake(cluster=hit.row.cluster, host=hit.row.host, time=hit.row.time) for hit in others],
     )
+    if not found.length:
+        return answer
     if found.length > MAX_TAKEN_APART:
         size = format_size(found.length)
         answer.note = f"It has {size}, and is shown up to {format_size(MAX_TAKEN_APART)}; save it to look at it."
@@ -103,8 +105,10 @@ async def original(archive: Archive, found: Found) -> AsyncIterator[bytes]:
     """The bytes of a report as they came, piece by piece.
 
     Raises:
-        FileNotFoundError: the archive does not have them (any more).
+        FileNotFoundError: it has none, or the archive does not have them (any more).
     """
+    if not found.length:
+        raise FileNotFoundError("this event is not read from a file")
     at, end = found.offset, found.offset + found.length
     while at < end:
         piece = await archive.read(Span(found.file, at, min(at + PIECE, end)))

@@ -79,7 +79,9 @@ class File:
             piece = new[start:end].ljust(end - start, b"\0") if kind == "new" else before
             if kind in {"zeros", "rubbish"}:
                 kept = min(max(self.kept - start, 0), end - start)  # what was durable was not written again
-                rubbish = bytes(end - start) if kind == "zeros" else (chance.randbytes(100) + b"\n") * (block // 101 + 1)
+                rubbish = (
+                    bytes(end - start) if kind == "zeros" else (chance.randbytes(100) + b"\n") * (block // 101 + 1)
+                )
                 piece = before[:kept] + rubbish[kept : end - start]
             out += piece
         return bytes(out)
@@ -354,7 +356,12 @@ class ModelKernel:
     @_call
     def entries(self, path):
         return sorted(
-            Entry(name, isinstance(node, Folder), 0 if isinstance(node, Folder) else len(node.data), getattr(node, "modified", 0.0))
+            Entry(
+                name,
+                isinstance(node, Folder),
+                0 if isinstance(node, Folder) else len(node.data),
+                getattr(node, "modified", 0.0),
+            )
             for name, node in self._folder(path).names.items()
         )
 

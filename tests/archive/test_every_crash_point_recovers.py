@@ -16,7 +16,12 @@ from lae_monitor.core.rows import Span
 def archive_on(disks: dict[str, Disk], process: str = "p", **options) -> Archive:
     options.setdefault("threads", 1)  # so that the n-th call is the same one each time
     return Archive(
-        list(disks), process, kernel=lambda name: ModelKernel(disks[name]), reserve=NO_RESERVE, clock=lambda: NOW, **options
+        list(disks),
+        process,
+        kernel=lambda name: ModelKernel(disks[name]),
+        reserve=NO_RESERVE,
+        clock=lambda: NOW,
+        **options,
     )
 
 
@@ -42,7 +47,9 @@ async def recover(disks: dict[str, Disk], oracle: Oracle, seed: int) -> None:
     for _ in range(chance.choice((0, 0, 1, 2))):
         power = Power(cut_before=chance.randint(1, 60))
         disks = {name: disk.survivor(chance.randrange(2**32), power) for name, disk in disks.items()}
-        await run_until_dark(disks, oracle, lambda archive, oracle: oracle.append(archive, "sonar/c/2026/11/22/h.csv", 50))
+        await run_until_dark(
+            disks, oracle, lambda archive, oracle: oracle.append(archive, "sonar/c/2026/11/22/h.csv", 50)
+        )
     disks = {name: disk.survivor(chance.randrange(2**32)) for name, disk in disks.items()}
     found = [disk.contents() for disk in disks.values()]
     oracle.check(*found)
@@ -58,7 +65,9 @@ async def recover(disks: dict[str, Disk], oracle: Oracle, seed: int) -> None:
     oracle.check(home)
     oracle.check_moved(home)
     assert not any(away), "not everything came home"
-    left = [path for disk in disks.values() for path, _ in disk.walk() if path.startswith(".tmp/") and "lock" not in path]
+    left = [
+        path for disk in disks.values() for path, _ in disk.walk() if path.startswith(".tmp/") and "lock" not in path
+    ]
     assert left == [], "what was half done is still there"
 
 
@@ -104,7 +113,9 @@ def test_every_crash_point_recovers_when_home_fails_half_way():
         await archive.roots[0].probe()
         await oracle.append(archive, "sonar/c/2026/11/22/h.csv", 300)
 
-    assert asyncio.run(cut_everywhere(scenario, ("/home", "/away"), seeds=2)) > 80, "the scenario does not do what it says"
+    assert asyncio.run(cut_everywhere(scenario, ("/home", "/away"), seeds=2)) > 80, (
+        "the scenario does not do what it says"
+    )
 
 
 def test_every_crash_point_of_the_way_home_recovers():

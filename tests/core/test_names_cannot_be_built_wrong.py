@@ -120,7 +120,7 @@ def test_hypothesis_finds_no_path_out_of_the_archive(path):
 
 def test_nothing_is_written_outside_the_root(tmp_path):
     root = tmp_path / "in" / "root"
-    bad = [value for value in HOSTILE if value != "con:"]  # a colon is in no name, but may be in a path
+    bad = [value for value in HOSTILE if value not in {"con:", "a/b"}]  # in no name, but in a path
     paths = [*bad, *(f"crashes/{value}" for value in bad), *(f"{value}/x" for value in bad)]
 
     async def go():

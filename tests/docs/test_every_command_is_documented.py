@@ -45,7 +45,8 @@ def test_every_command_has_an_example_and_every_option_a_word(page, markdown, na
         for option in parameter.opts
         if option.startswith("--")
     }
-    missing = sorted(option for option in options - shared if option not in text)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    missing = sorted(option for option in options - shared if option not in prose)
     assert missing == []
 
 

@@ -160,7 +160,9 @@ class Driver:
         self.check(self.acknowledged)
         torn = []
         for path in (self.root / "sonar").rglob("*.csv"):
-            for line in path.read_bytes().splitlines(keepends=True)[:-1]:  # the last one may be torn until it is opened again
+            for line in path.read_bytes().splitlines(keepends=True)[
+                :-1
+            ]:  # the last one may be torn until it is opened again
                 if line[:9] * 2 != line[:9] + line[10:19] and len(line) > 20:
                     torn.append(f"{path}: {line[:40]!r}")
         return json.dumps(

@@ -13,7 +13,7 @@ import threading
 
 import mfusepy
 
-GATED = ("create", "open", "read", "write", "fsync", "fsyncdir", "flush", "rename", "getattr", "unlink", "truncate", "statfs")
+GATED = ("create", "open", "read", "write", "fsync", "fsyncdir", "rename", "getattr", "unlink", "truncate", "statfs")
 
 
 class Gate:
@@ -84,9 +84,6 @@ class PassThrough(mfusepy.Operations):
     def truncate(self, path, length, fh=None):
         return os.truncate(self._at(path), length)
 
-    def flush(self, path, fh):
-        return 0
-
     def fsync(self, path, datasync, fh):
         return os.fsync(fh)
 
@@ -106,7 +103,17 @@ class PassThrough(mfusepy.Operations):
 
     def statfs(self, path):
         status = os.statvfs(self._folder)
-        names = ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree", "f_favail", "f_namemax")
+        names = (
+            "f_bsize",
+            "f_frsize",
+            "f_blocks",
+            "f_bfree",
+            "f_bavail",
+            "f_files",
+            "f_ffree",
+            "f_favail",
+            "f_namemax",
+        )
         return {name: getattr(status, name) for name in names}
 
 

@@ -55,8 +55,8 @@ WORK = [
 class Fleet:
     """Writes the archive, and the store from it."""
 
-    def __init__(self, archive: Archive, store: Store, now: float) -> None:
-        self.archive, self.store, self.now = archive, store, now
+    def __init__(self, archive: Archive, store: Store, now: float, days: float) -> None:
+        self.archive, self.store, self.now, self.days = archive, store, now, days
         self.random = random.Random(SEED)
         self.rows: dict[str, list[tuple[Row, str, int]]] = {}
 
@@ -144,8 +144,8 @@ class Fleet:
 
     async def _samples(self, host: str) -> None:
         end = self.now - (7 * HOUR if host == SILENT else 2 * MINUTE)
-        start = self.now - 7 * DAY
-        hole = (self.now - 3.2 * DAY, self.now - 2.9 * DAY) if host == HPC[1] else (0.0, 0.0)
+        start = self.now - self.days * DAY
+        hole = (self.now - 1.2 * DAY, self.now - 0.9 * DAY) if host == HPC[1] else (0.0, 0.0)
         busy = self.random.uniform(4, 30)
         counters = [0.0] * len(WORK)
         lines: dict[str, list[str]] = {}
@@ -201,12 +201,12 @@ class Fleet:
             self._keep(span, await self.archive.read(span))
 
 
-async def build(folder: Path, now: float) -> tuple[Archive, Store]:
-    """The fleet below `folder`, as it is at `now`; archive and store are open."""
+async def build(folder: Path, now: float, days: float = 7) -> tuple[Archive, Store]:
+    """The fleet below `folder`, as it is at `now`, with samples of so many days; archive and store are open."""
     archive = await Archive([folder / "archive"], "believable").open()
     store = await Store(ChdbDriver(folder / "store", memory=400 * MiB)).open()
     if not await store.query("SELECT 1 AS one FROM {lae}.events LIMIT 1"):
-        await Fleet(archive, store, now).build()
+        await Fleet(archive, store, now, days).build()
     return archive, store
 
 
