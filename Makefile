@@ -71,6 +71,7 @@ $(SETUP)-run: $(SETUP)-venv requirements/run.txt requirements/build.txt pyprojec
 
 $(SETUP)-test: $(SETUP)-run requirements/test.txt tests/debian.txt
 	@sh tests/debian.sh $$(sed 's/#.*//' tests/debian.txt)
+	@sh tests/crashpad.sh
 	@echo "Installing what the tests need (once; about a minute)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@touch $@

@@ -213,15 +213,16 @@ class Root:
             self._set("failing", repr(error))
 
     async def keep_probing(self) -> None:
+        """Probes now and then, and soon after something went wrong."""
         while True:
-            self._worsened.clear()
-            await self.probe()
-            if self.health != "ok":
+            if self.health == "ok":
+                self._worsened.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PROBE_EVERY):
+                        await self._worsened.wait()
+            else:
                 await asyncio.sleep(PROBE_SOON)
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_EVERY):
-                    await self._worsened.wait()
+            await self.probe()
 
     def stop(self) -> None:
         """Takes nothing more; what is queued is done as far as the root answers."""

@@ -28,11 +28,13 @@ def incident(invocation: Invocation, host: str, cluster: str | None, print_furl:
     \b
     lae-monitor fleet register incident --host node1 --print-furl
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415 - only this command needs it
+    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415 - only this command needs it
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
     from lae_monitor.fleet.registry import register_incident  # noqa: PLC0415
 
     try:
-        made = register_incident(invocation.settings, host, cluster)
+        with as_owner(invocation.settings.state.path):
+            made = register_incident(invocation.settings, host, cluster)
     except Refused as refused:
         if refused.code == "bad_config":
             invocation.fail(str(refused), EXIT_CONFIG, following="correct it, then lae-monitor check config")

@@ -23,8 +23,6 @@ MAX_AHEAD: Final = DAY  # a clock may be wrong; further ahead is clamped, and th
 _DURATIONS: Final = {
     "ms": 0.001, "s": 1.0, "": 1.0, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
 }  # fmt: skip
-
-
 _PIECE: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([a-z]{0,3})\s*")
 
 
@@ -53,7 +51,7 @@ def format_duration(seconds: float) -> str:
     """`5400` -> `1h 30m`; at most two units, the largest first."""
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
-    pieces = []
+    pieces: list[str] = []
     for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", 1.0)):
         if seconds >= size and len(pieces) < 2:
             pieces.append(f"{int(seconds // size)}{unit}")

@@ -1,0 +1,1 @@
+"""What is done about hosts, beyond hearing from them: registering them."""

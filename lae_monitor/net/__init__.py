@@ -1,0 +1,1 @@
+"""Transports that gatherers and `serve` share: HTTP with deadlines, and Foolscap tubs."""

@@ -6,6 +6,7 @@ has paused reading: then it is us who are slow.
 
 import asyncio
 import logging
+from collections import Counter as TallyOf
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lae_monitor.core.refusals import REASONS
-from lae_monitor.net.http_limits import CLOSE_GRACE, HttpLimits
+from lae_monitor.net.http_limits import CLOSE_GRACE, RETRY_AFTER, SPARE, HttpLimits
 
 log = logging.getLogger("lae_monitor.http")
 
@@ -87,9 +88,10 @@ class _WatchedFlow(FlowControl):
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """One connection. `limits` is set by `with_limits`."""
+    """One connection. `limits` and `peers` belong to a server; see `with_limits`."""
 
     limits: ClassVar[HttpLimits] = HttpLimits()
+    peers: ClassVar[TallyOf[str]] = TallyOf()  # connections that are open, by address
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -108,8 +110,21 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _WatchedFlow(transport, self._pause, self._resume)
         self._phase.begin(self.limits.head)
+        peer = self.client[0] if self.client else ""
+        self.peers[peer] += 1
+        excess = max(
+            len(self.connections) - self.limits.connections, self.peers[peer] - self.limits.connections_of_peer
+        )
+        if excess > SPARE:
+            self._abort()
+        elif excess > 0:
+            self._cut("busy")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        peer = self.client[0] if self.client else ""
+        self.peers[peer] -= 1
+        if not self.peers[peer]:
+            del self.peers[peer]
         for clock in (self._phase, self._idle, self._write):
             clock.end()
         if self._closing is not None:
@@ -268,14 +283,15 @@ class DeadlineProtocol(HttpToolsProtocol):
 
 def with_limits(limits: HttpLimits) -> type[DeadlineProtocol]:
     """The protocol with these limits."""
-    return type("DeadlineProtocol", (DeadlineProtocol,), {"limits": limits})
+    return type("DeadlineProtocol", (DeadlineProtocol,), {"limits": limits, "peers": TallyOf()})
 
 
 def _answer(code: str) -> bytes:
     reason = REASONS[code]
     body = f"{code}\n"
+    retry = f"Retry-After: {RETRY_AFTER}\r\n" if reason.status == 503 else ""
     head = (
         f"HTTP/1.1 {reason.status} {HTTPStatus(reason.status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{retry}Connection: close\r\n\r\n"
     )
     return (head + body).encode("ascii")

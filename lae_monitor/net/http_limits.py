@@ -12,10 +12,13 @@ WRITE_TIMEOUT: Final = 60.0  # seconds in which a client has to take some of a r
 KEEP_ALIVE: Final = 15.0  # seconds a connection may stay open without a request
 DRAIN_TIMEOUT: Final = 30.0  # seconds that requests in progress get when the process stops
 MAX_HEAD: Final = 64 * KiB  # bytes of request line and headers; Crashpad's query and cookies stay below 4 KiB
-MAX_CONNECTIONS: Final = 900  # open at once; stays below the usual 1,024 descriptors
+MAX_CONNECTIONS: Final = 900  # open at once; stays below the usual 1,024 descriptors, so that files can still be opened
+MAX_OF_PEER: Final = 600  # of one address, which may be a whole site's; the others keep a third
 
 LINGER_TIMEOUT: Final = 10.0  # seconds for which we go on reading a body that was refused, so that its sender reads why
 MAX_LINGER: Final = 128 * MiB  # bytes of it that we read
+RETRY_AFTER: Final = 30  # seconds; a client that was told 503 comes back after this long
+SPARE: Final = 50  # connections beyond the limit that are told why they are refused; further ones are just dropped
 CLOSE_GRACE: Final = 5.0  # seconds in which a client that was cut off has to take the last bytes
 
 
@@ -31,7 +34,8 @@ class HttpLimits:
         keep_alive: for a connection without a request.
         drain: for requests in progress when the process stops.
         max_head: bytes of a request head.
-        connections: open at once; the next ones are answered with 503.
+        connections: open at once; the next ones are answered with 503 `busy`.
+        connections_of_peer: the same for one address.
     """
 
     head: float = HEAD_TIMEOUT
@@ -42,3 +46,4 @@ class HttpLimits:
     drain: float = DRAIN_TIMEOUT
     max_head: int = MAX_HEAD
     connections: int = MAX_CONNECTIONS
+    connections_of_peer: int = MAX_OF_PEER

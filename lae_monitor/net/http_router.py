@@ -13,14 +13,15 @@ from typing import Final
 from prometheus_client import Counter, Histogram
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.net.http_limits import RETRY_AFTER
 from lae_monitor.net.http_request import Message, Receive, Request, Send, parse_networks, reply
+
+__all__ = ["RETRY_AFTER", "Handler", "Route", "Router"]
 
 log = logging.getLogger("lae_monitor.http")
 
 REQUESTS: Final = Counter("lae_http_requests_total", "Requests answered, by address and status", ["address", "status"])
 SECONDS: Final = Histogram("lae_http_request_seconds", "From a request's head to its answer", ["address"])
-
-RETRY_AFTER: Final = 30  # seconds; a client that was told 503 comes back after this long
 
 Handler = Callable[[Request], Awaitable[None]]
 

@@ -58,7 +58,6 @@ async def serve(
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        limit_concurrency=limits.connections,
         timeout_keep_alive=limits.keep_alive,  # type: ignore[arg-type]  # it goes to call_later
         timeout_graceful_shutdown=limits.drain,  # type: ignore[arg-type]  # it goes to wait_for
     )

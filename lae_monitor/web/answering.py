@@ -10,16 +10,24 @@ from starlette.responses import HTMLResponse, Response
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.query.grammar import BadQuery
+from lae_monitor.query.printable import printable
 from lae_monitor.web.shown import FILTERS, group_query, host_url, search_url
 
 HERE: Final = Path(__file__).parent
 RETRY_AFTER: Final = "5"  # seconds, said with every 503
 _MACHINE: Final = ("/api/",)  # addresses below these answer in JSON, errors too
 
+
+def _harmless(value: Any) -> Any:
+    """What every expression of a template goes through, before it is escaped; macros have been through it inside."""
+    return printable(value) if type(value) is str else value
+
+
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=_harmless,
     trim_blocks=True,
     lstrip_blocks=True,
 )

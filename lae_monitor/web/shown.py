@@ -11,7 +11,7 @@ from lae_monitor.query.events import EventRow
 from lae_monitor.query.grammar import Filter, Query, Text
 from lae_monitor.query.hosts import REGULAR
 from lae_monitor.query.parser import format_query
-from lae_monitor.query.printable import one_line, printable
+from lae_monitor.query.printable import one_line
 from lae_monitor.query.timeline import Gap
 
 FEWEST_RUNS: Final = 3  # runs of Sonar in a row, alike and without anything between them, that are shown as one line
@@ -122,7 +122,6 @@ FILTERS: Final = {
     "ago": ago,
     "clock": clock,
     "moment": moment,
-    "plain": printable,
     "line": one_line,
     "duration": format_duration,
     "size": format_size,

@@ -64,6 +64,7 @@ MISTAKES = [
     ("archive.hot = '101y'", "at most 100 years"),
     (f"archive.hot = {'9' * 4000}", "at most 100 years"),
     ("archive.hot = '7 days'", "archive.hot: not a duration"),
+    (f"archive.hot = '{'1' * 4000}!'", "archive.hot: not a duration"),  # an answer, and not in a thousand years
     ("archive.hot = 1979-05-27", "this is a date"),
     ("archive.hot = true", "wants a duration"),
     # shares

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -134,12 +136,40 @@ def test_nobody_can_send_before_the_first_password(token):
     assert (listed.exit_code, "nobody can send" in listed.stdout) == (0, True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives the state folder to another account: needs root")
-def test_what_root_makes_belongs_to_the_account_of_the_services(token, state, file):
+# ---- as root, for the account of the services ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def of_nobody(state):
+    """The state folder, which belongs to another account; runs a command on it as root does."""
+    if os.geteuid() != 0:
+        pytest.skip("gives the state folder to another account: needs root")
     os.chown(state, 65534, 65534)
     for above in state.parents:
         if "pytest" in str(above):
             above.chmod(0o755)
-    assert token("new", "sonar").exit_code == 0
-    assert {path.stat().st_uid for path in (file, file.parent, file.parent.parent)} == {65534}
-    assert os.geteuid() == 0
+
+    def run(*arguments):
+        program = [sys.executable, "-c", "from lae_monitor.cli import main; main()", *arguments]
+        environ = os.environ | {"LAE_MONITOR__STATE__PATH": str(state)}
+        done = subprocess.run(program, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return {path.name: path.stat().st_uid for path in (state / "credentials").rglob("*")}
+
+    return run
+
+
+def test_what_root_makes_belongs_to_the_account_of_the_services(of_nobody, file):
+    owners = of_nobody("token", "new", "sonar")
+    assert {"sonar", file.name} <= set(owners)
+    assert set(owners.values()) == {65534}
+
+
+def test_what_root_registers_belongs_to_the_account_of_the_services(of_nobody):
+    try:
+        subprocess.run([sys.executable, "-c", "import http.cookiejar"], user=65534, check=True, capture_output=True)
+    except (PermissionError, subprocess.CalledProcessError):
+        pytest.skip("the other account cannot read this Python, so no service could run under it")
+    owners = of_nobody("fleet", "register", "incident", "--host", "node1")
+    assert {"gatherer.pem", "node1.furl"} <= set(owners)
+    assert set(owners.values()) == {65534}

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -102,3 +103,14 @@ def test_every_command_line_in_the_documentation_is_understood(all_pages, markdo
             except click.ClickException as error:
                 pytest.fail(f"{name}: {line}: {error.format_message()}")
     assert checked > 20
+
+
+def test_every_target_of_make_that_is_named_exists(all_pages, markdown):
+    known = set(re.findall(r"^([a-z]+):", (Path(__file__).parent.parent.parent / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target
+        for text in all_pages.values()
+        for block in markdown.fences(text, "sh")
+        for target in re.findall(r"^make ([a-z]+)", block, re.MULTILINE)
+    }
+    assert {"run", "test"} <= named <= known

@@ -56,8 +56,8 @@ class Mount:
     def _say(self, command: str, answer: str) -> None:
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
-        while self.process.stdout.readline() != answer + "\n":
-            pass
+        while (line := self.process.stdout.readline()) != answer + "\n":
+            assert line, f"the file system ended: {self.process.wait(PATIENCE)}"
 
     def hang(self, *names: str) -> None:
         self._say(" ".join(("hang", *names)), "hanging")
@@ -72,16 +72,10 @@ class Mount:
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGCONT)
-        with contextlib.suppress(OSError):
-            self.go()
-        self.process.stdin.close()
+        self.go()
         subprocess.run(["fusermount3", "-u", "-z", str(self.path)], check=False)
-        self.process.stdout.close()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.communicate()
 
 
 @pytest.fixture

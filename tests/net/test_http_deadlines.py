@@ -3,10 +3,12 @@
 import asyncio
 import http.client
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,25 @@ def test_a_slow_client_is_told_408_and_cut_off_while_others_are_answered(serving
     assert answer.startswith(b"HTTP/1.1 408")
     assert answer.endswith(b"\r\n\r\ntoo_slow\n")
     assert listener.refusals == (["too_slow"] if first.startswith(b"POST") else [])
+
+
+def test_a_client_that_goes_on_sending_after_it_was_cut_off_is_not_reset(serving):
+    """A reset could overtake the answer."""
+
+    def client(port):
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
+            connection.sendall(HEAD)
+            select.select([connection], [], [], 60)  # the answer is here
+            for _ in range(5):
+                connection.sendall(b"x" * 1000)
+                time.sleep(0.02)  # a reset needs a moment to come back
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    async def run():
+        async with serving(Listener().app(), HttpLimits(idle=0.3)) as port:
+            return await in_thread(lambda: client(port))
+
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 408")
 
 
 def test_a_second_request_on_a_kept_connection_has_a_deadline_too(serving):
@@ -320,6 +341,38 @@ def test_a_client_that_asks_first_is_refused_before_it_sends(serving, exchange):
     assert refused.startswith(b"HTTP/1.1 413")
     assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert second.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("limits", [{"connections": 5}, {"connections_of_peer": 5}], ids=["together", "of one peer"])
+def test_connections_beyond_the_limit_are_told_so_and_the_next_after_them_served(serving, limits):
+    def ask(port, source="127.0.0.1"):
+        with socket.create_connection(("127.0.0.1", port), 60, source_address=(source, 0)) as connection:
+            connection.sendall(b"GET /ping HTTP/1.0\r\n\r\n")
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def client(port):
+        idle = []
+        for _ in range(5):
+            idle.append(socket.create_connection(("127.0.0.1", port), 60))
+            idle[-1].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"pong\n"):
+                answer += idle[-1].recv(65536)
+        refused, other = ask(port), ask(port, "127.0.0.2")
+        for connection in idle:
+            connection.close()
+        while not (last := ask(port)).endswith(b"pong\n"):
+            assert last.endswith(b"busy\n")
+        return refused, other
+
+    async def run():
+        async with serving(Listener().app(), HttpLimits(keep_alive=FOREVER, **limits)) as port:
+            return await in_thread(lambda: client(port))
+
+    refused, other = asyncio.run(run())
+    assert refused.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After" in refused
+    assert other.endswith(b"busy\n" if "connections" in limits else b"pong\n")
 
 
 def test_stopping_finishes_what_has_begun_and_takes_nothing_new(serving):

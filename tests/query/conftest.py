@@ -1,4 +1,4 @@
-"""One store for the folder's tests; each test has a cluster of its own in it."""
+"""One store for the folder's tests, opened by each module; each test has a cluster of its own in it."""
 
 import sys
 from itertools import count
@@ -14,8 +14,13 @@ _serial = count()
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory):
-    made = Shelf(tmp_path_factory.mktemp("store"))
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")  # a process has one embedded store open at a time, and other folders have theirs
+def shelf(folder):
+    made = Shelf(folder)
     yield made
     made.close()
 

@@ -55,7 +55,10 @@ def has(name, *values, **more):
         # what only looks like a filter
         ("09:44:34", [words("09:44:34")]),
         ("ml6.hpc.uio.no:8086", [words("ml6.hpc.uio.no:8086")]),
-        ("http://a.b/c std::string error: x", [words("http://a.b/c"), words("std::string"), words("error:"), words("x")]),
+        (
+            "http://a.b/c std::string error: x",
+            [words("http://a.b/c"), words("std::string"), words("error:"), words("x")],
+        ),
         ('{"a":1}', [words('{"a":1}')]),
     ],
 )

@@ -51,7 +51,8 @@ def test_a_host_that_stopped_sending_samples_is_silent_and_others_are_not(shelf,
 
 def test_an_alarm_about_a_host_is_no_sign_of_life(shelf, place):
     shelf.put(
-        event(place, "h", ago=2 * HOUR, kind="sonar", received=0.0), event(place, "h", ago=1, kind="alarm", level="error")
+        event(place, "h", ago=2 * HOUR, kind="sonar", received=0.0),
+        event(place, "h", ago=1, kind="alarm", level="error"),
     )
     [host] = shelf.run(hosts(shelf.store, NOW, cluster=place)).hosts
     assert host.last_heard == format_time(NOW - 2 * HOUR)

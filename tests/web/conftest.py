@@ -15,8 +15,13 @@ _serial = count()
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    made = Running(tmp_path_factory.mktemp("fleet"))
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")  # a process has one embedded store open at a time, and other folders have theirs
+def site(folder):
+    made = Running(folder)
     yield made
     made.close()
 

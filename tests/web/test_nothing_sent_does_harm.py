@@ -30,7 +30,12 @@ def test_whatever_a_host_sends_is_shown_as_text(site, place, nasty):
     )  # fmt: skip
     host = quote(f"h{nasty}", safe="")
     report = quote(f"{place}{nasty}", safe="")
-    targets = [f"/?cluster={place}", f"/search?q=cluster:{place}", f"/report/{report}", f"/report/{report}?cluster={place}&host={host}"]
+    targets = [
+        f"/?cluster={place}",
+        f"/search?q=cluster:{place}",
+        f"/report/{report}",
+        f"/report/{report}?cluster={place}&host={host}",
+    ]
     if "/" not in nasty:
         targets.append(f"/host/{place}/{host}")
     for target in targets:
@@ -97,7 +102,9 @@ def test_a_mistake_in_a_query_is_pointed_at_in_json(site):
     assert 'did you mean "level:"' in said["problem"]
 
 
-@pytest.mark.parametrize(("method", "target"), [("POST", "/"), ("DELETE", "/api/hosts"), ("PUT", "/report/x"), ("POST", "/api/search")])
+@pytest.mark.parametrize(
+    ("method", "target"), [("POST", "/"), ("DELETE", "/api/hosts"), ("PUT", "/report/x"), ("POST", "/api/search")]
+)
 def test_other_methods_are_refused_with_those_that_are_taken(site, method, target):
     answer = site.ask(target, method)
     assert answer.status == 405
@@ -124,7 +131,10 @@ def test_limits_are_kept_whatever_is_asked_for(site):
 
 
 @settings(max_examples=60)
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), st.sampled_from(["/search?q=", "/api/events?q=", "/report/", "/host/x/", "/?cluster=", "/api/search?limit="]))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    st.sampled_from(["/search?q=", "/api/events?q=", "/report/", "/host/x/", "/?cluster=", "/api/search?limit="]),
+)
 def test_no_request_breaks_anything(site, text, start):
     answer = site.ask(start + quote(text, safe=""))
     assert answer.status in {200, 307, 400, 404}

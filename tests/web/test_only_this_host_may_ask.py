@@ -13,7 +13,9 @@ HEADERS = {
 TARGETS = ["/", "/api/search?q=x", "/static/style.css", "/nowhere", "/search.json?q=levle:x"]
 
 
-@pytest.mark.parametrize("client", ["10.0.0.7", "192.168.1.1", "::ffff:10.0.0.7", "2001:db8::1", "0.0.0.0", "", "testclient", None])
+@pytest.mark.parametrize(
+    "client", ["10.0.0.7", "192.168.1.1", "::ffff:10.0.0.7", "2001:db8::1", "0.0.0.0", "", "testclient", None]
+)
 def test_a_peer_that_is_not_on_loopback_is_refused(site, client):
     for target in TARGETS:
         answer = site.ask(target, client=client)
@@ -42,7 +44,9 @@ def test_two_host_headers_are_refused(site):
     assert site.ask("/", headers=[("host", "127.0.0.1")]).status == 403
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:8642", "[::1]:8642", "[::1]", "127.8.8.8"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:8642", "[::1]:8642", "[::1]", "127.8.8.8"]
+)
 def test_every_name_of_loopback_is_answered(site, host):
     assert site.ask("/search", host=host).status == 200
 
@@ -65,7 +69,11 @@ def test_another_site_cannot_change_anything(site, headers):
 
 
 def test_our_own_page_and_programs_can(site):
-    for headers in ([], [("origin", "http://127.0.0.1:8642"), ("sec-fetch-site", "same-origin")], [("sec-fetch-site", "none")]):
+    for headers in (
+        [],
+        [("origin", "http://127.0.0.1:8642"), ("sec-fetch-site", "same-origin")],
+        [("sec-fetch-site", "none")],
+    ):
         assert site.ask("/api/reports/known/retry", "POST", headers=headers).status == 200
 
 

@@ -1,0 +1,67 @@
+"""A limit that a page states is the one in the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lae_monitor.core import limits
+from lae_monitor.core import time as times
+
+HOUSE = Path(__file__).parent.parent.parent
+UNITS = {name: getattr(limits, name) for name in ("KiB", "MiB")} | {
+    name: getattr(times, name) for name in ("MINUTE", "HOUR", "DAY")
+}
+
+STATED = [
+    # page, what it says, module, constant, and what makes the words of the value
+    ("incidents.md", "| events of an incident | {} |", "gatherers/incidents/flog", "MAX_EVENTS", "count"),
+    ("incidents.md", "| an incident as JSON | {} |", "gatherers/incidents/flog", "MAX_INCIDENT", "size"),
+    ("incidents.md", "| depth of what an event holds | {} |", "gatherers/incidents/plain", "MAX_DEPTH", "count"),
+    ("incidents.md", "| time to fetch one | {} |", "gatherers/incidents/node", "FETCH_LIMIT", "minutes"),
+    ("incidents.md", "| errors for one incident | {}, ", "gatherers/incidents/node", "GIVE_UP", "count"),
+    ("incidents.md", "| nodes connected through one FURL | {} |", "gatherers/incidents/entrance", "MAX_NODES", "count"),
+    ("crashes.md", "| parts; files | {};", "gatherers/crashes/limits", "MAX_PARTS", "count"),
+    ("crashes.md", "; {} | `malformed_too_many_parts` |", "gatherers/crashes/limits", "MAX_FILES", "count"),
+    ("crashes.md", "| one annotation; all of them | {};", "gatherers/crashes/limits", "MAX_ANNOTATION", "size"),
+    ("crashes.md", "; {} | `body_too_large` |", "gatherers/crashes/limits", "MAX_ANNOTATIONS", "size"),
+    ("crashes.md", "and {} times the compressed size", "gatherers/crashes/limits", "MAX_RATIO", "count"),
+    ("crashes.md", "beyond the first {} |", "gatherers/crashes/limits", "FREE_OF_RATIO", "size"),
+    ("crashes.md", "Up to {} of a report is kept in memory", "gatherers/crashes/limits", "HOLD", "size"),
+    ("crashes.md", "while it comes, and {} of all together", "gatherers/crashes/limits", "MAX_HELD", "size"),
+    ("crashes.md", "| connections at once | {} |", "net/http_limits", "MAX_CONNECTIONS", "count"),
+    ("crashes.md", "10 s; {} |", "net/http_limits", "MAX_HEAD", "size"),
+    ("sonar.md", "| a line of more than {} |", "gatherers/sonar/free_csv", "MAX_LINE", "size"),
+    ("sonar.md", "| more than {} hosts and days in one post |", "gatherers/sonar/free_csv", "MAX_FILES", "count"),
+    ("archive.md", "no answer within {} seconds", "archive/root", "HANG_AFTER", "count"),
+    ("archive.md", "was probed successfully within {} seconds", "net/http_operations", "PROBE_STALE", "count"),
+    ("archive.md", "Every {} seconds `serve` brings", "service/serve", "HOMECOMING_EVERY", "count"),
+    ("archive.md", "a copy of up to {} and the reason", "mover/quarantine", "MAX_COPY", "size"),
+    ("mover.md", "every {} seconds over the folders", "mover/mover", "QUICK_SWEEP", "count"),
+    ("mover.md", "Up to {} files and", "mover/mover", "BATCH_FILES", "count"),
+    ("mover.md", "files and {} make a batch", "mover/mover", "BATCH_BYTES", "size"),
+    ("mover.md", "after {} seconds at most", "mover/mover", "MAX_BACKOFF", "count"),
+    ("store.md", "the driver sets each to {}.", "store/chdb_driver", "CACHE", "size"),
+    ("web.md", "written and synced within {} seconds", "net/http_operations", "PROBE_STALE", "count"),
+]  # fmt: skip
+
+
+def value_of(module, constant):
+    """A constant as the source has it; importing some of these modules would start Twisted."""
+    text = (HOUSE / "lae_monitor" / f"{module}.py").read_text()
+    found = re.search(rf"^{constant}\b[^=\n]*= ([0-9_.A-Za-z* ]+?)(?:  #.*)?$", text, re.MULTILINE)
+    assert found, f"{module} has no {constant}"
+    return eval(found[1], {"__builtins__": {}}, UNITS)
+
+
+def words(value, form):
+    if form == "size":
+        unit = next(unit for unit in ("MiB", "KiB") if value % UNITS[unit] == 0)
+        return f"{value // UNITS[unit]} {unit}"
+    return f"{value / 60:g} minutes" if form == "minutes" else f"{value:,g}" if value == int(value) else f"{value:g}"
+
+
+@pytest.mark.parametrize(("name", "sentence", "module", "constant", "form"), STATED)
+def test_limit(page, name, sentence, module, constant, form):
+    wanted = sentence.format(words(value_of(module, constant), form))
+    assert wanted in " ".join(page(name).split()), f"docs/{name} should say: {wanted}"
