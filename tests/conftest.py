@@ -1,9 +1,43 @@
 """For all tests: how long hypothesis looks, and that nothing is left behind."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=200_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+ROOT = Path(__file__).parents[1]
+CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"
+
+
+@pytest.fixture(scope="session")
+def crashpad_handler() -> Path:
+    """Chromium's own crash handler, out of Debian's package: tests/crashpad.sh fetches it when the tests are set up."""
+    handler = ROOT / ".cache/chromium-common/x/usr/lib/chromium/chrome_crashpad_handler"
+    if not handler.exists():
+        fetched = subprocess.run(["sh", ROOT / "tests/crashpad.sh"], capture_output=True, text=True, check=False)
+        if not handler.exists():
+            pytest.skip(f"the real Crashpad client is not here: {fetched.stdout} {fetched.stderr}")
+    probe = subprocess.run([handler, "--version"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"the real Crashpad client does not run here: {probe.stderr}")
+    return handler
+
+
+@pytest.fixture
+def crash_with_crashpad(crashpad_handler, tmp_path):
+    """Crashes a process under Crashpad and uploads its dump; returns the finished report's .dmp and .meta."""
+
+    def crash(url: str, *options: str) -> tuple[bytes, bytes]:
+        database = tmp_path / f"database{len(list(tmp_path.glob('database*')))}"
+        subprocess.run([sys.executable, CRASH, crashpad_handler, database, url, *options], check=True, timeout=120)
+        (dump,) = (database / "completed").glob("*.dmp")
+        return dump.read_bytes(), dump.with_suffix(".meta").read_bytes()
+
+    return crash

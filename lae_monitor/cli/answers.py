@@ -185,19 +185,19 @@ class Answers:
 
     def _refused(self, status: int, body: bytes) -> NoReturn:
         """Ends the command with what the answer says."""
+        from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
         try:
             said = json.loads(body)
-            message, detail = str(said["message"]), str(said["detail"])
+            message, detail = one_line(said["message"]), one_line(said.get("problem") or said["detail"])
         except (ValueError, KeyError, TypeError):
-            said, message, detail = {}, f"the answer was {status}", body[:200].decode(errors="replace")
-        if status == 503:
-            self._invocation.fail(f"{message}: {detail}", EXIT_TRY_AGAIN, following="lae-monitor store status")
-        if status == 404:
-            self._invocation.fail(f"{message}: {detail}", EXIT_FINDINGS, following="lae-monitor search, or host list")
-        if status == 400:
-            following = "lae-monitor search --help" if said.get("error") == "bad_query" else ""
-            self._invocation.fail(f"{message}: {said.get('problem') or detail}", EXIT_USAGE, following=following)
-        self._invocation.fail(f"{message}: {detail}", EXIT_UNAVAILABLE)
+            said, message, detail = {}, f"the answer was {status}", one_line(body[:200].decode(errors="replace"))
+        code, following = {
+            400: (EXIT_USAGE, "lae-monitor search --help" if said.get("error") == "bad_query" else ""),
+            404: (EXIT_FINDINGS, "lae-monitor search, or host list"),
+            503: (EXIT_TRY_AGAIN, "lae-monitor store status"),
+        }.get(status, (EXIT_UNAVAILABLE, ""))
+        self._invocation.fail(f"{message}: {detail}", code, following=following)
 
 
 def address(*parts: str) -> str:

@@ -104,12 +104,16 @@ def show(invocation: Invocation, name: str, cluster: str, since: str, limit: int
 
 
 def _cluster_of(invocation: Invocation, found: list[dict[str, Any]], name: str) -> str:
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
     if not found:
-        invocation.fail(f"no host is named {name}", EXIT_FINDINGS, following="lae-monitor host list")
+        invocation.fail(f"no host is named {one_line(name)}", EXIT_FINDINGS, following="lae-monitor host list")
     if len(found) > 1:
-        clusters = ", ".join(sorted(item["cluster"] for item in found))
+        clusters = ", ".join(sorted(one_line(item["cluster"]) for item in found))
         invocation.fail(
-            f"{name} is in several clusters: {clusters}", EXIT_USAGE, following="say which with --cluster NAME"
+            f"{one_line(name)} is in several clusters: {clusters}",
+            EXIT_USAGE,
+            following="say which with --cluster NAME",
         )
     return str(found[0]["cluster"])
 

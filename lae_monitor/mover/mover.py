@@ -11,18 +11,18 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from lae_monitor.archive import Archive, ArchiveError, Journal
 from lae_monitor.archive.hints import listen
-from lae_monitor.core.limits import MAX_SPAN, MiB
-from lae_monitor.core.rows import Reader, Span
+from lae_monitor.core.limits import MiB
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
+from lae_monitor.mover.pieces import Piece, next_piece
 from lae_monitor.mover.quarantine import keep
 from lae_monitor.mover.reading import FindReader, Readings, quarantine_id, read_all
+from lae_monitor.mover.status import Status
 from lae_monitor.mover.sweep import sweep
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.store import by_table
@@ -32,33 +32,10 @@ log = logging.getLogger(__name__)
 TICK: Final = 0.25  # seconds between batches while there is something to move
 BATCH_FILES: Final = 500
 BATCH_BYTES: Final = 8 * MiB
-MAX_RECORD: Final = 16 * MiB  # a record of a growing file that has no end by then is not understood
 QUICK_SWEEP: Final = 10.0  # seconds between sweeps of the last days
 FULL_SWEEP: Final = 3600.0  # seconds between sweeps of everything
 MAX_BACKOFF: Final = 30.0  # seconds
 POISON_AFTER: Final = 3  # failures of a batch on a store that works, until its spans are tried one by one
-
-
-@dataclass
-class Status:
-    """What the mover has done since it started, and what it has before it."""
-
-    batches: int = 0
-    rows: int = 0
-    failures: int = 0
-    waiting: int = 0  # files known to hold more than was moved
-    oldest: float = 0.0  # seconds the oldest of them has been waiting
-    caught_up: bool = False  # a full sweep found nothing more
-    error: str = ""
-    last: float = 0.0  # when the last batch was confirmed
-
-
-@dataclass
-class Piece:
-    """A span with its bytes."""
-
-    pending: Pending
-    data: bytes = field(repr=False)
 
 
 class Mover:
@@ -251,7 +228,7 @@ class Mover:
             if reader is None:
                 continue
             try:
-                piece = await self._next_piece(path, reader)
+                piece = await next_piece(self.archive, path, self.ledger.moved(path), reader)
             except FileNotFoundError as error:
                 log.warning("%s", error)  # deleted, or on a root that does not answer: the sweep finds it again
                 continue
@@ -265,35 +242,6 @@ class Mover:
             if not reader.WHOLE:
                 self._dirty[path] = time.monotonic()  # there may be more; it is looked at once again
         return pieces
-
-    async def _next_piece(self, path: str, reader: Reader) -> Piece | None:
-        start = self.ledger.moved(path)
-        if reader.WHOLE and start:
-            return None
-        durable = await self.archive.settle(path)
-        if durable <= start:
-            return None
-        if reader.WHOLE:
-            end = durable
-            data = await self.archive.read(Span(path, 0, end))
-        else:
-            data = await self._whole_records(path, start, durable, reader)
-            end = start + len(data)
-        if not data:
-            return None
-        return Piece(Pending(Span(path, start, end), reader.VERSION, 0), data)
-
-    async def _whole_records(self, path: str, start: int, durable: int, reader: Reader) -> bytes:
-        limit = MAX_SPAN
-        while True:
-            data = await self.archive.read(Span(path, start, min(durable, start + limit)))
-            if (whole := reader.cut(path, data)) > 0:
-                return data[:whole]
-            if start + limit >= durable:
-                return b""  # the last record is still being written
-            if limit >= MAX_RECORD:
-                return data  # not a record at all: the reader says so
-            limit = MAX_RECORD
 
     async def _pieces_again(self, batch: list[Pending]) -> list[Piece]:
         """The spans of a batch that was begun before: the same bytes, read by the same version of their readers."""

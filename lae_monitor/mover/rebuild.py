@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from lae_monitor.mover.ledger import Ledger
-from lae_monitor.mover.mover import Mover, Status
+from lae_monitor.mover.mover import Mover
+from lae_monitor.mover.status import Status
 from lae_monitor.store import Store
 
 log = logging.getLogger(__name__)

@@ -78,7 +78,7 @@ def test_what_hosts_send_cannot_drive_the_terminal(cli, site, place):
     site.put(
         event(
             place,
-            f"h{nasty}",
+            f"h{name}",
             time=NOW,
             title=nasty,
             text=nasty,
@@ -93,6 +93,9 @@ def test_what_hosts_send_cannot_drive_the_terminal(cli, site, place):
         assert said.code == 0, said
         assert not set("\x1b\x07\u202e\r") & set(said.out + said.err)
     assert len(cli("search", f"cluster:{place}").out.splitlines()) == 1
+    said = cli("host", "show", f"no{name}", "--cluster", place)
+    assert said.code == 1
+    assert not set("\x1b\x07\u202e") & set(said.err)
 
 
 def test_levels_are_coloured_unless_no_color_is_set(cli, monkeypatch):

@@ -6,8 +6,6 @@ import http.client
 import io
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -26,8 +24,6 @@ from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.gather import gather
 
 PATIENCE = 60.0  # seconds; the machine may be slow and busy
-ROOT = Path(__file__).parents[3]
-CACHE = ROOT / ".cache" / "chromium-common"
 
 
 class Gatherer:
@@ -200,41 +196,3 @@ def file_fixture():
 @pytest.fixture(name="form")
 def form_fixture():
     return form
-
-
-@pytest.fixture(scope="session")
-def crashpad_handler() -> Path:
-    """Chromium's own crash handler, out of Debian's package."""
-    found = list(CACHE.glob("x/usr/lib/chromium/chrome_crashpad_handler"))
-    if not found:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        download = ["apt-get", "download", "chromium-common"]
-        try:
-            subprocess.run(download, cwd=CACHE, check=True, capture_output=True, text=True, timeout=240)
-            package = max(CACHE.glob("chromium-common_*.deb"), key=lambda path: path.stat().st_mtime)
-            subprocess.run(["dpkg-deb", "-x", package, "x"], cwd=CACHE, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            reason = getattr(error, "stderr", "") or error
-            pytest.skip(f"the real Crashpad client is not here: {' '.join(download)}: {reason}")
-        found = list(CACHE.glob("x/usr/lib/chromium/chrome_crashpad_handler"))
-    handler = found[0]
-    probe = subprocess.run([handler, "--version"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"the real Crashpad client does not run here: {probe.stderr}")
-    return handler
-
-
-CRASH = Path(__file__).with_name("crash_with_crashpad.py")
-
-
-@pytest.fixture
-def crash_with_crashpad(crashpad_handler, tmp_path):
-    """Crashes a process under Crashpad and uploads its dump; returns the finished report's .dmp and .meta."""
-
-    def crash(url: str, *options: str) -> tuple[bytes, bytes]:
-        database = tmp_path / f"database{len(list(tmp_path.glob('database*')))}"
-        subprocess.run([sys.executable, CRASH, crashpad_handler, database, url, *options], check=True, timeout=PATIENCE)
-        (dump,) = (database / "completed").glob("*.dmp")
-        return dump.read_bytes(), dump.with_suffix(".meta").read_bytes()
-
-    return crash

@@ -9,18 +9,30 @@ import json
 import logging
 import signal
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
 import uvloop
 
 from lae_monitor.archive import Archive, Journal
+from lae_monitor.archive.kernel import LinuxKernel
 from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.gatherers import sections
 from lae_monitor.gatherers.context import Context
 from lae_monitor.gatherers.incidents.gather import gather
 from lae_monitor.net import tubs
+
+
+class SlowKernel(LinuxKernel):
+    """Takes its time to give an incident its name, and says so."""
+
+    def rename(self, source, target):
+        if "/incident-" in target:
+            print("storing", flush=True)
+            time.sleep(1.5)
+        super().rename(source, target)
 
 
 def make_room(archive):
@@ -30,8 +42,11 @@ def make_room(archive):
 
 async def main(config, limits):
     settings = load(config, sections())
+    kernel = SlowKernel if limits.pop("slow", False) else LinuxKernel
     full = limits.pop("full", False)  # the archive takes nothing until SIGUSR1
-    archive = Archive(settings.archive_roots, "gather-incidents", reserve=Reserve(size=1 << 60 if full else 1))
+    archive = Archive(
+        settings.archive_roots, "gather-incidents", reserve=Reserve(size=1 << 60 if full else 1), kernel=kernel
+    )
     await archive.open()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, make_room, archive)
     tubs.start_reactor()

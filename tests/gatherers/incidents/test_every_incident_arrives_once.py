@@ -129,6 +129,19 @@ def test_gatherer_that_is_told_to_stop_does_so_although_a_node_never_answers(gat
     gatherer.stop()
 
 
+def test_incident_that_is_being_stored_when_the_gatherer_is_told_to_stop_is_stored(gatherer):
+    gatherer.start({"slow": True})
+    node = gatherer.publisher(gatherer.register("node1").furl)
+    node.await_output("asked since")
+    node.send(message="just in time", level=WEIRD)
+    gatherer.process.await_output("storing")
+    gatherer.stop()
+    (name,) = gatherer.names("node1")
+    assert (gatherer.folder_of("node1") / "latest").read_text() == name + "\n"
+    (receipt,) = gatherer.journal(verdict="accepted")
+    assert receipt["id"] == name
+
+
 def test_what_a_node_made_before_its_clock_was_set_back_and_what_failed_is_asked_for_within_a_week(gatherer):
     gatherer.start()
     furl = gatherer.register("node1").furl
