@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
+JOBS ?= 2
 SETUP := $(VENV)/.setup
 
 .PHONY: help run test check bench fuzz soak setup docs wheelhouse lock clean
@@ -19,7 +20,7 @@ run: $(SETUP)-run ## run the whole monitor on loopback, with a pretend fleet tha
 	@exec $(VENV)/bin/lae-monitor demo $(ARGS)
 
 test: $(SETUP)-test ## run the tests; ARGS='...' goes to pytest
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(SETUP)-test ## style, types, and the direction of imports
 	$(VENV)/bin/ruff check .

@@ -36,7 +36,13 @@ def main() -> int:
 
 
 def _figures(result: Any) -> list[Figure]:
-    return list(result)
+    """What a part measured: figures, or a dictionary of numbers, or of a figure's fields, by name."""
+    if not isinstance(result, dict):
+        return list(result)
+    return [
+        Figure(name, **value) if isinstance(value, dict) else Figure(name, float(value))
+        for name, value in result.items()
+    ]
 
 
 sys.exit(main())

@@ -5,7 +5,7 @@ written the file is retired for good: what it holds beyond the last acknowledged
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from lae_monitor.archive.errors import Failed, Full
@@ -35,6 +35,7 @@ class GroupCommit:
         path: the file, relative to the root.
         fresh: there must be no such file yet.
         after: the closing of the same file by its last GroupCommit, or None.
+        admit: returns when the file may be opened.
         on_idle: called whenever nobody waits any more; also after a batch has failed, with `retired` set.
     """
 
@@ -45,6 +46,7 @@ class GroupCommit:
         *,
         fresh: bool,
         after: "asyncio.Future[None] | None",
+        admit: Callable[[], Awaitable[None]],
         on_idle: Callable[["GroupCommit"], None],
     ) -> None:
         self.root = root
@@ -53,6 +55,7 @@ class GroupCommit:
         self.used = 0.0  # the loop's time of the last append
         self._file = GrowingFile(root.files, path, fresh=fresh)
         self._after = after
+        self._admit: Callable[[], Awaitable[None]] | None = admit
         self._on_idle = on_idle
         self._waiting: list[_Writer] = []
         self._task: asyncio.Task[None] | None = None
@@ -60,6 +63,11 @@ class GroupCommit:
     @property
     def idle(self) -> bool:
         return not self._waiting and self._task is None
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it may have the file open."""
+        return self._admit is None
 
     async def append(self, data: bytes) -> Span:
         """Adds `data` to the file; returns where it is once it is durable.
@@ -85,6 +93,9 @@ class GroupCommit:
     async def _commit(self) -> None:
         batch: list[_Writer] = []
         try:
+            if self._admit is not None:
+                await self._admit()
+                self._admit = None
             if self._after is not None:
                 await asyncio.wait({self._after}, timeout=self.root.hang_after)
                 self._after = None

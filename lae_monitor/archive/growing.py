@@ -6,7 +6,7 @@ so many files stay open, and none that is not used: a file that nobody writes to
 
 import asyncio
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Final
 
 from lae_monitor.archive.group_commit import GroupCommit
@@ -41,6 +41,8 @@ class GrowingFiles:
         self._closing: dict[tuple[Root, str], asyncio.Future[None]] = {}
         self._retired: OrderedDict[tuple[Root, str], None] = OrderedDict()
         self._last_number = 0
+        self._open = 0
+        self._wanting: deque[asyncio.Future[None]] = deque()  # files that wait until another one is closed
 
     def take(self, root: Root, path: str) -> GroupCommit:
         """The file on `root` that takes what belongs to `path`."""
@@ -57,10 +59,10 @@ class GrowingFiles:
             name,
             fresh=not plain,
             after=self._closing.get((root, name)),
+            admit=self._admit,
             on_idle=lambda idle: self._on_idle(path, idle),
         )
         self._by_path[path] = growing
-        self._close_least_used()
         return growing
 
     def _come_back(self, root: Root, name: str) -> GroupCommit | None:
@@ -84,7 +86,7 @@ class GrowingFiles:
                 self._leave(path, growing)
         if growing in self._leaving:
             self._close(growing)
-        self._close_least_used()
+        self._make_room()
 
     def _leave(self, path: str, growing: GroupCommit) -> None:
         """Nothing more is appended to `growing`; it is closed when what waits for it is done."""
@@ -102,15 +104,34 @@ class GrowingFiles:
         def closed(answer: "asyncio.Future[None]") -> None:
             if self._closing.get(key) is answer:
                 del self._closing[key]
+            if growing.admitted:
+                self._closed()
 
         closing.add_done_callback(closed)
 
-    def _close_least_used(self) -> None:
-        excess = len(self._by_path) - MAX_OPEN
+    async def _admit(self) -> None:
+        """Returns when one more file may be opened: a fleet that reports on the minute would take all descriptors."""
+        if self._open < MAX_OPEN:
+            self._open += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wanting.append(place)
+        self._make_room()
+        await place
+
+    def _make_room(self) -> None:
+        excess = len(self._wanting) - len(self._closing)
         if excess > 0:
-            idle = [(path, growing) for path, growing in self._by_path.items() if growing.idle]
-            for path, growing in idle[:excess]:
+            for path, growing in [item for item in self._by_path.items() if item[1].idle][:excess]:
                 self._leave(path, growing)
+
+    def _closed(self) -> None:
+        while self._wanting:
+            place = self._wanting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._open -= 1
 
     def tidy(self, preferred: Root | None) -> None:
         """Closes what was not used for a while, and pieces on a fallback root once `preferred` takes writes again."""

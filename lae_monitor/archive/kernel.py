@@ -109,13 +109,19 @@ class LinuxKernel:
 
     def _open(self, path: str, flags: int) -> int:
         folder, _, name = path.rpartition("/")
+        not_plain = IsADirectoryError(errno.EISDIR, "not a plain file", path)
         with self._folder(folder) as fd:
-            # O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
-            opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE, dir_fd=fd)
+            try:
+                # O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
+                opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE, dir_fd=fd)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a socket
+                    raise not_plain from error
+                raise
         if stat.S_ISREG(os.fstat(opened).st_mode):
             return opened
         os.close(opened)
-        raise IsADirectoryError(errno.EISDIR, "not a plain file", path)
+        raise not_plain
 
     def create(self, path: str) -> int:
         return self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

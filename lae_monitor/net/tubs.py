@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from lae_monitor.core.refusals import shorten
 from lae_monitor.net.tubs_address import parse_listen
 from lae_monitor.net.tubs_identity import Identity
 
@@ -19,15 +20,12 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE: Final = 60  # seconds of silence before a ping; Foolscap's default is 240
 DISCONNECT: Final = 300  # seconds of silence before a connection counts as lost; Foolscap's default is never
+MAX_ERROR: Final = 300  # characters of what the other side says went wrong
 BACKLOG: Final = 512  # connections waiting to be taken: a fleet reconnects at once after our restart
 
 
 class RemoteError(Exception):
-    """The other side answered with an error: `kind` is its type's name."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(f"{kind}: {message}")
-        self.kind = kind
+    """The other side answered with an error: its type and message, as one printable line."""
 
 
 class Disconnected(Exception):
@@ -209,14 +207,14 @@ def _exception(failure: Any) -> Exception:
     value = failure.value
     if isinstance(value, RemoteException):
         kind = getattr(value.failure.type, "__name__", "Exception")
-        return RemoteError(str(kind)[:100], str(value.failure.value)[:300])
+        return RemoteError(shorten(f"{kind}: {value.failure.value}", MAX_ERROR))
     if isinstance(value, TooLarge):
         return AnswerTooLarge(str(value.args[0]))
     if isinstance(value, Violation):
-        return AnswerMalformed(str(value)[:300])
+        return AnswerMalformed(shorten(str(value), MAX_ERROR))
     if isinstance(value, DeadReferenceError | ConnectionDone | ConnectionLost):
         return Disconnected(str(value))
-    return value if isinstance(value, Exception) else Disconnected(str(value)[:300])
+    return value if isinstance(value, Exception) else Disconnected(shorten(str(value), MAX_ERROR))
 
 
 def disconnect(remote: Any, why: str) -> None:

@@ -73,13 +73,16 @@ class HostFurls:
         return self._by_swissnum.get(swissnum)
 
     def is_valid(self, known: HostFurl) -> bool:
-        """Whether the file still holds what was read from it."""
+        """Whether the file still holds what was read from it. A disk that fails for a moment revokes nobody."""
         try:
             if _stamp(known.path.stat()) == known.stamp:
                 return True
             again = _read(known.cluster, known.host, known.path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            log.warning("%s: %s", known.path, error)
+            return True
         return again is not None and again.furl.swissnum == known.furl.swissnum
 
     def _has_changed(self) -> bool:

@@ -10,7 +10,7 @@ from lae_monitor.query.events import MAX_ROWS, EventRow, Found, select
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import LATEST, Plan, plan
 from lae_monitor.store import Store, StoreError
-from lae_monitor.store.driver import Parameter
+from lae_monitor.store.driver import MEMORY_LIMIT, Parameter
 
 TIME_LIMIT: Final = 10.0  # seconds for one search; half of it for all at once, the rest for slices of time
 _SLICES: Final = (HOUR, DAY, 7 * DAY, 31 * DAY, LATEST)  # how far back each goes, when all at once took too long
@@ -57,7 +57,7 @@ async def search(store: Store, text: str, limit: int, now: float, *, seconds: fl
                 raise
             found = _Found([])
             searched_from = await _by_slices(store, planned, limit, now, found, seconds / 2)
-            reason = _reason(searched_from, planned, seconds)
+            reason = _reason(searched_from, planned, error)
     return Answer(
         matched=found.matched,
         scanned=await _events_between(store, searched_from, planned.until),
@@ -68,14 +68,14 @@ async def search(store: Store, text: str, limit: int, now: float, *, seconds: fl
     )
 
 
-def _reason(searched_from: float, planned: Plan, seconds: float) -> str:
+def _reason(searched_from: float, planned: Plan, why: StoreError) -> str:
+    """What was not searched, and what helps; "" for nothing."""
     if searched_from <= planned.since:
         return ""
+    limit = "the memory that the store may use" if why.code == MEMORY_LIMIT else "the time that a search may take"
     if searched_from >= planned.until:
-        return f"stopped after {seconds:g} s without a result; narrow the search with since:, host: or whole words"
-    return (
-        f"stopped after {seconds:g} s, back to {format_time(searched_from, digits=0)}; narrow it with since: or host:"
-    )
+        return f"{limit} was not enough to find anything; narrow the search with since:, host: or whole words"
+    return f"{limit} was enough back to {format_time(searched_from, digits=0)}; narrow the search with since: or host:"
 
 
 async def _add(

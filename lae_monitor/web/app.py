@@ -1,8 +1,8 @@
 """The pages and the API as one ASGI application."""
 
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Scope
 
 from lae_monitor.archive import Archive
 from lae_monitor.core.refusals import Refused
@@ -48,6 +47,20 @@ def create_app(
         routes: further addresses that are to be found here; they come first.
     """
     site = Site(store=store, archive=archive, fleet=fleet, retry=retry, status=status, clock=clock)
+    return Starlette(
+        routes=[
+            *routes,
+            *api_routes(site),
+            *page_routes(site),
+            Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
+        ],
+        middleware=[Middleware(Guard, answer=lambda scope, refused: refusal(Request(scope), refused, fleet))],
+        exception_handlers=_handlers(fleet),
+    )
+
+
+def _handlers(fleet: str) -> dict[Any, Callable[[Request, Exception], Response]]:
+    """Who answers for what went wrong, by its class."""
 
     def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
@@ -63,16 +76,4 @@ def create_app(
         answer.headers.update(error.headers or {})
         return answer
 
-    def answer(scope: Scope, error: Refused) -> ASGIApp:
-        return refusal(Request(scope), error, fleet)
-
-    return Starlette(
-        routes=[
-            *routes,
-            *api_routes(site),
-            *page_routes(site),
-            Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
-        ],
-        middleware=[Middleware(Guard, answer=answer)],
-        exception_handlers={Refused: refused, StoreError: unavailable, HTTPException: http},
-    )
+    return {Refused: refused, StoreError: unavailable, HTTPException: http}

@@ -136,34 +136,23 @@ async def host_page(site: Site, cluster: str, host: str, asked: Asked) -> HostPa
         Refused: `no_such_host`, `bad_query`, `bad_parameters`.
         StoreError
     """
-    now = site.clock()
-    query = parse(asked.text("q"))
-    kinds, level = asked.several("kind"), asked.text("level")
+    now, store = site.clock(), site.store
+    query, kinds, level = parse(asked.text("q")), asked.several("kind"), asked.text("level")
     narrowed = Query((*query.terms, *_filters(kinds, level)))
-    span = asked.text("span") or "7d"
-    if span not in SPANS:
-        raise Refused("bad_parameters", f"span: one of {', '.join(SPANS)}, not", raw=span)
+    span = _span(asked)
     since, until = _window(SPANS[span], now)
-    known = (await hosts(site.store, now, cluster=cluster, host=host)).hosts
+    known = (await hosts(store, now, cluster=cluster, host=host)).hosts
     if not known:
         raise Refused("no_such_host", f"{host} of {cluster}"[:200])
     routine = asked.flag("routine") or "sonar" in kinds or any(not is_time(term) for term in query.terms)
-    page = await timeline(
-        site.store,
-        cluster,
-        host,
-        narrowed,
-        now,
-        before=asked.text("before"),
-        limit=asked.number("limit", PAGE),
-        routine=routine,
-    )
+    before, limit = asked.text("before"), asked.number("limit", PAGE)
+    page = await timeline(store, cluster, host, narrowed, now, before=before, limit=limit, routine=routine)
     return HostPage(
         cluster=cluster,
         host=host,
         now=format_time(now),
         summary=known[0],
-        node=await node(site.store, cluster, host),
+        node=await node(store, cluster, host),
         events=page.events,
         older=page.older,
         q=asked.text("q"),
@@ -171,11 +160,18 @@ async def host_page(site: Site, cluster: str, host: str, asked: Asked) -> HostPa
         level=level,
         routine=routine,
         span=span,
-        activity=await activity(site.store, cluster, host, since, until, SPANS[span].bucket),
-        load=await load(site.store, cluster, host, since, until, SPANS[span].bucket),
-        gaps=await gaps(site.store, cluster, host, since, now),
-        refused=await refused(site.store, now, cluster=cluster, host=host),
+        activity=await activity(store, cluster, host, since, until, SPANS[span].bucket),
+        load=await load(store, cluster, host, since, until, SPANS[span].bucket),
+        gaps=await gaps(store, cluster, host, since, now),
+        refused=await refused(store, now, cluster=cluster, host=host),
     )
+
+
+def _span(asked: Asked) -> str:
+    span = asked.text("span") or "7d"
+    if span not in SPANS:
+        raise Refused("bad_parameters", f"span: one of {', '.join(SPANS)}, not", raw=span)
+    return span
 
 
 def _window(span: Span, now: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from lae_monitor.archive import Archive, ArchiveError, Exists, Journal, Reserve
+from lae_monitor.archive.kernel import LinuxKernel, Space
 from lae_monitor.core.rows import Span
 
 NOW = 1795341085.0  # 2026-11-22T09:51:25Z
@@ -135,6 +136,27 @@ class Oracle:
             span, _ = self.acknowledged[-1]
             before = next((root[span.path] for root in roots if span.path in root), b"")
             assert span.start == before.rfind(b"\n") + 1, "what was torn was not cut, or something else was"
+
+
+class Fillable(LinuxKernel):
+    """Is full while `full` is set."""
+
+    full = False
+
+    def space(self):
+        return Space(0, 1 << 40) if self.full else super().space()
+
+
+async def fill_home(archive: Archive) -> None:
+    archive.roots[0].files.kernel.full = True
+    await archive.roots[0].probe()
+    assert archive.roots[0].health == "full"
+
+
+async def empty_home(archive: Archive) -> None:
+    archive.roots[0].files.kernel.full = False
+    await archive.roots[0].probe()
+    assert archive.roots[0].health == "ok"
 
 
 def on_disk(folder: Path) -> dict[str, bytes]:

@@ -171,6 +171,8 @@ def _call(method):
 class ModelKernel:
     """A process's calls on `disk`."""
 
+    full = False
+
     def __init__(self, disk: Disk):
         self.disk = disk
         self._open: dict[int, File] = {}
@@ -367,4 +369,4 @@ class ModelKernel:
 
     @_call
     def space(self):
-        return Space(self.disk.size - self.disk.used(), self.disk.size)
+        return Space(0 if self.full else self.disk.size - self.disk.used(), self.disk.size)

@@ -5,7 +5,7 @@ import itertools
 import random
 
 import pytest
-from archive_oracle import NO_RESERVE, NOW, Oracle, work
+from archive_oracle import NO_RESERVE, NOW, Oracle, empty_home, fill_home, work
 from model_kernel import Disk, ModelKernel, Power, PowerCut
 
 from lae_monitor.archive import Archive, ArchiveError, Exists
@@ -106,11 +106,11 @@ def test_every_crash_point_recovers_when_home_fails_half_way():
 
     async def scenario(archive, oracle):
         await oracle.append(archive, "sonar/c/2026/11/22/h.csv", 300)
-        archive.roots[0]._set("full", "for the test")
+        await fill_home(archive)
         await oracle.store(archive, "crashes/20261122/a.zip", 5000)
         await asyncio.gather(*(oracle.append(archive, "sonar/c/2026/11/22/h.csv", 300) for _ in range(3)))
         await oracle.journal(archive, "away")
-        await archive.roots[0].probe()
+        await empty_home(archive)
         await oracle.append(archive, "sonar/c/2026/11/22/h.csv", 300)
 
     assert asyncio.run(cut_everywhere(scenario, ("/home", "/away"), seeds=2)) > 80, (
@@ -124,7 +124,7 @@ def test_every_crash_point_of_the_way_home_recovers():
     async def leave_files_away(disks, oracle):
         archive = await archive_on(disks, "gather").open()
         await oracle.store(archive, "crashes/20261122/both.zip", 400)
-        archive.roots[0]._set("full", "for the test")
+        await fill_home(archive)
         await oracle.store(archive, "crashes/20261122/a.zip", 5000)
         await oracle.store(archive, "crashes/20261122/both.zip", 700)  # another content under the same name
         oracle.moving.append(oracle.acknowledged.pop()[1])
@@ -183,7 +183,7 @@ def test_what_the_mover_has_settled_is_durable_with_its_name():
 def test_a_copy_at_home_is_durable_before_the_one_on_the_fallback_root_goes():
     async def leave(disks, oracle):
         archive = await archive_on(disks, "gather").open()
-        archive.roots[0]._set("full", "for the test")
+        await fill_home(archive)
         await oracle.store(archive, "crashes/20261122/a.zip", 3000)
         await archive.close()
         leave_unsynced_name(disks["/home"], "crashes/20261122/a.zip", oracle.acknowledged[0][1])

@@ -69,6 +69,11 @@ class Mount:
         """Nobody serves it any more. Unlike a call that is being served, which nothing can interrupt, one that waits for
         that can be killed, as on a network mount whose server is gone."""
         self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        end = time.monotonic() + PATIENCE
+        while {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()} != {"T"}:
+            assert time.monotonic() < end, "it does not stop"
+            time.sleep(0.01)
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGCONT)

@@ -191,6 +191,7 @@ def test_arrivals_come_in_the_order_they_came_whatever_their_time(shelf, place):
         event(place, title="before", ago=30, received=NOW - 30),
         event(place, title="old samples", ago=90, received=0.0, file=file, offset=0, length=10),
         event(place, title="new samples", ago=80, received=0.0, file=file, offset=100, length=10),
+        event(place, title="not receipted yet", ago=70, received=0.0, file=file, offset=900, length=10),
         event(place, title="never receipted", ago=5, received=0.0, file=file + "x", offset=100, length=10),
         receipt(place, file, 0, 100, NOW - 60),
         receipt(place, file, 100, 100, NOW - 15),

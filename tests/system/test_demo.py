@@ -215,3 +215,15 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     assert done.returncode == 2
     assert "not empty" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_the_fleet_alone_reports_into_no_monitor_but_a_demo(tmp_path):
+    config = tmp_path / "lae-monitor.toml"
+    config.write_text(f'[state]\npath = "{tmp_path / "state"}"\n')
+    done = subprocess.run(
+        [*LAE_MONITOR, "demo", "--fleet-only", "--config", str(config)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "no demo has been" in done.stderr
+    assert not (tmp_path / "state").exists()

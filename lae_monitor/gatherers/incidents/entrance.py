@@ -39,12 +39,13 @@ class Entrance(Referenceable):
         self._shared = shared
         self._is_valid = is_valid
         self._nodes: dict[Node, asyncio.Task[None]] = {}
+        self._is_stopping = False
 
     def remote_logport(self, nodeid: Any, logport: Any) -> None:  # noqa: ARG002 - the FURL says who it is
         if not self._is_valid(self.host_furl):
             self.close("its FURL was revoked")
             raise Refused("unknown_furl")
-        if any(node.publisher is logport for node in self._nodes):
+        if self._is_stopping or any(node.publisher is logport for node in self._nodes):
             return
         while len(self._nodes) >= MAX_NODES:
             self._end(min(self._nodes, key=lambda node: self._heard(node).time), "more connections than a host needs")
@@ -87,11 +88,8 @@ class Entrance(Referenceable):
 
     async def stop(self) -> None:
         """Takes nothing new; what was begun goes on."""
+        self._is_stopping = True
         tasks = list(self._nodes.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    @property
-    def is_idle(self) -> bool:
-        return not self._nodes

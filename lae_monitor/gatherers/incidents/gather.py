@@ -103,14 +103,17 @@ class Door:
             for _ in range(LOOKS):
                 await asyncio.sleep(WATCH_EVERY)
                 self._show_out()
-            self._shared.state.hear(heard for entrance in self._entrances.values() for heard in entrance.heard())
+            self._shared.state.hear([heard for entrance in self._entrances.values() for heard in entrance.heard()])
             self._shared.receipts.sum_up()
 
     def _show_out(self) -> None:
         for swissnum, entrance in list(self._entrances.items()):
-            if not self._furls.is_valid(entrance.host_furl):
-                entrance.close("its FURL was revoked")
-                del self._entrances[swissnum]
+            try:
+                if not self._furls.is_valid(entrance.host_furl):
+                    entrance.close("its FURL was revoked")
+                    del self._entrances[swissnum]
+            except Exception:
+                log.exception("%s/%s", *entrance.place)
 
     async def stop(self) -> None:
         await asyncio.gather(*(entrance.stop() for entrance in self._entrances.values()))

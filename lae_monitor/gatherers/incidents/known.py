@@ -14,6 +14,7 @@ from lae_monitor.gatherers.incidents.names import since, time_of_name
 NodeT = TypeVar("NodeT")
 
 MAX_OWED: Final = 20_000  # names announced and not settled, a host; a node keeps some hundred incidents
+MAX_LEFT: Final = 1_000  # of them, names that no connected node has announced: the oldest are kept
 PRUNE_ABOVE: Final = 2_000  # settled names kept in memory before those that no node is asked for are dropped
 FIRST_RETRY: Final = 5.0  # seconds until a failed fetch is tried again; doubled with each failure
 LAST_RETRY: Final = HOUR
@@ -67,12 +68,15 @@ class Known(Generic[NodeT]):
                 nodes.remove(node)
                 if was_asked and nodes:
                     heirs.append((name, nodes[0]))
+        for name in sorted(name for name, nodes in self._owed.items() if not nodes)[MAX_LEFT:]:
+            del self._owed[name]
+            self._failures.pop(name, None)
         return heirs
 
     def fail(self, name: IncidentName, now: float) -> int:
         """Notes that `name` could not be fetched; returns how often so far."""
         count = self._failures.get(name, (0, 0.0))[0] + 1
-        self._failures[name] = (count, now + min(FIRST_RETRY * 2 ** (count - 1), LAST_RETRY))
+        self._failures[name] = (count, now + min(FIRST_RETRY * 2 ** (min(count, 20) - 1), LAST_RETRY))
         return count
 
     def delay(self, name: IncidentName, now: float) -> float:

@@ -6,6 +6,7 @@ Import this only after `tubs.start_reactor()`.
 import asyncio
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -30,6 +31,7 @@ CALL_LIMIT: Final = 2 * MINUTE  # for small calls: a node that lists many incide
 GIVE_UP: Final = 8  # errors that a node answers for one incident: after 11 minutes it is refused
 FIRST_PAUSE: Final = 5.0  # seconds without fetching after the archive has refused; doubled with each refusal
 LAST_PAUSE: Final = MINUTE
+LIST_AGAIN: Final = 10.0  # seconds before a node is asked anew for what found no place in the queue
 RECORDING: Final = 8.0  # seconds; a node lists an incident before it has recorded the last 5 s of it
 RECENT: Final = DAY  # an incident older than this by its name is surely recorded, unless a clock is far off
 
@@ -76,6 +78,7 @@ class Node:
         self._arrivals = 0
         self._pause = FIRST_PAUSE
         self._missed = False  # announcements that found the queue full
+        self._errors: Counter[IncidentName] = Counter()  # that the node answered
         self._wake = asyncio.Event()
         self._observer = Observer(self)
         self._subscription: Any = None
@@ -150,7 +153,8 @@ class Node:
             if self._is_gone:
                 raise tubs.Disconnected("by the node")
             if not self._waiting and self._missed:
-                self._missed = False
+                await asyncio.sleep(LIST_AGAIN)
+                self._missed = self.is_caught_up = False
                 await self._subscribe()
             delay = self._waiting[0][0] - asyncio.get_running_loop().time() if self._waiting else None
             if delay is not None and delay <= 0:
@@ -187,7 +191,9 @@ class Node:
         except tubs.AnswerMalformed as error:
             await self._refuse(name, Refused("incident_malformed", str(error)))
         except tubs.RemoteError as error:
-            if self._known.fail(name, self._shared.clock()) >= GIVE_UP:
+            self._known.fail(name, self._shared.clock())
+            self._errors[name] += 1
+            if self._errors[name] >= GIVE_UP:
                 await self._refuse(name, Refused("incident_unavailable", str(error)))
             else:
                 log.info("%s: %s not fetched, to be tried again: %s", self, name, error)

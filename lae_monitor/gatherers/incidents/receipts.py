@@ -39,8 +39,8 @@ class Receipts:
         )
 
     def refused(self, place: Place, peer: str, refused: Refused, name: str = "") -> None:
-        log.info("%s/%s: refused %s %s", place.cluster, place.host, name, refused)
         if self._may_write(place, refused.code):
+            log.info("%s/%s: refused %s: %s", place.cluster, place.host, name or "what it sent", refused)
             self._refuse(place, peer, refused.code, refused.detail, name)
 
     def mark(self, place: Place, title: str, **attrs: str) -> None:

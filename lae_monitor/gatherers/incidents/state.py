@@ -41,22 +41,34 @@ class State:
             aside = path.with_suffix(".damaged")
             log.error("%s: %s; put aside as %s", path, error, aside)  # noqa: TRY400 - the message says it all
             path.replace(aside)
+            for rest in ("-wal", "-shm"):
+                path.with_name(path.name + rest).unlink(missing_ok=True)
             self._database = _open(path)
 
     def refused(self, cluster: str, host: str) -> list[str]:
-        """The names that were refused for good."""
-        rows = self._database.execute("SELECT name FROM refused WHERE cluster = ? AND host = ?", (cluster, host))
-        return [name for (name,) in rows]
+        """The names that were refused for good; none when they cannot be read."""
+        try:
+            rows = self._database.execute("SELECT name FROM refused WHERE cluster = ? AND host = ?", (cluster, host))
+            return [name for (name,) in rows]
+        except sqlite3.Error as error:
+            log.warning("state not read: %s", error)
+            return []
 
     def refuse(self, cluster: str, host: str, name: str, code: str, time: float) -> None:
-        self._database.execute(
-            "INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", (cluster, host, name, code, time)
-        )
+        """Remembers a name; if that fails, it is asked for, and refused, again."""
+        self._write("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", [(cluster, host, name, code, time)])
 
     def hear(self, heard: Iterable[Heard]) -> None:
-        with self._database:
-            self._database.execute("BEGIN")
-            self._database.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", heard)
+        """Remembers who was heard; if that fails, the next time will tell."""
+        self._write("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", heard)
+
+    def _write(self, statement: str, rows: Iterable[tuple[str | float, ...]]) -> None:
+        try:
+            with self._database:
+                self._database.execute("BEGIN")
+                self._database.executemany(statement, rows)
+        except sqlite3.Error as error:
+            log.warning("state not written: %s", error)
 
     def last_heard(self) -> list[Heard]:
         return [Heard(*row) for row in self._database.execute("SELECT * FROM heard ORDER BY cluster, host")]

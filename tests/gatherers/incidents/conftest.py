@@ -177,6 +177,10 @@ class Gatherer:
         status = Path(f"/proc/{self.process.child.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith(which))) / 1024
 
+    def fetched(self, host):
+        """How often an incident was asked for."""
+        return self.process.log().count(f"lae/{host}: fetching incident ")
+
     def has_cursor(self, host="node1"):
         return (self.folder_of(host) / "latest").exists()
 
@@ -201,7 +205,7 @@ def gatherer_in(folder, loop="uvloop"):
 def running(tmp_path_factory):
     """One gatherer for all tests that need no more than that it runs; each uses hosts of its own."""
     with gatherer_in(tmp_path_factory.mktemp("running")) as made:
-        yield made.start()
+        yield made.start({"gatherers.incidents.node.RECORDING": 4.0})
 
 
 @pytest.fixture

@@ -90,6 +90,7 @@ def test_title_is_the_message_as_flogtool_renders_it(fields, title):
 
 def test_secrets_are_never_shown():
     cap = "URI:DIR2:" + "c" * 26 + ":" + "d" * 52
+    url = "GET /uri/" + cap.replace(":", "%3A") + "/file"
     long = "x" * 1990 + FURL  # of which only the beginning would be shown
     secret = event(
         2, message=f"Tub.connectTo(b'{FURL}')", umid=FURL, facility=cap, why=FURL,
@@ -97,7 +98,12 @@ def test_secrets_are_never_shown():
     )  # fmt: skip
     data = flog(
         secret,
-        [event(1, format="%(a)s%(b)s", a=FURL[:20], b=FURL[20:]), event(3, format="%(a)s", a={"l": [long]}), secret],
+        [
+            event(1, format="%(a)s%(b)s", a=FURL[:20], b=FURL[20:]),
+            event(3, format="%(a)s", a={"l": [long]}),
+            event(4, message=url),
+            secret,
+        ],
         versions={"v": cap},
         pid=FURL,
     )

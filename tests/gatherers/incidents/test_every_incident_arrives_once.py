@@ -81,11 +81,10 @@ def test_live_incident_arrives_in_flogtools_format_with_our_time_and_its_tub(run
     assert "it happened [INCIDENT-TRIGGER]" in dump
 
 
-def test_incident_that_is_still_being_recorded_when_it_is_listed_is_kept_whole(gatherer):
-    gatherer.start({"gatherers.incidents.node.RECORDING": 4.0})
-    gatherer.publisher(gatherer.register("node1").furl, mode="recording")
-    (name,) = gatherer.await_names("node1", 1)
-    messages = [event["d"]["message"] for event in gatherer.lines("node1", name)[1:]]
+def test_incident_that_is_still_being_recorded_when_it_is_listed_is_kept_whole(running):
+    running.publisher(running.register("recording").furl, mode="recording")
+    (name,) = running.await_names("recording", 1)
+    messages = [event["d"]["message"] for event in running.lines("recording", name)[1:]]
     assert "what came after it" in messages
 
 
@@ -108,25 +107,27 @@ def test_gatherer_killed_while_an_incident_comes_gets_it_after_its_restart(gathe
     assert [entry["id"] for entry in gatherer.journal(verdict="accepted")] == [first, second]
 
 
-def test_node_that_dies_while_its_incident_comes_is_asked_again(gatherer):
-    gatherer.start()
-    furl = gatherer.register("node1").furl
-    dying = gatherer.publisher(furl, "p", mode="dies")
+def test_node_that_dies_while_its_incident_comes_is_asked_again(running):
+    furl = running.register("dying").furl
+    dying = running.publisher(furl, "dying", mode="dies")
     dying.await_output("asked incident")
     dying.child.wait(60)
-    gatherer.process.await_log("connection to")
-    assert gatherer.names("node1") == []
+    running.process.await_log("lae/dying: connection to")
+    assert running.names("dying") == []
     name = name_of("11-20", 0, "abcdefg")
-    made_incident(gatherer.folder / "p-incidents", name)
-    gatherer.publisher(furl, "p")
-    assert gatherer.await_names("node1", 1) == [name]
+    made_incident(running.folder / "dying-incidents", name)
+    running.publisher(furl, "dying")
+    assert running.await_names("dying", 1) == [name]
 
 
-def test_gatherer_that_is_told_to_stop_does_so_although_a_node_never_answers(gatherer):
-    gatherer.start()
-    node = gatherer.publisher(gatherer.register("node1").furl, mode="stalls")
-    node.await_output("asked incident")
-    gatherer.stop()
+def test_more_incidents_than_the_queue_holds_arrive_all_the_same(gatherer):
+    names = [name_of(f"10-{day:02}") for day in range(1, 13)]
+    for name in names:
+        made_incident(gatherer.folder / "p-incidents", name)
+    gatherer.start({"gatherers.incidents.known.MAX_OWED": 5, "gatherers.incidents.node.LIST_AGAIN": 0.1})
+    node = gatherer.publisher(gatherer.register("node1").furl, "p")
+    assert gatherer.await_names("node1", 12) == names
+    assert node.output().count("asked incident") == 12
 
 
 def test_incident_that_is_being_stored_when_the_gatherer_is_told_to_stop_is_stored(gatherer):
@@ -142,27 +143,26 @@ def test_incident_that_is_being_stored_when_the_gatherer_is_told_to_stop_is_stor
     assert receipt["id"] == name
 
 
-def test_what_a_node_made_before_its_clock_was_set_back_and_what_failed_is_asked_for_within_a_week(gatherer):
-    gatherer.start()
-    furl = gatherer.register("node1").furl
-    logs = gatherer.folder / "p-incidents"
+def test_what_a_node_made_before_its_clock_was_set_back_and_what_failed_is_asked_for_within_a_week(running):
+    furl = running.register("clock").furl
+    logs = running.folder / "clock-incidents"
     made_incident(logs, name_of("10-20"))
-    node = gatherer.publisher(furl, "p")
-    gatherer.await_names("node1", 1)
-    gatherer.await_that(gatherer.has_cursor, "no cursor")
+    node = running.publisher(furl, "clock")
+    running.await_names("clock", 1)
+    running.await_that(lambda: running.has_cursor("clock"), "no cursor")
     assert "asked since \n" in node.output()
     node.kill()
     late, too_late = name_of("10-14"), name_of("10-12")
     made_incident(logs, late)
     made_incident(logs, too_late)
-    node = gatherer.publisher(furl, "p")
-    assert gatherer.await_names("node1", 2) == [late, name_of("10-20")]
+    node = running.publisher(furl, "clock")
+    assert running.await_names("clock", 2) == [late, name_of("10-20")]
     assert "asked since incident-2026-10-13--10-00-00Z\n" in node.output()
     made_incident(logs, name_of("10-21"))
     node.kill()
-    gatherer.publisher(furl, "p")
-    assert gatherer.await_names("node1", 3)[2] == name_of("10-21")
-    assert gatherer.process.log().count("fetching incident") == 3
+    running.publisher(furl, "clock")
+    assert running.await_names("clock", 3)[2] == name_of("10-21")
+    assert running.fetched("clock") == 3
 
 
 def test_incident_that_is_stored_already_counts_as_known(gatherer):

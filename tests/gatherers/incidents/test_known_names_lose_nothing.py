@@ -8,7 +8,7 @@ import pytest
 from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, HOUR
-from lae_monitor.gatherers.incidents.known import MAX_OWED, Known
+from lae_monitor.gatherers.incidents.known import MAX_LEFT, MAX_OWED, Known
 from lae_monitor.gatherers.incidents.names import incident_name, since, time_of_name
 
 NOW = 1795168800.0  # 2026-11-20 10:00:00 UTC
@@ -75,8 +75,22 @@ def test_failures_are_tried_again_ever_later_up_to_an_hour():
         delays.append(known.delay(name, NOW))
     assert delays[:4] == [5.0, 10.0, 20.0, 40.0]
     assert delays[-1] == HOUR
+    for _ in range(2000):
+        known.fail(name, NOW)
+    assert known.delay(name, NOW) == HOUR
     assert known.delay(name, NOW + HOUR) == 0.0
     assert known.delay(name_at(NOW, "other"), NOW) == 0.0
+
+
+def test_what_is_left_by_nodes_that_went_is_bounded_and_does_not_fill_the_queue():
+    known = Known("", [])
+    for number in range(MAX_LEFT + 500):
+        known.owe(name_at(NOW - number), "node")
+    known.leave("node")
+    oldest = [name_at(NOW - number) for number in range(500, MAX_LEFT + 500)]
+    for name in oldest:
+        known.settle(name, NOW)
+    assert known.settle(name_at(NOW + 1), NOW), "nothing is owed any more"
 
 
 def test_what_is_owed_is_bounded():

@@ -5,13 +5,12 @@ import signal
 import sys
 from pathlib import Path
 
-import pytest
-
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive.journal import read as read_journal
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.core.rows import Receipt, Span
 from lae_monitor.gatherers.incidents.receipts import MAX_A_MINUTE, Place, Receipts
+from lae_monitor.gatherers.incidents.state import State
 
 HERE = Path(__file__).parent
 
@@ -79,7 +78,7 @@ def test_values_that_json_cannot_hold_do_not_stop_an_incident(running):
     assert events[4] == {"num": 4, "message": "all bytes", "time": 1700000004.0, "incarnation": ["00ff", None]}
 
 
-def test_a_node_that_never_answers_does_not_hold_up_others(gatherer):
+def test_nodes_that_never_answer_hold_up_neither_others_nor_the_end(gatherer):
     gatherer.start({"gatherers.incidents.shared.FETCH_TURN": 2.0})
     stalled = [
         gatherer.publisher(gatherer.register(f"slow{number}").furl, f"slow{number}", mode="stalls")
@@ -91,19 +90,18 @@ def test_a_node_that_never_answers_does_not_hold_up_others(gatherer):
     node.await_output("asked since")
     node.send(message="from a good one", level=30)
     gatherer.await_names("node1", 1)
+    gatherer.stop()
 
 
-def test_unknown_furl_is_refused_and_journaled_without_the_secret(gatherer):
-    gatherer.start()
-    furl = gatherer.register("node1").furl
-    unknown = type(furl).build(furl.tub_id, ",".join(furl.hints), "a" * 32)
-    gatherer.publisher(unknown)
-    (receipt,) = gatherer.await_journal(1, verdict="refused")[:1]
+def test_unknown_furl_is_refused_and_journaled_without_the_secret(running):
+    furl = running.register("unknown").furl
+    unknown = type(furl).build(furl.tub_id, ",".join(furl.hints), "z" * 32)
+    running.publisher(unknown)
+    (receipt,) = running.await_journal(1, verdict="refused", reason="unknown_furl")[:1]
     assert receipt["reason"] == "unknown_furl"
     assert receipt["peer"] == "127.0.0.1"
     assert receipt["reason"] in REASONS
-    assert "a" * 32 not in gatherer.process.log() + str(gatherer.journal())
-    assert gatherer.journal(what="mark") == []
+    assert "z" * 32 not in running.process.log() + str(running.journal())
 
 
 def test_incident_that_a_node_cannot_hand_over_is_tried_again_and_refused_in_the_end(gatherer):
@@ -152,22 +150,17 @@ def test_who_shows_no_furl_of_ours_is_not_kept_and_who_does_is(gatherer):
     assert known.output().count("disconnected") <= 1
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_both_event_loops_serve(tmp_path, gatherer, loop):
-    gatherer.loop = loop
+def test_asyncios_own_loop_serves_as_well_and_no_log_shows_a_furl(gatherer):
+    gatherer.loop = "asyncio"
     gatherer.start()
-    node = gatherer.publisher(gatherer.register("node1").furl)
+    furl = gatherer.register("node1").furl
+    node = gatherer.publisher(furl)
     node.await_output("asked since")
     node.send(message="seen", level=30)
     gatherer.await_names("node1", 1)
     gatherer.stop()
     assert "Traceback" not in gatherer.process.log()
-    assert furl_is_never_logged(gatherer)
-
-
-def furl_is_never_logged(gatherer):
-    furl = gatherer.register("node1").furl
-    return furl.swissnum.reveal() not in gatherer.process.log() + gatherer.process.output() + str(gatherer.journal())
+    assert furl.swissnum.reveal() not in gatherer.process.log() + gatherer.process.output() + str(gatherer.journal())
 
 
 def test_host_that_sends_much_nonsense_gets_few_receipts_and_a_count(tmp_path):
@@ -193,3 +186,20 @@ def test_host_that_sends_much_nonsense_gets_few_receipts_and_a_count(tmp_path):
     assert (hosts.count("bad"), hosts.count("good")) == (MAX_A_MINUTE + 1, 1)
     (mark,) = [row for row in rows if not isinstance(row, Receipt)]
     assert (mark.host, mark.title) == ("bad", "80 more: bad_incident_name")
+
+
+def test_state_that_is_damaged_or_gone_stops_nothing(tmp_path, caplog):
+    path = tmp_path / "state" / "gather-incidents.db"
+    state = State(path)
+    state.refuse("lae", "node1", "incident-a", "incident_too_large", 1.0)
+    state.close()
+    assert State(path).refused("lae", "node1") == ["incident-a"]
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+    state = State(path)
+    assert path.with_suffix(".damaged").exists()
+    assert state.refused("lae", "node1") == []
+    state.close()
+    state.refuse("lae", "node1", "incident-b", "incident_too_large", 1.0)
+    state.hear([])
+    assert state.refused("lae", "node1") == []
+    assert caplog.text.count("state not") == 3
