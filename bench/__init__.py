@@ -9,5 +9,5 @@
     searchable   from acknowledged to found        memory       of every process under the demo's load
     sonar        posts of samples                  crashes      reports
 
-Where a ratio decides, both of its figures are of the same run. Everything is written below .cache/bench, or BENCH_DIR.
+Where a ratio decides, both of its figures are of the same run. Everything is written below .cache/bench, or LAE_BENCH_DIR.
 """

@@ -33,17 +33,17 @@ class Monitor:
     ready_after: float  # seconds from exec to "ready"
 
 
-def folder() -> Path:
-    """A new folder on the disk that is measured."""
-    base = Path(os.environ.get("BENCH_DIR", ROOT / ".cache" / "bench"))
-    base.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=base))
+def base() -> Path:
+    """The folder on the disk that is measured."""
+    found = Path(os.environ.get("LAE_BENCH_DIR", ROOT / ".cache" / "bench"))
+    found.mkdir(parents=True, exist_ok=True)
+    return found
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A folder that is gone afterwards."""
-    made = folder()
+    made = Path(tempfile.mkdtemp(dir=base()))
     try:
         yield made
     finally:

@@ -84,7 +84,12 @@ async def _find(port: int, watch: Watch) -> None:
         asked = list(watch.waiting)[:ASKED]
         if asked:
             query = quote("kind:crash id:" + ",".join(asked))
-            status, answer = await connection.get(f"/api/search?q={query}&limit={ASKED}")
+            try:
+                status, answer = await connection.get(f"/api/search?q={query}&limit={ASKED}")
+            except (OSError, asyncio.IncompleteReadError):  # serve was started again: that time counts, too
+                connection.close()
+                await asyncio.sleep(POLL)
+                continue
             now = time.perf_counter()
             if status != 200:
                 raise RuntimeError(f"{status} {answer!r}")

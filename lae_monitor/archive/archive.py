@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from lae_monitor.archive.errors import Failed, NameUncertain
-from lae_monitor.archive.files import MAX_NUMBERED, Files, check_path
+from lae_monitor.archive.errors import Failed, InUse, NameUncertain
+from lae_monitor.archive.files import Files, check_path
 from lae_monitor.archive.group_commit import NotAppended
 from lae_monitor.archive.growing import GrowingFiles
 from lae_monitor.archive.hints import Hints
@@ -165,20 +165,29 @@ class Archive:
         check_path(path)
         if not data.endswith(b"\n"):
             raise ValueError(f"{path}: only whole lines are appended, each with its newline")
-        failures: list[tuple[Root, Unusable]] = []
+        self._check_open()
+        root = next((root for root in self.roots if root.health == "ok"), None)
+        if root is None:
+            raise refusal(self.roots, [])
+        try:
+            span = await self._growing.take(root, path).append(data)
+        except NotAppended as error:
+            span = await self._append_elsewhere(path, data, [(root, error.cause)])
+        self.hint(span)
+        return span
+
+    async def _append_elsewhere(self, path: str, data: bytes, failures: list[tuple[Root, Unusable]]) -> Span:
         for _ in range(2):
             self._check_open()
-            # The second time, the root is asked for another file: the first one was at fault, not the root.
+            # Twice each: a root that works is asked for another file, since the first one must have been at fault.
             for root in [root for root in self._usable_roots() for _ in range(2)]:
-                if failures and failures[-1][0] is root and not failures[-1][1].root_works:
+                last, failure = failures[-1]
+                if last is root and not failure.root_works:
                     continue
                 try:
-                    span = await self._growing.take(root, path).append(data)
+                    return await self._growing.take(root, path).append(data)
                 except NotAppended as error:
                     failures.append((root, error.cause))
-                    continue
-                self.hint(span)
-                return span
             failing = [root for root, _ in failures if root.health == "failing"]
             if not failing:
                 break
@@ -257,15 +266,15 @@ class Archive:
         """Removes `path` from every root that has it, durably: for retention, when its rows have gone.
 
         Raises:
-            Failed: a root could not be asked, or refused; the file may be there still.
+            Failed: somebody writes to it, a root could not be asked, or refused; the file may be there still.
         """
-        check_path(path, MAX_NUMBERED)
+        check_path(path, stored=True)
         for root in self.roots:
             try:
-                await root.ask(lambda root=root: root.files.remove(path))  # type: ignore[misc]
+                await root.ask(lambda root=root: root.files.remove_unused(path))  # type: ignore[misc]
             except FileNotFoundError:
                 continue
-            except (Unusable, OSError) as error:
+            except (Unusable, InUse, OSError) as error:
                 raise Failed(f"{root.name}: {path}: {error}") from error
 
     def hint(self, span: Span) -> None:

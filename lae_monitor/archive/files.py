@@ -5,10 +5,11 @@ fails, the file stays, unacknowledged, since another sender of the same may have
 """
 
 import errno
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from lae_monitor.archive.errors import Exists, Full, NameUncertain, Tight
+from lae_monitor.archive.errors import Exists, Full, InUse, NameUncertain, Tight
 from lae_monitor.archive.folders import Folders, folder_of
 from lae_monitor.archive.kernel import MAX_PARTS, Entry, Kernel, Space
 from lae_monitor.archive.temporary import TemporaryFolder
@@ -21,19 +22,27 @@ ROOM: Final = 1 * MiB  # above the reserve; a root with less counts as full, alt
 MAX_DEPTH: Final = 12  # folders and file of a path
 MAX_PART: Final = MAX_NAME + 30  # characters of a component: a checked name and what we add
 MAX_NUMBERED: Final = MAX_PART + 21  # with the number of a piece; a file system takes 255
-_ALLOWED: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+:~")
 
 
-def check_path(path: str, longest: int = MAX_PART) -> str:
+def _plain(longest: int) -> re.Pattern[str]:
+    part = rf"[A-Za-z0-9_+:][A-Za-z0-9._+:~-]{{0,{longest - 1}}}"
+    return re.compile(rf"{part}(?:/{part}){{0,{MAX_DEPTH - 1}}}", re.ASCII)
+
+
+_ACCEPTED: Final = _plain(MAX_PART)
+_STORED: Final = _plain(MAX_NUMBERED)
+
+
+def check_path(path: str, *, stored: bool = False) -> str:
     """`path` when it is relative, plain and stays below a root.
+
+    Args:
+        stored: it may be of a numbered piece, whose name is a little longer.
 
     Raises:
         Refused: `bad_archive_path`.
     """
-    parts = path.split("/", MAX_DEPTH)
-    if len(parts) > MAX_DEPTH or any(
-        not part or part[0] in ".-~" or len(part) > longest or not _ALLOWED.issuperset(part) for part in parts
-    ):
+    if not (_STORED if stored else _ACCEPTED).fullmatch(path):
         raise Refused("bad_archive_path", raw=path)
     return path
 
@@ -53,6 +62,11 @@ class Files:
         self.folders = Folders(kernel)
         self.temporary = TemporaryFolder(kernel, self.folders, check_path(process))
         self.holds_files = True  # whether anything is below the root; what other processes do is seen by the next probe
+
+    def release(self) -> None:
+        """Lets go of everything, for good."""
+        self.temporary.release()
+        self.kernel.release()
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +154,40 @@ class Files:
         self.folders.make(folder_of(path))
         self.kernel.sync_folder(folder_of(path))
 
+    def open_locked(self, path: str) -> int:
+        """A descriptor of the file `path`, to which nobody else writes as long as it is open.
+
+        Raises:
+            InUse: somebody writes to it.
+        """
+        fd = self.kernel.open_update(path)
+        try:
+            locked = self.kernel.lock(fd)
+            self.kernel.size(fd)
+        except FileNotFoundError:  # removed before we had the lock
+            locked = False
+        except BaseException:
+            self.kernel.close(fd)
+            raise
+        if not locked:
+            self.kernel.close(fd)
+            raise InUse(f"{path} is in use")
+        return fd
+
+    def remove_unused(self, path: str) -> None:
+        """Removes the file `path`, durably.
+
+        Raises:
+            InUse: somebody writes to it.
+        """
+        fd = self.open_locked(path)
+        try:
+            self.remove(path)
+        finally:
+            self.kernel.close(fd)
+
     def remove(self, path: str) -> None:
+        """Removes the file `path`, of which the caller has the lock, durably."""
         self.kernel.remove(path)
         self.kernel.sync_folder(folder_of(path))
 

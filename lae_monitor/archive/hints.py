@@ -1,13 +1,20 @@
 """Hints: "this file has something new", from gatherers to the mover, by datagram. They may be lost.
 
+The kernel queues as few as 10 datagrams (net.unix.max_dgram_qlen), less than comes while the mover is busy for a moment;
+what does not fit waits here until it does.
+
 A socket's path may have 107 bytes only, and state folders can be deep, so both ends go through the folder's descriptor.
 """
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+MAX_WAITING: Final = 10_000  # hints kept while the mover does not read; beyond, its sweep finds what they were about
 
 
 @contextmanager
@@ -36,21 +43,53 @@ class Hints:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket: socket.socket | None = None
+        self._waiting: dict[bytes, None] = {}  # in order, each once
+        self._loop: asyncio.AbstractEventLoop | None = None  # set while it watches for room
 
     def send(self, text: str) -> None:
-        """Never waits and never fails."""
+        """Never waits and never fails. Called in the event loop, which sends later what cannot be sent now."""
         data = text.encode()
         for _ in range(2):
             try:
-                if self._socket is None:
-                    self._socket = self._connect()
-                self._socket.send(data)
-            except BlockingIOError:  # the mover has a queue full of hints already
+                self._socket = connected = self._socket or self._connect()
+                if self._waiting:
+                    self._wait(connected, data)
+                    return
+                connected.send(data)
+            except BlockingIOError:  # the kernel's queue is full
+                if self._socket is not None:
+                    self._wait(self._socket, data)
                 return
             except OSError:
                 self.close()
             else:
                 return
+
+    def _wait(self, connected: socket.socket, data: bytes) -> None:
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting[data] = None
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_writer(connected, self._send_waiting, connected)
+
+    def _send_waiting(self, connected: socket.socket) -> None:
+        """There is room for at least one."""
+        try:
+            while self._waiting:
+                data = next(iter(self._waiting))
+                connected.send(data)
+                del self._waiting[data]
+        except BlockingIOError:
+            return
+        except OSError:  # the mover was restarted, and sweeps
+            self.close()
+            return
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._loop is not None and self._socket is not None:
+            self._loop.remove_writer(self._socket)
+        self._loop = None
 
     def _connect(self) -> socket.socket:
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -64,6 +103,8 @@ class Hints:
         return sender
 
     def close(self) -> None:
+        self._stop_watching()
+        self._waiting.clear()
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.close()

@@ -14,7 +14,7 @@ from typing import Final
 
 from lae_monitor.archive.archive import Archive
 from lae_monitor.archive.errors import ArchiveError, Exists, InUse
-from lae_monitor.archive.files import MAX_NUMBERED, check_path
+from lae_monitor.archive.files import check_path
 from lae_monitor.archive.growing import numbered
 from lae_monitor.archive.open_file import OpenFile
 from lae_monitor.archive.root import Root, Unusable
@@ -73,7 +73,7 @@ class _Journey:
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             try:
-                check_path(path, MAX_NUMBERED)
+                check_path(path, stored=True)
             except Refused:  # nothing of ours has such a name
                 continue
             if entry.folder:
@@ -104,29 +104,13 @@ class _Journey:
             InUse: somebody writes to it.
             Unusable, ArchiveError, OSError: it stays where it is.
         """
-        source = OpenFile(lambda: self._lock(path), self._away.files.kernel.close)
+        source = OpenFile(lambda: self._away.files.open_locked(path), self._away.files.kernel.close)
         try:
             target = await self._find_place(path, source)
             await self._home.run(lambda _ticket: self._home.files.settle(target))
             await self._away.ask(lambda: self._away.files.remove(path))
         finally:
             self._away.later(source.close)
-
-    def _lock(self, path: str) -> int:
-        kernel = self._away.files.kernel
-        fd = kernel.open_update(path)
-        try:
-            locked = kernel.lock(fd)
-            kernel.size(fd)
-        except FileNotFoundError:  # another run brought it home before we had the lock
-            locked = False
-        except BaseException:
-            kernel.close(fd)
-            raise
-        if not locked:
-            kernel.close(fd)
-            raise InUse(path)
-        return fd
 
     async def _find_place(self, path: str, source: OpenFile) -> str:
         """Copies the file unless home has it; returns the name under which home has the same bytes."""

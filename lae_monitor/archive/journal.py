@@ -4,19 +4,19 @@
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from lae_monitor.archive.archive import Archive
 from lae_monitor.core.ids import row_key
-from lae_monitor.core.refusals import Refused
+from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.rows import Decision, Event, Receipt, Row, Span, cut_lines
 from lae_monitor.core.secrets import redact
-from lae_monitor.core.time import Clock, day_path, format_time, parse_time, wall_clock
+from lae_monitor.core.time import EARLIEST, Clock, day_path, format_time, parse_time, wall_clock
 
 FOLDER: Final = "journal"
-VERSION: Final = 1  # goes up when the same lines give other rows
+VERSION: Final = 2  # goes up when the same lines give other rows
 WHOLE: Final = False
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -59,42 +59,75 @@ def cut(_path: str, data: bytes) -> int:
 def read(span: Span, data: bytes) -> Iterator[Row]:
     """The rows of journal lines.
 
+    A line that is no entry (a power cut may leave some, never acknowledged) becomes a mark that says so, and does not keep
+    its neighbours from being read: they may be decisions.
+
     Raises:
-        Refused: `unreadable` when a line is no entry.
+        Refused: `unreadable`: an entry of a kind that only a later version knows.
     """
     offset = span.start
-    for line in data.splitlines(keepends=True):
+    time = _day(span.path)
+    for line in data.split(b"\n"):
         if line.strip():
+            place = _Place(span.path, offset, len(line) + 1)
             try:
-                yield _row(_decode(line), span.path, offset, len(line))
-            except (msgspec.MsgspecError, KeyError, TypeError, ValueError, Refused) as error:
-                raise Refused("unreadable", f"{span.path} at byte {offset}: {error}") from error
-        offset += len(line)
+                row = _row(_decode(line), line, place)
+            except _Unknown as error:
+                raise Refused("unreadable", f"{span.path} at byte {offset}: unknown entry {error}") from error
+            except (msgspec.MsgspecError, AttributeError, LookupError, TypeError, ValueError, Refused) as error:
+                row = _unreadable(line, place, time, str(error))
+            time = row.time
+            yield row
+        offset += len(line) + 1
 
 
-def _row(entry: dict[str, Any], path: str, offset: int, length: int) -> Row:
+class _Unknown(Exception):
+    """An entry of a kind that we do not know."""
+
+
+class _Place(NamedTuple):
+    """Where a line is: the fields that every row has for it."""
+
+    file: str
+    offset: int
+    length: int
+
+
+def _row(entry: dict[str, Any], line: bytes, place: _Place) -> Receipt | Decision | Event:
     time = parse_time(entry.pop("time"))
     what = entry.pop("what")
     if what == "receipt":
-        where = {"file": entry.pop("file", ""), "offset": entry.pop("start", 0)}
-        end = entry.pop("end", where["offset"])
-        return msgspec.convert({**entry, "time": time, **where, "length": end - where["offset"]}, Receipt)
-    place = {"file": path, "offset": offset, "length": length}
+        start = entry.pop("start", 0)
+        where = {"file": entry.pop("file", ""), "offset": start, "length": entry.pop("end", start) - start}
+        return msgspec.convert({**entry, "time": time, **where}, Receipt)
     if what == "decision":
-        return msgspec.convert({**entry, "time": time, **place}, Decision)
+        return msgspec.convert({**entry, "time": time, **place._asdict()}, Decision)
     if what not in {"mark", "alarm"}:
-        raise Refused("unreadable", f"unknown entry {what!r}")
+        raise _Unknown(shorten(what))
     known = {name: entry.pop(name, "") for name in ("cluster", "host", "title", "text", "group")}
-    level = entry.pop("level", "warning" if what == "alarm" else "info")
+    known["level"] = entry.pop("level", "warning" if what == "alarm" else "info")
     attrs = {str(key): str(value) for key, value in entry.items()}
+    return msgspec.convert(_event(what, time, line, place) | known | {"attrs": attrs}, Event)
+
+
+def _event(kind: str, time: float, line: bytes, place: _Place) -> dict[str, Any]:
+    # The same line can be there twice: in the file where writing it failed, and where it went then. It shows once.
+    key = row_key("journal", line.decode("utf-8", "backslashreplace"))
+    event_id = f"{place.file}:{place.offset}"
+    return {"kind": kind, "time": time, "received": time, "id": event_id, "key": key, **place._asdict()}
+
+
+def _unreadable(line: bytes, place: _Place, time: float, why: str) -> Event:
+    reason = Refused("unreadable", shorten(why), raw=line)
+    event = _event("mark", time, line, place)
     return Event(
-        kind=what,
-        time=time,
-        received=time,
-        id=f"{path}:{offset}",
-        key=row_key("journal", path, offset),
-        level=level,
-        attrs=attrs,
-        **known,
-        **place,  # type: ignore[arg-type]
+        cluster="", host="", level="warning", title="a line of the journal cannot be read", text=str(reason), **event
     )
+
+
+def _day(path: str) -> float:
+    """Midnight of the day that a journal's path names."""
+    try:
+        return parse_time("-".join(path.split("/")[1:4]))
+    except Refused:
+        return EARLIEST

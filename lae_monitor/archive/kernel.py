@@ -9,8 +9,8 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 FILE_MODE: Final = 0o600
@@ -18,6 +18,7 @@ FOLDER_MODE: Final = 0o700
 MAX_PARTS: Final = 1024  # what writev takes at once (IOV_MAX)
 
 _RENAME_NOREPLACE: Final = 1
+MAX_FOLDERS: Final = 64  # kept open
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -64,6 +65,7 @@ class Kernel(Protocol):
     def sync_folder(self, path: str) -> None: ...
     def entries(self, path: str) -> list[Entry]: ...
     def space(self) -> Space: ...
+    def release(self) -> None: ...
 
 
 class LinuxKernel:
@@ -72,6 +74,7 @@ class LinuxKernel:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self._folders: dict[str, _Folder] = {}
 
     def prepare(self) -> None:
         """Makes the root and the folders above it that are missing, each durable in its parent."""
@@ -91,37 +94,54 @@ class LinuxKernel:
                 _sync(os.path.dirname(root))  # noqa: PTH120
         os.close(os.open(self.root, _FOLDER))
 
-    @contextmanager
-    def _folder(self, path: str) -> Iterator[int]:
-        """A descriptor of the folder `path` ("" is the root), reached without following a link."""
+    def _folder(self, path: str) -> "_Folder":
+        """The folder `path` ("" is the root), reached without following a link.
+
+        Folders are kept open for a while, since every report needs several; what is kept is used if `path` still leads
+        there, which one call tells, and opening each step anew takes many.
+        """
+        kept = self._folders.get(path)
+        if kept is not None:
+            try:
+                status = os.stat(f"{self.root}/{path}", follow_symlinks=False)  # noqa: PTH116 - made for every report
+            except OSError:
+                status = None
+            if status is not None and (status.st_ino, status.st_dev) == kept.identity:
+                return kept
+            self._folders.pop(path, None)
+        folder = _Folder(self._open_folder(path))
+        if len(self._folders) >= MAX_FOLDERS:
+            self._folders.clear()
+        self._folders[path] = folder
+        return folder
+
+    def _open_folder(self, path: str) -> int:
         try:
             fd = os.open(self.root, _FOLDER)
         except (NotADirectoryError, PermissionError) as error:  # of the root itself: no path below it is at fault
             raise OSError(errno.ENODEV, f"the archive root cannot be opened: {error.strerror}", self.root) from error
-        try:
-            for part in path.split("/") if path else ():
+        for part in path.split("/") if path else ():
+            try:
                 inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+            finally:
                 os.close(fd)
-                fd = inner
-            yield fd
-        finally:
-            os.close(fd)
+            fd = inner
+        return fd
 
     def _open(self, path: str, flags: int) -> int:
         folder, _, name = path.rpartition("/")
-        not_plain = IsADirectoryError(errno.EISDIR, "not a plain file", path)
-        with self._folder(folder) as fd:
-            try:
-                # O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
-                opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE, dir_fd=fd)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # a socket
-                    raise not_plain from error
-                raise
-        if stat.S_ISREG(os.fstat(opened).st_mode):
-            return opened
-        os.close(opened)
-        raise not_plain
+        within = self._folder(folder)
+        try:
+            # O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
+            fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE, dir_fd=within.fd)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a socket
+                raise IsADirectoryError(errno.EISDIR, "not a plain file", path) from error
+            raise
+        if not flags & os.O_EXCL and not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise IsADirectoryError(errno.EISDIR, "not a plain file", path)
+        return fd
 
     def create(self, path: str) -> int:
         return self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -180,46 +200,47 @@ class LinuxKernel:
         """Gives the file its final name, never over an existing one (os.rename would replace it silently)."""
         source_folder, _, source_name = source.rpartition("/")
         target_folder, _, target_name = target.rpartition("/")
-        with self._folder(source_folder) as old, self._folder(target_folder) as new:
-            arguments = (old, os.fsencode(source_name), new, os.fsencode(target_name))
-            if self._libc.renameat2(*arguments, _RENAME_NOREPLACE) == 0:
-                return
-            code = ctypes.get_errno()
-            if code not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:
-                raise OSError(code, os.strerror(code), target)
-            # A file system without RENAME_NOREPLACE, such as NFS: a hard link refuses an existing name too.
-            os.link(source_name, target_name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
-            os.unlink(source_name, dir_fd=old)
+        old, new = self._folder(source_folder), self._folder(target_folder)
+        arguments = (old.fd, source_name.encode(), new.fd, target_name.encode())
+        if self._libc.renameat2(*arguments, _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:
+            raise OSError(code, os.strerror(code), target)
+        # A file system without RENAME_NOREPLACE, such as NFS: a hard link refuses an existing name too.
+        os.link(source_name, target_name, src_dir_fd=old.fd, dst_dir_fd=new.fd, follow_symlinks=False)
+        os.unlink(source_name, dir_fd=old.fd)
 
     def replace(self, source: str, target: str) -> None:
         """Gives the file its final name, in place of what has that name."""
         source_folder, _, source_name = source.rpartition("/")
         target_folder, _, target_name = target.rpartition("/")
-        with self._folder(source_folder) as old, self._folder(target_folder) as new:
-            os.rename(source_name, target_name, src_dir_fd=old, dst_dir_fd=new)
+        old, new = self._folder(source_folder), self._folder(target_folder)
+        os.rename(source_name, target_name, src_dir_fd=old.fd, dst_dir_fd=new.fd)
 
     def remove(self, path: str) -> None:
         folder, _, name = path.rpartition("/")
-        with self._folder(folder) as fd:
-            os.unlink(name, dir_fd=fd)
+        within = self._folder(folder)
+        os.unlink(name, dir_fd=within.fd)
 
     def remove_folder(self, path: str) -> None:
         folder, _, name = path.rpartition("/")
-        with self._folder(folder) as fd:
-            os.rmdir(name, dir_fd=fd)
+        within = self._folder(folder)
+        os.rmdir(name, dir_fd=within.fd)
 
     def make_folder(self, path: str) -> None:
         folder, _, name = path.rpartition("/")
-        with self._folder(folder) as fd:
-            os.mkdir(name, FOLDER_MODE, dir_fd=fd)
+        within = self._folder(folder)
+        os.mkdir(name, FOLDER_MODE, dir_fd=within.fd)
 
     def sync_folder(self, path: str) -> None:
-        with self._folder(path) as fd:
-            os.fsync(fd)
+        within = self._folder(path)
+        os.fsync(within.fd)
 
     def entries(self, path: str) -> list[Entry]:
         found = []
-        with self._folder(path) as fd, os.scandir(fd) as scan:
+        within = self._folder(path)
+        with os.scandir(within.fd) as scan:
             for entry in scan:
                 try:
                     status = entry.stat(follow_symlinks=False)
@@ -233,6 +254,22 @@ class LinuxKernel:
     def space(self) -> Space:
         status = os.statvfs(self.root)
         return Space(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
+
+    def release(self) -> None:
+        """Lets go of the folders that are kept open, so that the file system can be unmounted."""
+        self._folders.clear()
+
+
+class _Folder:
+    """An open folder; closed when nobody refers to it any more, so never under a call that uses it."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        status = os.fstat(fd)
+        self.identity = (status.st_ino, status.st_dev)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
 def _sync(folder: str) -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from lae_monitor.archive.errors import Exists
-from lae_monitor.archive.files import MAX_NUMBERED, check_path
+from lae_monitor.archive.files import check_path
 from lae_monitor.archive.kernel import Entry
 from lae_monitor.archive.root import Root, Unusable
 from lae_monitor.core.rows import Span
@@ -28,7 +28,7 @@ class Reading:
         return await self._find(span.path, lambda root: root.files.read(span.path, span.start, span.end - span.start))
 
     async def _find(self, path: str, job: Callable[[Root], T]) -> T:
-        check_path(path, MAX_NUMBERED)
+        check_path(path, stored=True)
         reasons: list[str] = []
         # Twice, for a file that came home between asking there and asking where it was before.
         for root in (*self._roots, *(self._roots if len(self._roots) > 1 else ())):
@@ -47,7 +47,7 @@ class Reading:
     async def entries(self, folder: str) -> list[Entry]:
         """What is in `folder` ("" for the top), over all roots that answer; what is on two roots counts once."""
         if folder:
-            check_path(folder, MAX_NUMBERED)
+            check_path(folder, stored=True)
         found: dict[str, Entry] = {}
         for root in reversed(self._roots):
             if root.health == "hanging":

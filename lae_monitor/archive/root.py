@@ -228,7 +228,7 @@ class Root:
         """Takes nothing more; what is queued is done as far as the root answers."""
         if self._stopped:
             return
-        self.later(self.files.temporary.release)
+        self.later(self.files.release)
         self._stopped = True
         self._workers.stop()
         self._probe_workers.stop()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from lae_monitor.archive.errors import Exists, Failed, Full
-from lae_monitor.archive.files import MAX_NUMBERED, check_path
+from lae_monitor.archive.files import check_path
 from lae_monitor.archive.open_file import OpenFile
 from lae_monitor.archive.reading import refuse_if_elsewhere
 from lae_monitor.archive.root import Root, Unusable, refusal
@@ -53,7 +53,7 @@ class Upload:
             Full, Failed: nothing is acknowledged, and the upload is over.
             Refused: `bad_archive_path`.
         """
-        check_path(path, MAX_NUMBERED)
+        check_path(path, stored=True)
         at = await self._begun()
         await refuse_if_elsewhere(path, [root for root in self._roots if root is not at.root])
         await self._run(at, lambda ticket: at.commit(path, ticket))

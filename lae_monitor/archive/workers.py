@@ -88,7 +88,6 @@ class Workers:
         self._name = name
         self._limit = threads
         self._threads: list[threading.Thread] = []
-        self._idle = threading.Semaphore(0)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
@@ -111,7 +110,7 @@ class Workers:
     def put(self, job: Callable[[], None]) -> None:
         """Runs `job`, which handles its own errors."""
         self._jobs.put(job)
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
+        if len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -120,7 +119,6 @@ class Workers:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # or its result lives until the next one comes
-            self._idle.release()
 
     def stop(self) -> None:
         """Lets the threads end when what is queued is done; does not wait for those that hang."""

@@ -168,9 +168,7 @@ class Answers:
         try:
             return json.loads(body)
         except ValueError:
-            self._invocation.fail(
-                "what answers at node.url is not lae-monitor", EXIT_UNAVAILABLE, following="lae-monitor serve"
-            )
+            self._not_ours()
 
     def _exchange(self, method: str, path: str, parameters: dict[str, object], sink: Callable[[int], Sink]) -> int:
         given = {name: value for name, value in parameters.items() if value not in (None, "")}
@@ -183,6 +181,13 @@ class Answers:
         except (NotServed, ConnectionError) as error:
             self._invocation.fail(f"lae-monitor went away: {error}", EXIT_TRY_AGAIN, following="try again")
 
+    def _not_ours(self) -> NoReturn:
+        self._invocation.fail(
+            f"what answers at the address in {NODE_URL} is not lae-monitor",
+            EXIT_UNAVAILABLE,
+            following="start it: lae-monitor run",
+        )
+
     def _refused(self, status: int, body: bytes) -> NoReturn:
         """Ends the command with what the answer says."""
         from lae_monitor.query.printable import one_line  # noqa: PLC0415
@@ -191,7 +196,7 @@ class Answers:
             said = json.loads(body)
             message, detail = one_line(said["message"]), one_line(said.get("problem") or said["detail"])
         except (ValueError, KeyError, TypeError):
-            said, message, detail = {}, f"the answer was {status}", one_line(body[:200].decode(errors="replace"))
+            self._not_ours()
         code, following = {
             400: (EXIT_USAGE, "lae-monitor search --help" if said.get("error") == "bad_query" else ""),
             404: (EXIT_FINDINGS, "lae-monitor search, or host list"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, Invocation, common
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation, common
 from lae_monitor.core.limits import format_size
 
 
@@ -22,6 +22,9 @@ def status(invocation: Invocation) -> None:
     from lae_monitor.archive import Archive  # noqa: PLC0415 - quick start of the command line
 
     settings = invocation.settings
+    if not any(root.is_dir() for root in settings.archive_roots):  # looking must not make them, as whom ever
+        named = ", ".join(map(str, settings.archive_roots))
+        invocation.fail(f"there is no archive yet: {named}", EXIT_UNAVAILABLE, following="start it: lae-monitor run")
 
     async def look() -> list[dict[str, Any]]:
         opened = Archive(settings.archive_roots, "status", reserve=settings.archive.reserve.reserve())

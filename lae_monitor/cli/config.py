@@ -37,7 +37,9 @@ def new(invocation: Invocation, path: Path | None) -> None:
             following="give another --path, or leave it out and compare",
         )
     except OSError as error:
-        invocation.fail(f"{path}: {error.strerror}", EXIT_UNAVAILABLE)
+        invocation.fail(
+            f"{path}: {error.strerror}", EXIT_UNAVAILABLE, following="give a --path in a folder that you may write to"
+        )
     following = f"lae-monitor check config --config {path}"
     invocation.answer({"path": str(path), "next": following}, f"{path}: written\nNext: {following}")
 

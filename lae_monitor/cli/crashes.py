@@ -28,10 +28,12 @@ from lae_monitor.gatherers.crashes.container import entries
 from lae_monitor.gatherers.crashes.minidump import MAGIC
 from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
 from lae_monitor.gatherers.crashes.sample import minidump
+from lae_monitor.query.printable import one_line
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000/submit"
 TIMEOUT: Final = 60.0  # seconds, as Crashpad's own
 MAX_REPLY: Final = 10_000  # bytes; a collector's reply is one line
+MAX_LINE: Final = 200  # characters of it that are shown: what answers may be no collector
 
 
 @click.group()
@@ -79,9 +81,10 @@ def submit(
         )
     if status != 200 or not reply.startswith("CrashID="):
         _refused(invocation, url, status, reply, retry_after)
-    crash_id = reply.strip().removeprefix("CrashID=").removeprefix("bp-")
-    answer = {"crash_id": crash_id, "reply": reply.strip(), "status": status, "sent": len(body)}
-    invocation.answer(answer, f"{reply.strip()}\nNext: lae-monitor report show {crash_id}")
+    said = one_line(reply, MAX_LINE)
+    crash_id = said.removeprefix("CrashID=").removeprefix("bp-")
+    answer = {"crash_id": crash_id, "reply": said, "status": status, "sent": len(body)}
+    invocation.answer(answer, f"{said}\nNext: lae-monitor report show {crash_id}")
 
 
 def _own_collector(invocation: Invocation) -> str:
@@ -167,13 +170,15 @@ def _post(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, 
 
 def _refused(invocation: Invocation, url: str, status: int, reply: str, retry_after: str) -> None:
     """Says why, and what to do."""
-    line = " ".join(reply.split())[:200]
+    line = one_line(reply, MAX_LINE)
     code = line.removeprefix("Discarded=")
     reason = REASONS.get(code)
     why = f"{code}: {reason.text}" if reason else line or "no reason given"
     message = f"{url}: refused with status {status}: {why}"
     if status >= 500:
-        following = f"try again in {retry_after} s" if retry_after else "try again later; see the collector's log"
+        following = (
+            f"try again in {one_line(retry_after, 40)} s" if retry_after else "try again later; see the collector's log"
+        )
         invocation.fail(message, EXIT_TRY_AGAIN, following=following)
     if status == 404:
         following = "the collector's address ends in /submit"

@@ -1,17 +1,23 @@
 """`lae-monitor fleet ...`: hosts and their credentials."""
 
+from typing import Final
+
 import click
 
 from lae_monitor.cli.options import EXIT_CONFIG, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
+_THIS_HOST: Final = ("localhost", "127.0.0.1", "[::1]")  # in a FURL: only nodes beside us can follow it
+
 
 @click.group()
-def fleet() -> None:
+@common
+def fleet(_invocation: Invocation) -> None:
     """Register hosts."""
 
 
 @fleet.group()
-def register() -> None:
+@common
+def register(_invocation: Invocation) -> None:
     """Give a host a credential of its own."""
 
 
@@ -49,6 +55,12 @@ def incident(invocation: Invocation, host: str, cluster: str | None, print_furl:
         made.furl.reveal() if print_furl else str(made.path),
     )
     if not invocation.as_json:
+        if any(f":{name}:" in made.furl.reveal() for name in _THIS_HOST):
+            click.echo(
+                "This FURL leads to localhost: from elsewhere nobody reaches us by it. gatherers.incidents.location says "
+                "how nodes do; after a change of it, show the FURL again.",
+                err=True,
+            )
         click.echo(
             f"Next: on {made.host}, set log_gatherer.furl in section [node] of tahoe.cfg to this FURL, and restart the node",
             err=True,

@@ -67,7 +67,8 @@ def top(_invocation: Invocation) -> None:
 
     \b
     Try it:         lae-monitor demo
-    Set it up:      lae-monitor config new > lae-monitor.toml; lae-monitor check config; lae-monitor run
+    Set it up:      lae-monitor config new --path lae-monitor.toml
+                    export LAE_MONITOR_CONFIG=$PWD/lae-monitor.toml; lae-monitor check config; lae-monitor run
     Look at it:     lae-monitor search since:1h level:error; lae-monitor host list
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
 
@@ -76,8 +77,10 @@ def main() -> None:
     """Runs the command line; exit codes: 0 fine, 1 findings, 2 usage, 69 unavailable, 75 try again, 78 configuration."""
     try:
         top.main(prog_name="lae-monitor", standalone_mode=True)
-    except ConnectionError as error:
+    except OSError as error:
         click.echo(f"lae-monitor: {error}", err=True)
+        if isinstance(error, PermissionError):
+            click.echo("Next: run it as the account that owns the state folder", err=True)
         sys.exit(EXIT_UNAVAILABLE)
     except Exception as error:
         from lae_monitor.config import ConfigError  # noqa: PLC0415 - brings the archive: only after a mistake

@@ -32,6 +32,9 @@ def list_hosts(invocation: Invocation, cluster: str) -> None:
     with answers(invocation) as asked:
         answer = asked.get("/api/hosts", cluster=cluster)
     hosts = answer["hosts"]
+    if not hosts and cluster and not invocation.as_json:
+        message = f"no host of cluster {one_line(cluster)} has reported"
+        invocation.fail(message, EXIT_FINDINGS, following="lae-monitor host list, for all clusters")
     if not hosts and not invocation.as_json:
         invocation.fail("no host has reported yet", EXIT_FINDINGS, following="lae-monitor crashes submit, or demo")
     name = max((len(one_line(found["host"], 40)) for found in hosts), default=4) + 2

@@ -46,7 +46,9 @@ class Invocation:
         if self.as_json:
             import msgspec  # noqa: PLC0415
 
-            click.echo(msgspec.json.encode(data, enc_hook=str).decode())
+            from lae_monitor.query.printable import printable_json  # noqa: PLC0415
+
+            click.echo(printable_json(msgspec.json.encode(data, enc_hook=str).decode()))
         else:
             click.echo(text() if callable(text) else text)
 

@@ -18,6 +18,7 @@ _WHICH: Final = (
     click.option("--cluster", default="", help="Which one, when clusters share an id."),
 )
 STEP: Final = 256 * 1024  # bytes copied at a time
+NEWLINE: Final = "\n"
 
 
 def _which(command: Any) -> Any:
@@ -102,7 +103,8 @@ def _sections(found: Mapping[str, Any]) -> Iterator[str]:
         if not (section["fields"] or section["text"] or section["note"]):
             continue
         yield "\n" + painted(one_line(section["title"]), bold=True)
-        yield from (f"  {one_line(name)}: {printable(value)}" for name, value in sorted(section["fields"].items()))
+        for name, value in sorted(section["fields"].items()):
+            yield f"  {one_line(name)}: {printable(value).replace(NEWLINE, NEWLINE + '    ')}"
         yield from (f"  {line}" for line in printable(section["text"]).splitlines())
         if section["note"]:
             yield painted(f"  {one_line(section['note'])}", "warning")

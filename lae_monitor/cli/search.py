@@ -20,7 +20,7 @@ _TERMS: Final = """Terms:
 disk full                  both words; capitals do not matter
 '"connection refused"'     these words in this order
 -word                      not with this; a minus goes before any term
-kind:crash,incident        any of: crash, incident, sonar, stats, log, alarm, mark
+kind:crash,incident        any of: crash, incident, sonar, alarm, mark
 host:'ml*' cluster:lae     * stands for anything
 level:'>=warning'          debug, info, warning, error, critical
 ProductName:Firefox        an attribute by its name
@@ -58,11 +58,12 @@ _settings: Final[dict[str, Any]] = {"help_option_names": ["--help"], "max_conten
 
 
 @click.command(cls=QueryCommand, context_settings=_settings, epilog=_TERMS)
-@click.argument("query", nargs=-1, metavar="QUERY...")
+@click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Rows at most.")
 @common
 def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
-    """Find what happened, on any host; the newest comes first. Exits 1 when nothing was found.
+    """Find what happened, on any host; the newest comes first. Without QUERY, of all events. Exits 1
+    when nothing was found.
 
     \b
     lae-monitor search disk full since:2d

@@ -5,11 +5,11 @@ import json
 import time
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 from lae_monitor.core.limits import format_size
 
 
@@ -96,10 +96,20 @@ def _ask(invocation: Invocation, method: str, path: str) -> dict[str, Any] | Non
         return None
 
 
+def _nothing_yet(invocation: Invocation) -> NoReturn:
+    invocation.fail(
+        f"nothing runs on {invocation.settings.state.path}, and nothing is stored yet",
+        EXIT_UNAVAILABLE,
+        following="start it: lae-monitor run",
+    )
+
+
 async def _tables(invocation: Invocation) -> list[dict[str, Any]]:
     from lae_monitor.service.serve import opened_store  # noqa: PLC0415
     from lae_monitor.store import StoreError  # noqa: PLC0415
 
+    if not invocation.settings.store_path.is_dir():  # looking must not make it, as whom ever
+        _nothing_yet(invocation)
     try:
         async with opened_store(invocation.settings) as opened:
             return await opened.status()
@@ -109,11 +119,19 @@ async def _tables(invocation: Invocation) -> list[dict[str, Any]]:
 
 async def _rebuild_alone(invocation: Invocation) -> int:
     from lae_monitor.mover.rebuild import rebuild as rebuild_store  # noqa: PLC0415
-    from lae_monitor.service.process import only_one, opened_archive  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
     from lae_monitor.service.serve import PROCESS, opened_mover  # noqa: PLC0415
+    from lae_monitor.store import StoreError  # noqa: PLC0415
 
     settings = invocation.settings
-    with only_one(settings.state.path, PROCESS):
-        async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
-            state = await rebuild_store(mover, lambda state: _progress(invocation, state.rows))
-            return state.rows
+    if not settings.state.path.is_dir():
+        _nothing_yet(invocation)
+    try:
+        with only_one(settings.state.path, PROCESS):
+            async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
+                state = await rebuild_store(mover, lambda state: _progress(invocation, state.rows))
+                return state.rows
+    except AlreadyRunning as error:  # and it did not answer: it starts, or is stuck
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again; if that does not help, look at its log")
+    except StoreError as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor store status")

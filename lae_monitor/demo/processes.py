@@ -26,6 +26,7 @@ class Process(NamedTuple):
     pid: int
     began: float
     cpu: float  # %, 100 is one core
+    mean: float  # % over all its life: its processor time has to grow evenly, whatever `cpu` is just now
     gib: float
     gpus: str = "none"
     gpu: float = 0.0  # %, 100 is one card
@@ -76,28 +77,30 @@ def _server(story: Story, host: Host, time: float) -> list[Process]:
     booted = story.begins - (20 + host.number) * 24 * HOUR
     if host != SICK:
         gib = 0.7 + 0.1 * dice.random()
-        return [Process("tahoe", SERVER, 811, 811, booted, 6 + 6 * dice.random(), gib), _borg(dice, booted)]
+        return [Process("tahoe", SERVER, 811, 811, booted, 6 + 6 * dice.random(), 9.0, gib), _borg(dice, booted)]
     restarts = story.restarts(time)
     began = story.crashes[restarts - 1] if restarts else booted
     pid = 811 + 4013 * restarts
     gib = story.server_gib(time)
-    found = [Process("tahoe", SERVER, pid, pid, began, 9 + 25 * gib, gib), _borg(dice, booted)]
+    found = [Process("tahoe", SERVER, pid, pid, began, 9 + 25 * gib, 75.0, gib), _borg(dice, booted)]
     if restarts:  # its parent has not yet noticed that the one before is dead
         before = 811 + 4013 * (restarts - 1)
-        found.append(Process(f"_zombie_{before}", f"{SERVER} <defunct>", before, before, began, 0.0, 0.0))
+        found.append(Process(f"_zombie_{before}", f"{SERVER} <defunct>", before, before, began, 0.0, 0.0, 0.0))
     return found
 
 
 def _borg(dice: random.Random, booted: float) -> Process:
-    return Process("backup", "borg", 1207, 1207, booted, 1 + 3 * dice.random(), 0.21)
+    return Process("backup", "borg", 1207, 1207, booted, 1 + 3 * dice.random(), 2.5, 0.21)
 
 
 def _gateway(story: Story, host: Host, time: float) -> list[Process]:
     dice = story.dice("gateway", host.name, story.elapsed(time))
     booted = story.begins - 6 * 24 * HOUR
     return [
-        Process("tahoe", "tahoe", 702, 702, booted, 4 + 9 * dice.random(), 0.38 + 0.05 * dice.random()),
-        Process("maria", "gridbrowser", 2280, 2280, booted + HOUR, 12 + 30 * dice.random(), 1.4 + 0.4 * dice.random()),
+        Process("tahoe", "tahoe", 702, 702, booted, 4 + 9 * dice.random(), 8.5, 0.38 + 0.05 * dice.random()),
+        Process(
+            "maria", "gridbrowser", 2280, 2280, booted + HOUR, 12 + 30 * dice.random(), 27.0, 1.4 + 0.4 * dice.random()
+        ),
     ]
 
 
@@ -123,6 +126,7 @@ def _job(story: Story, host: Host, slot: int, programs: tuple[Program, ...], tim
         pid=job.number % 32_000 + 400 if program.processes == 1 else 0,
         began=job.begins,
         cpu=100 * program.cores * (0.82 + 0.16 * dice.random()),
+        mean=100 * program.cores * 0.9,
         gib=program.gib * min(1.0, (time - job.begins) / WARM_UP + 0.1),
         gpus=program.gpus,
         gpu=100 * cards * (0.7 + 0.28 * dice.random()) if on_gpu else 0.0,

@@ -43,7 +43,7 @@ def _fields(process: Process, host: Host, epoch: int, time: float) -> list[str]:
         "rssanonkib": kib,
         "gpu%": round(process.gpu, 1),
         "gpumem%": round(process.gpu * 0.6, 1),
-        "cputime_sec": int(process.cpu / 100 * seconds),
+        "cputime_sec": int(process.mean / 100 * seconds),
         "rolledup": process.rolled_up,
     }
     fields = [f"user={process.user}", f"cmd={process.cmd}"]

@@ -53,7 +53,7 @@ class Ledger:
         self._db.executescript(_SCHEMA)
         path.chmod(0o600)
         if self.fact("epoch") == "":
-            self.set_fact("epoch", uuid.uuid4().hex[:12])
+            self._renew_epoch()
 
     @property
     def epoch(self) -> str:
@@ -82,15 +82,20 @@ class Ledger:
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", cursors)
 
-    def drop(self, path: str) -> None:
-        """`path` is in the archive no more."""
-        self._db.execute("DELETE FROM files WHERE path = ?", (path,))
+    def drop(self, paths: list[str]) -> None:
+        """The rows of `paths` were removed. What comes under the same names is new, and its tokens have to be."""
+        with self._transaction():
+            for path in paths:
+                self._db.execute("DELETE FROM files WHERE path = ?", (path,))
+                self._db.execute("DELETE FROM quarantine WHERE path = ?", (path,))
+            self._renew_epoch()
 
     # ---- the batch -------------------------------------------------------------------------------------------------
 
-    def begin(self, batch: Iterable[Pending]) -> None:
-        """Writes down what is about to be inserted."""
+    def begin(self, batch: Iterable[Pending], *, released: str = "") -> None:
+        """Writes down what is about to be inserted; `released` is in quarantine no more."""
         with self._transaction():
+            self._db.execute("DELETE FROM quarantine WHERE id = ?", (released,))
             self._db.executemany(
                 "INSERT INTO batch VALUES (?, ?, ?, ?, ?)", ((*item.span, item.parser, item.turn) for item in batch)
             )
@@ -108,14 +113,12 @@ class Ledger:
                 "ON CONFLICT (path) DO UPDATE SET moved = max(moved, excluded.moved)"
             )
             self._db.execute("DELETE FROM batch")
-            self._db.executemany(
-                "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?)",
-                ((item.id, *item.span, item.parser, item.reason) for item in quarantined),
-            )
+            self._keep(quarantined)
 
-    def rewrite(self, batch: Iterable[Pending]) -> None:
+    def rewrite(self, batch: Iterable[Pending], quarantined: Iterable[Quarantined] = ()) -> None:
         """Replaces the batch by other spans, or turns, of the same files."""
         with self._transaction():
+            self._keep(quarantined)
             self._db.execute("DELETE FROM batch")
             self._db.executemany(
                 "INSERT INTO batch VALUES (?, ?, ?, ?, ?)", ((*item.span, item.parser, item.turn) for item in batch)
@@ -133,15 +136,21 @@ class Ledger:
         rows = self._db.execute("SELECT id, path, start, end, parser, reason FROM quarantine ORDER BY id")
         return [Quarantined(key, Span(path, start, end), parser, why) for key, path, start, end, parser, why in rows]
 
-    def release(self, key: str) -> None:
-        self._db.execute("DELETE FROM quarantine WHERE id = ?", (key,))
+    def _keep(self, quarantined: Iterable[Quarantined]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?)",
+            ((item.id, *item.span, item.parser, item.reason) for item in quarantined),
+        )
 
     def forget(self) -> None:
         """Starts over: everything in the archive will be moved again."""
         with self._transaction():
             for table in ("files", "batch", "quarantine"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-            self._db.execute("INSERT OR REPLACE INTO facts VALUES ('epoch', ?)", (uuid.uuid4().hex[:12],))
+            self._renew_epoch()
+
+    def _renew_epoch(self) -> None:
+        self.set_fact("epoch", uuid.uuid4().hex[:12])
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._db)

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import logging
 import socket
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,9 @@ from typing import Any, Final
 from lae_monitor.archive import Archive, ArchiveError, Journal
 from lae_monitor.archive.hints import listen
 from lae_monitor.core.limits import MiB
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.mover.again import pieces_again, start_over
 from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
 from lae_monitor.mover.pieces import Piece, next_piece
 from lae_monitor.mover.quarantine import keep
@@ -102,8 +105,7 @@ class Mover:
             return
         # Either is new, or from a copy: what the store says of itself decides.
         self.ledger.forget()
-        for path, start in await self.store.unmarked():
-            await self.store.take_back(path, start)
+        await self.store.take_back(await self.store.unmarked())
         moved = await self.store.moved()
         self.ledger.set_moved(moved.items())
         self.ledger.set_fact("store", self.store.identity)
@@ -120,7 +122,7 @@ class Mover:
                     moved = await self.step()
                     backoff = 0.0
                     self.state.error = ""
-                except (StoreError, OSError, ArchiveError) as error:
+                except (StoreError, OSError, ArchiveError, sqlite3.Error) as error:
                     self.state.failures += 1
                     self.state.error = str(error)
                     backoff = min(MAX_BACKOFF, max(0.5, backoff * 2))
@@ -169,20 +171,22 @@ class Mover:
         """Moves one batch, the one that a crash left first; returns whether there was one.
 
         Raises:
-            StoreError, OSError, ArchiveError: the batch stays written down, and is repeated by the next step.
+            StoreError, OSError, ArchiveError, sqlite3.Error: the batch stays written down, and is repeated by the next step.
         """
         async with self._lock:
             pending = self.ledger.batch()
             if pending:
-                pieces = await self._pieces_again(pending)
+                pieces = await self._again(pending)
             else:
                 await self._sweep_if_due()
                 pieces = await self._collect()
                 if not pieces:
+                    self.state.caught_up = True  # the first look was a full sweep
                     self._measure()
                     return False
                 self.ledger.begin(piece.pending for piece in pieces)
-            await self._move(pieces)
+            if pieces:
+                await self._move(pieces)
             self._measure()
             return True
 
@@ -204,16 +208,12 @@ class Mover:
             await self._sweep(full=False)
 
     async def _sweep(self, *, full: bool) -> None:
-        found = 0
         async for path in sweep(self.archive, self._folders, self.ledger.moved_in, self._clock, full=full):
-            if path not in self._dirty:
-                found += 1
-                self._dirty[path] = time.monotonic()
+            self._dirty.setdefault(path, time.monotonic())
         now = time.monotonic()
         self._swept[False] = now
         if full:
             self._swept[True] = now
-            self.state.caught_up = not found and not self._dirty
 
     async def _collect(self) -> list[Piece]:
         """The next spans of the files that have something new, no more than a batch may hold."""
@@ -232,6 +232,9 @@ class Mover:
             except FileNotFoundError as error:
                 log.warning("%s", error)  # deleted, or on a root that does not answer: the sweep finds it again
                 continue
+            except Refused as refused:  # a hint that is no path
+                log.warning("%s", refused)
+                continue
             except OSError:
                 self._dirty[path] = since
                 raise
@@ -243,28 +246,8 @@ class Mover:
                 self._dirty[path] = time.monotonic()  # there may be more; it is looked at once again
         return pieces
 
-    async def _pieces_again(self, batch: list[Pending]) -> list[Piece]:
-        """The spans of a batch that was begun before: the same bytes, read by the same version of their readers."""
-        pieces = []
-        for item in batch:
-            reader = self._find_reader(item.span.path)
-            if reader is None or item.parser != reader.VERSION:
-                return await self._start_over(batch)
-            pieces.append(Piece(item, await self.archive.read(item.span)))
-        return pieces
-
-    async def _start_over(self, batch: list[Pending]) -> list[Piece]:
-        """Takes back what may be in the store of `batch`, and prepares it under tokens that were never used."""
-        for item in batch:
-            await self.store.take_back(item.span.path, item.span.start, item.span.end)
-        turn = self.ledger.next_turn()
-        renewed = []
-        for item in batch:
-            reader = self._find_reader(item.span.path)
-            if reader is not None:
-                renewed.append(Pending(item.span, reader.VERSION, turn))
-        self.ledger.rewrite(renewed)
-        return [Piece(item, await self.archive.read(item.span)) for item in renewed]
+    async def _again(self, batch: list[Pending]) -> list[Piece]:
+        return await pieces_again(self.archive, self.store, self.ledger, self._find_reader, batch)
 
     # ---- into the store --------------------------------------------------------------------------------------------
 
@@ -316,17 +299,18 @@ class Mover:
         await self.store.insert_columns("moves", marks, token)
 
     def _token(self, pieces: list[Piece]) -> str:
-        parts = [
+        parts = sorted(  # a batch that is repeated comes from the ledger, in another order
             f"{span.path}:{span.start}-{span.end}:{parser}:{turn}"
             for span, parser, turn in (piece.pending for piece in pieces)
-        ]
+        )
         body = parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return f"{self.ledger.epoch}:{body}"
 
     async def _one_by_one(self, pieces: list[Piece], error: Exception) -> list[Quarantined]:
         """A batch that the store refuses although it works: finds the spans that are to blame."""
         log.warning("a batch of %d spans is refused (%s): trying them one by one", len(pieces), error)
-        renewed = await self._start_over([piece.pending for piece in pieces])
+        batch = [piece.pending for piece in pieces]
+        renewed = await start_over(self.archive, self.store, self.ledger, self._find_reader, batch)
         blamed: list[Quarantined] = []
         for piece in renewed:
             span = piece.pending.span
@@ -336,7 +320,7 @@ class Mover:
             except (StoreError, ValueError, TypeError, OverflowError) as cause:
                 if isinstance(cause, StoreError) and (cause.transient or not await self._store_works()):
                     raise
-                await self.store.take_back(span.path, span.start, span.end)
+                await self.store.take_back([(span.path, span.start)])
                 readings = Readings(failures={span: f"unreadable: the store refuses it: {cause}"})
                 blamed += await self._quarantine([piece], readings)
                 await self._insert([Piece(piece.pending._replace(turn=self.ledger.next_turn()), b"")], readings)
@@ -375,7 +359,10 @@ class Mover:
             if (reader := self._find_reader(item.span.path)) is not None and item.parser < reader.VERSION
         ]
         for item in chosen:
-            await self._read_again(item)
+            try:
+                await self._read_again(item)
+            except (StoreError, OSError, ArchiveError, sqlite3.Error) as error:
+                log.warning("%s in quarantine is not read again now: %s", item.id, error)
         return len(chosen)
 
     async def _read_again(self, item: Quarantined) -> None:
@@ -383,10 +370,10 @@ class Mover:
         if reader is None:
             return
         async with self._lock:
-            if pending := self.ledger.batch():
-                await self._move(await self._pieces_again(pending))
-            await self.store.take_back(item.span.path, item.span.start, item.span.end)
+            if (pending := self.ledger.batch()) and (pieces := await self._again(pending)):
+                await self._move(pieces)
+            data = await self.archive.read(item.span)
+            await self.store.take_back([(item.span.path, item.span.start)])
             again = Pending(item.span, reader.VERSION, self.ledger.next_turn())
-            self.ledger.begin([again])
-            self.ledger.release(item.id)
-            await self._move([Piece(again, await self.archive.read(item.span))])
+            self.ledger.begin([again], released=item.id)
+            await self._move([Piece(again, data)])

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from lae_monitor.archive import Archive
+from lae_monitor.archive import Archive, ArchiveError
 from lae_monitor.core.time import DAY
 from lae_monitor.mover.mover import Mover
+from lae_monitor.mover.sweep import ours
+from lae_monitor.store.store import DELETED_AT_ONCE
 
 log = logging.getLogger(__name__)
 
@@ -47,26 +49,56 @@ async def retire(mover: Mover, keep: Mapping[str, float], now: float) -> int:
     for kind, seconds in limits.items():
         if kind not in _DAYS:
             continue
-        async for path, size in _files(mover.archive, kind):
+        old: list[str] = []
+        async for path in _files(mover.archive, kind):
             day = day_of(path)
             if day is None or day + DAY > now - seconds:
                 continue
-            if mover.ledger.moved(path) < size:
-                log.warning("%s is older than it is to be kept, but was not moved yet: it stays", path)
-                continue
-            async with mover.paused():
-                await mover.store.take_back(path, 0)
-                await mover.archive.remove(path)
-                mover.ledger.drop(path)
-            gone += 1
+            old.append(path)
+            if len(old) == DELETED_AT_ONCE:
+                gone += await _remove(mover, old)
+                old = []
+        gone += await _remove(mover, old)
     return gone
 
 
-async def _files(archive: Archive, folder: str) -> AsyncIterator[tuple[str, int]]:
+async def _remove(mover: Mover, old: list[str]) -> int:
+    """Removes those of the files `old` that were moved to their end; none while a batch is waiting to be repeated."""
+    gone = 0
+    async with mover.paused():
+        if mover.ledger.batch():
+            log.warning("nothing is retired while a batch is waiting to be repeated")
+            return 0
+        paths = [path for path in old if await _is_moved(mover, path)]
+        await mover.store.forget(paths)
+        for path in paths:
+            try:
+                await mover.archive.remove(path)
+                gone += 1
+            except ArchiveError as error:  # somebody writes to it: it is moved anew
+                log.warning("%s stays for now: %s", path, error)
+        mover.ledger.drop(paths)
+    return gone
+
+
+async def _is_moved(mover: Mover, path: str) -> bool:
+    try:
+        if mover.ledger.moved(path) >= await mover.archive.settle(path):
+            return True
+    except FileNotFoundError as error:
+        log.warning("%s", error)
+        return False
+    log.warning("%s is older than it is to be kept, but was not moved yet: it stays", path)
+    return False
+
+
+async def _files(archive: Archive, folder: str) -> AsyncIterator[str]:
     for entry in await archive.entries(folder):
         path = f"{folder}/{entry.name}"
+        if not ours(path):
+            continue
         if entry.folder:
             async for inner in _files(archive, path):
                 yield inner
         else:
-            yield path, entry.size
+            yield path

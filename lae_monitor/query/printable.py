@@ -15,6 +15,11 @@ def printable(text: str) -> str:
     return _HARMFUL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def printable_json(text: str) -> str:
+    """The JSON `text`, its harmful characters written as JSON's escapes: it means the same."""
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def one_line(text: str, width: int = 0) -> str:
     """`text` on one line, cut to `width` characters where that is not 0."""
     line = _BREAKS.sub(" ", printable(text)).strip()

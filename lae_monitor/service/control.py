@@ -17,8 +17,8 @@ from lae_monitor.net.http import Request, Route, reply
 HEADER: Final = "x-lae-monitor"
 
 
-def control(mover: Mover) -> list[Route]:
-    """Routes: GET /api/store, POST and GET /api/store/rebuild."""
+def control(mover: Mover, stop: asyncio.Event) -> list[Route]:
+    """Routes: GET /api/store, POST and GET /api/store/rebuild. `stop` ends a rebuild: the old store is still there."""
     running: dict[str, Any] = {}
 
     async def store_status(request: Request) -> None:
@@ -31,7 +31,8 @@ def control(mover: Mover) -> list[Route]:
         task = running.get("task")
         if task is None or task.done():
             running["rows"] = 0
-            running["task"] = asyncio.create_task(rebuild(mover, lambda state: running.update(rows=state.rows)))
+            running["task"] = task = asyncio.create_task(rebuild(mover, lambda state: running.update(rows=state.rows)))
+            running["watch"] = asyncio.create_task(_end_with(stop, task))
         await _json(request, {"running": True}, 202)
 
     async def progress(request: Request) -> None:
@@ -52,10 +53,17 @@ def control(mover: Mover) -> list[Route]:
     ]
 
 
+async def _end_with(stop: asyncio.Event, task: asyncio.Task[Any]) -> None:
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, task], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    task.cancel()
+
+
 def _only_our_command_line(request: Request) -> None:
     if not ipaddress.ip_address(request.peer).is_loopback:
         raise Refused("not_loopback", request.peer)
-    if request.headers.get(HEADER) is None:
+    if HEADER not in request.headers:
         raise Refused("unauthorized", f"send the header {HEADER}")
 
 

@@ -23,6 +23,7 @@ from lae_monitor.service.notify import keep_watchdog_fed, notify
 log = logging.getLogger(__name__)
 
 MOVER_SOCKET: Final = "mover.sock"
+STOP_WITHIN: Final = 8.0  # seconds from the signal; whoever sent it kills after 20
 
 
 class AlreadyRunning(Exception):
@@ -71,8 +72,11 @@ def only_one(state: Path, process: str) -> Iterator[None]:
         os.close(fd)
 
 
-def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int:
-    """Runs `main(stop)` on uvloop; TERM, INT and HUP set `stop`. Returns the exit code."""
+def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[int | None]], *, grace: float = STOP_WITHIN) -> int:
+    """Runs `main(stop)` on uvloop; TERM, INT and HUP set `stop`. Returns the exit code.
+
+    What has not ended `grace` seconds later is cancelled, wherever it is: that is no worse than a kill.
+    """
 
     async def guarded() -> int:
         stop = asyncio.Event()
@@ -87,10 +91,20 @@ def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[int | None]]) ->
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, end, number)
         feeding = asyncio.create_task(keep_watchdog_fed())
+        stopping = asyncio.create_task(stop.wait())
+        working = asyncio.ensure_future(main(stop))
         try:
-            return await main(stop) or 0
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working], timeout=grace)
+            if not working.done():
+                log.warning("still busy %.0f s after the signal: stopping anyway", grace)
+                working.cancel()
+            return await working or 0
+        except asyncio.CancelledError:
+            return 0
         finally:
             feeding.cancel()
+            stopping.cancel()
 
     return uvloop.run(guarded())
 

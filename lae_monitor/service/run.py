@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lae_monitor.config import Settings
 from lae_monitor.service.process import log_settings, only_one, run_until_stopped, set_up_log
-from lae_monitor.service.supervisor import Supervisor
+from lae_monitor.service.supervisor import GRACE, Supervisor
 
 
 def run_all(
@@ -38,4 +38,4 @@ def run_all(
         return await Supervisor(commands, on_ready).run(stop)
 
     with only_one(settings.state.path, "run"):
-        return run_until_stopped(main)
+        return run_until_stopped(main, grace=3 * GRACE)

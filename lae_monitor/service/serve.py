@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
@@ -15,6 +17,7 @@ from lae_monitor.gatherers import FOLDERS, KINDS, reader
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
+from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.retention import retire
 from lae_monitor.net.http import Router, operations
 from lae_monitor.net.http import serve as serve_http
@@ -30,9 +33,9 @@ from lae_monitor.service.process import (
     set_up_log,
     write_atomically,
 )
-from lae_monitor.store import Store
+from lae_monitor.store import Store, StoreError
 from lae_monitor.store.chdb_driver import ChdbDriver
-from lae_monitor.web import create_app
+from lae_monitor.web import create_app, guarded
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +58,12 @@ def serve(settings: Settings) -> int:
             return await _serve(settings, archive, mover, stop)
 
     with only_one(settings.state.path, PROCESS):
-        return run_until_stopped(main)
+        remove_quietly(settings.state.path / NODE_URL)  # of one that was killed: nobody answers there
+        try:
+            return run_until_stopped(main)
+        except StoreError as error:
+            log.critical("the store cannot be used, what comes waits in the archive: %s", error)
+            return os.EX_UNAVAILABLE
 
 
 @asynccontextmanager
@@ -79,7 +87,12 @@ async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mo
     """Store and ledger, brought together, and the mover between archive and store."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings))
-        ledger = Ledger(settings.state.path / "mover.db")
+        path = settings.state.path / "mover.db"
+        try:
+            ledger = Ledger(path)
+        except sqlite3.Error as error:
+            hint = "if it is damaged, remove it: it is made anew from the store"
+            raise StoreError(f"{path}: {error}; {hint}") from error
         mover = Mover(
             archive,
             store,
@@ -90,6 +103,7 @@ async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mo
             journal=Journal(archive),
         )
         stack.callback(lambda: mover.ledger.close())  # noqa: PLW0108 - a rebuild gives the mover another ledger
+        await discard_unfinished(mover)
         await mover.recover()
         yield mover
 
@@ -102,15 +116,17 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         log.info("pages and API at %s/", url)
         notify("READY=1", f"STATUS={url}/")
 
-    pages = create_app(
-        mover.store, archive, fleet=str(settings.fleet.name), retry=mover.retry, status=lambda: status(mover, archive)
-    )
-    machine = Router([*operations(archive, __version__), *control(mover)])
+    fleet = str(settings.fleet.name)
+    pages = create_app(mover.store, archive, fleet=fleet, retry=mover.retry, status=lambda: status(mover, archive))
+    machine = Router(operations(archive, __version__))
+    commands = Router(control(mover, stop))
+    guarded_commands = guarded(commands, fleet)
     watch(mover)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        ours = scope["type"] == "http" and machine.knows(scope["path"])
-        await (machine if ours else pages)(scope, receive, send)
+        path = scope["path"] if scope["type"] == "http" else ""
+        answering = machine if machine.knows(path) else guarded_commands if commands.knows(path) else pages
+        await answering(scope, receive, send)
 
     parts = {
         "mover": asyncio.create_task(mover.run(stop)),
@@ -126,9 +142,11 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         await asyncio.wait(lasting, return_when=asyncio.FIRST_COMPLETED)
         unexpected = not stop.is_set()
         stop.set()
+        for name in ("homecoming", "retention", "outdated quarantine"):  # they go on at the next start
+            parts[name].cancel()
         results = await asyncio.gather(*parts.values(), return_exceptions=True)
         for name, result in zip(parts, results, strict=True):
-            if isinstance(result, BaseException):
+            if isinstance(result, Exception):
                 log.error("%s ended: %s", name, result, exc_info=result)
         return 1 if unexpected else 0
     finally:

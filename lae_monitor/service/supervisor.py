@@ -5,6 +5,7 @@ them all, gatherers first, so that nothing is accepted that nobody will move.
 """
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from lae_monitor.service.notify import VARIABLE
@@ -22,7 +24,21 @@ FIRST_PAUSE: Final = 0.5  # seconds before the first restart
 LONGEST_PAUSE: Final = 30.0
 STABLE_AFTER: Final = 60.0  # seconds of life after which the next end counts as the first
 GRACE: Final = 20.0  # seconds between TERM and KILL
+SLOW_START: Final = 60.0  # seconds after which it is said who is not ready
 MAX_LINE: Final = 1 << 20
+_SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
+_libc = ctypes.CDLL(None)
+
+
+def _end_with_parent(parent: int) -> Callable[[], None]:
+    """For a child, before it becomes what it is to be: it is sent TERM when `parent` dies, even by kill -9."""
+
+    def ask() -> None:
+        _libc.prctl(_SET_DEATH_SIGNAL, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it has died already
+            os._exit(os.EX_TEMPFAIL)
+
+    return ask
 
 
 class Child:
@@ -51,7 +67,10 @@ class Child:
                 sys.executable, "-m", "lae_monitor", *self._arguments,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
                 env=self._environment, limit=MAX_LINE, start_new_session=True,
+                preexec_fn=_end_with_parent(os.getpid()),
             )  # fmt: skip
+            if stop.is_set():  # while it was being started
+                self._process.send_signal(signal.SIGTERM)
             await self._pass_on_log(self._process)
             code = await self._process.wait()
             self.ready.clear()
@@ -79,8 +98,9 @@ class Child:
                 continue
             if not line:
                 return
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
+            with suppress(OSError):  # whoever read our log is gone; that is no reason to end
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
 
     async def end(self) -> None:
         """TERM, and KILL when that is not heard."""
@@ -129,7 +149,11 @@ class Supervisor:
             listening.close()
 
     async def _announce(self) -> None:
-        await asyncio.gather(*(child.ready.wait() for child in self.children.values()))
+        waiting = {asyncio.create_task(child.ready.wait(), name=name) for name, child in self.children.items()}
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, timeout=SLOW_START)
+            for task in waiting:
+                log.warning("%s is not ready yet", task.get_name())
         self._on_ready({name: child.status for name, child in self.children.items()})
 
     def _listen(self) -> socket.socket:

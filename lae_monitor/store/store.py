@@ -1,7 +1,7 @@
 """The tables, open."""
 
+import asyncio
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +12,14 @@ from lae_monitor.store.migrations import STEPS
 from lae_monitor.store.schema import TABLES, stream
 
 DATABASE: Final = "lae"
+DELETED_AT_ONCE: Final = 500  # spans or files in one delete
+_AWAY: Final = {60, 81}  # ClickHouse: no such table, no such database
+
+# Spans are moved in their order, so a gap means that one was taken back and never came again.
+_MOVED: Final = (
+    "SELECT source, arrayFold((moved, span) -> if(span.1 <= moved, greatest(moved, span.2), moved), "
+    "arraySort(groupArray((source_at, source_end))), toUInt64(0)) AS moved FROM {lae}.moves GROUP BY source"
+)
 
 
 class Store:
@@ -22,6 +30,7 @@ class Store:
         self.database = database
         self.identity = ""
         self._clock = clock
+        self._replacing = asyncio.Lock()
 
     async def open(self) -> "Store":
         """Makes what is missing and runs the migrations that this store has not had.
@@ -29,6 +38,7 @@ class Store:
         Raises:
             StoreError: also when a newer release wrote the store.
         """
+        await self._end_replacing()
         await self.driver.command(f"CREATE DATABASE IF NOT EXISTS {self.database}")
         await self.driver.command(
             f"CREATE TABLE IF NOT EXISTS {self.database}.migrations "
@@ -71,19 +81,27 @@ class Store:
     async def insert_columns(self, table: str, columns: dict[str, list[Any]], token: str) -> None:
         known = TABLES[table]
         types = {name: kind.type for name, kind in known.columns.items()}
-        await self.driver.insert(f"{self.database}.{table}", types, stream(known, columns), token)
+        arrow = await asyncio.to_thread(
+            stream, known, columns
+        )  # many rows take long, and hints would be lost meanwhile
+        await self.driver.insert(f"{self.database}.{table}", types, arrow, token)
 
-    async def take_back(self, path: str, start: int, end: int | None = None) -> None:
-        """Removes the rows that were read from `path` between `start` and `end` (to the file's end when None)."""
-        condition = "source = {path:String} AND source_at >= {start:UInt64}"
-        parameters: dict[str, Parameter] = {"path": path, "start": start}
-        if end is not None:
-            condition += " AND source_at < {end:UInt64}"
-            parameters["end"] = end
-        for table in TABLES:
-            await self.driver.command(
-                f"DELETE FROM {self.database}.{table} WHERE {condition} SETTINGS lightweight_deletes_sync=2", parameters
-            )
+    async def take_back(self, spans: Iterable[tuple[str, int]]) -> None:
+        """Removes the rows, and the marks, of the spans (path, start): many at once, as every delete costs the same."""
+        keys = [f"{path}:{start}" for path, start in spans]
+        await self._delete("concat(source, ':', toString(source_at)) IN {keys:Array(String)}", keys)
+
+    async def forget(self, paths: Iterable[str]) -> None:
+        """Removes all that was read from the files `paths`."""
+        await self._delete("source IN {keys:Array(String)}", list(paths))
+
+    async def _delete(self, condition: str, keys: list[str]) -> None:
+        for first in range(0, len(keys), DELETED_AT_ONCE):
+            for table in TABLES:
+                await self.driver.command(
+                    f"DELETE FROM {self.database}.{table} WHERE {condition} SETTINGS lightweight_deletes_sync=2",
+                    {"keys": keys[first : first + DELETED_AT_ONCE]},
+                )
 
     async def query(
         self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, seconds: float = 30.0
@@ -93,28 +111,31 @@ class Store:
         Raises:
             StoreError
         """
-        return await self.driver.rows(sql.replace("{lae}", self.database), parameters, seconds=seconds)
+        sql = sql.replace("{lae}", self.database)
+        try:
+            return await self.driver.rows(sql, parameters, seconds=seconds)
+        except StoreError as error:
+            if error.code not in _AWAY:
+                raise
+        async with self._replacing:  # asked between the two renames, if the tables are there now
+            return await self.driver.rows(sql, parameters, seconds=seconds)
 
     async def moved(self) -> dict[str, int]:
-        """How far each archive file has been moved, by the marks that are written last."""
-        rows = await self.query("SELECT source, max(source_end) AS moved FROM {lae}.moves GROUP BY source", seconds=300)
+        """How far each archive file has been moved without a gap, by the marks that are written last."""
+        rows = await self.query(_MOVED, seconds=300)
         return {row["source"]: row["moved"] for row in rows}
 
     async def unmarked(self) -> list[tuple[str, int]]:
-        """Rows without the mark that follows them: (path, lowest start), left by a crash between the two inserts."""
-        found: dict[str, int] = defaultdict(lambda: 2**63)
+        """Spans (path, start) that lie beyond what `moved()` says and left rows, or marks, by a crash in between."""
+        found: set[tuple[str, int]] = set()
         for table in TABLES:
-            if table == "moves":
-                continue
             rows = await self.query(
-                f"SELECT r.source AS source, min(r.source_at) AS start FROM {{lae}}.{table} AS r LEFT JOIN "
-                "(SELECT source, max(source_end) AS moved FROM {lae}.moves GROUP BY source) AS m ON r.source = m.source "
-                "WHERE r.source_at >= m.moved GROUP BY source",
+                f"SELECT DISTINCT r.source AS source, r.source_at AS start FROM {{lae}}.{table} AS r "
+                f"LEFT JOIN ({_MOVED}) AS m ON r.source = m.source WHERE r.source_at >= m.moved",
                 seconds=300,
             )
-            for row in rows:
-                found[row["source"]] = min(found[row["source"]], row["start"])
-        return sorted(found.items())
+            found.update((row["source"], row["start"]) for row in rows)
+        return sorted(found)
 
     async def status(self) -> list[dict[str, Any]]:
         """Each table's rows, bytes on disk, parts, and newest time."""
@@ -135,12 +156,29 @@ class Store:
 
     async def replace(self, other: "Store") -> None:
         """Takes `other`'s database as its own; what it had is gone. Queries see either one or the other."""
-        retired = f"{self.database}_retired"
-        await self.driver.command(f"DROP DATABASE IF EXISTS {retired} SYNC")
-        await self.driver.command(f"RENAME DATABASE {self.database} TO {retired}")
-        await self.driver.command(f"RENAME DATABASE {other.database} TO {self.database}")
-        await self.driver.command(f"DROP DATABASE IF EXISTS {retired} SYNC")
-        self.identity = other.identity
+        async with self._replacing:
+            try:
+                await self.driver.command(f"DROP DATABASE IF EXISTS {self._retired} SYNC")
+                await self.driver.command(f"RENAME DATABASE {self.database} TO {self._retired}")
+                await self.driver.command(f"RENAME DATABASE {other.database} TO {self.database}")
+                self.identity = other.identity
+            finally:
+                await self._end_replacing()
+
+    @property
+    def _retired(self) -> str:
+        return f"{self.database}_retired"
+
+    async def _end_replacing(self) -> None:
+        """Ends a replacement where it stopped: the old database has its name again, unless the new one has it."""
+        rows = await self.driver.rows("SELECT name FROM system.databases")
+        names = {row["name"] for row in rows}
+        if self._retired not in names:
+            return
+        if self.database in names:
+            await self.driver.command(f"DROP DATABASE {self._retired} SYNC")
+        else:
+            await self.driver.command(f"RENAME DATABASE {self._retired} TO {self.database}")
 
     async def close(self) -> None:
         await self.driver.close()

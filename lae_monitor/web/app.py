@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from lae_monitor.archive import Archive
 from lae_monitor.core.refusals import Refused
@@ -54,9 +55,14 @@ def create_app(
             *page_routes(site),
             Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
         ],
-        middleware=[Middleware(Guard, answer=lambda scope, refused: refusal(Request(scope), refused, fleet))],
+        middleware=[Middleware(guarded, fleet)],
         exception_handlers=_handlers(fleet),
     )
+
+
+def guarded(app: ASGIApp, fleet: str) -> Guard:
+    """`app`, which answers nobody but this host; for addresses that stand beside the pages."""
+    return Guard(app, lambda scope, refused: refusal(Request(scope), refused, fleet))
 
 
 def _handlers(fleet: str) -> dict[Any, Callable[[Request, Exception], Response]]:

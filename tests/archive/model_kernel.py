@@ -367,6 +367,9 @@ class ModelKernel:
             for name, node in self._folder(path).names.items()
         )
 
+    def release(self):
+        pass
+
     @_call
     def space(self):
         return Space(0 if self.full else self.disk.size - self.disk.used(), self.disk.size)

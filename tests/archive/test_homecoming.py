@@ -63,7 +63,10 @@ def test_what_somebody_writes_to_stays_until_he_is_done(tmp_path, opened):
 
 def test_a_gatherer_lets_go_of_its_piece_once_home_is_well(tmp_path, opened):
     async def main():
-        async with opened("home", "away", process="serve", kernel=Fillable) as serve, opened("home", "away", kernel=Fillable) as gatherer:
+        async with (
+            opened("home", "away", process="serve", kernel=Fillable) as serve,
+            opened("home", "away", kernel=Fillable) as gatherer,
+        ):
             await fill_home(gatherer)
             await gatherer.append("sonar/c/h.csv", b"x\n")
             gatherer._growing.tidy(gatherer.roots[1])
@@ -117,7 +120,11 @@ def test_what_is_at_home_already_is_only_removed_away(tmp_path, opened):
 
 def test_what_differs_gets_a_number_and_always_the_same(tmp_path, opened):
     async def main():
-        files = {"crashes/20261122/a.zip": b"other", "sonar/c/h.csv": b"other\n", "crashes/20261122/b.zip": b"longer than home"}
+        files = {
+            "crashes/20261122/a.zip": b"other",
+            "sonar/c/h.csv": b"other\n",
+            "crashes/20261122/b.zip": b"longer than home",
+        }
         for path, data in files.items():
             for root, content in (("home", data[:3] + b" at home"), ("away", data)):
                 (tmp_path / root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,10 @@ def victim(tmp_path):
     (folder / "file").write_bytes(b"precious\n")
     (folder / "h.csv").write_bytes(b"precious\n")
     yield folder
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"file": b"precious\n", "h.csv": b"precious\n"}
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "file": b"precious\n",
+        "h.csv": b"precious\n",
+    }
 
 
 async def use(archive, path):

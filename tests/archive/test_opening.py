@@ -60,7 +60,10 @@ def test_it_opens_on_roots_in_trouble_and_recovers_by_itself(code, until):
                 return lambda *args: trouble(self, name, call, args)
 
         archive = Archive(
-            ["/home", "/away"], "p", kernel=lambda _: Kernel(ModelKernel(Disk()), fail(code), 1), reserve=Reserve(size=0)
+            ["/home", "/away"],
+            "p",
+            kernel=lambda _: Kernel(ModelKernel(Disk()), fail(code), 1),
+            reserve=Reserve(size=0),
         )
         await archive.open()
         oracle = Oracle()

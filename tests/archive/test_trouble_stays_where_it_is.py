@@ -33,7 +33,10 @@ def test_a_file_where_a_folder_should_be(tmp_path, opened):
             ):
                 with pytest.raises(Failed, match="Not a directory"):
                     await attempt
-            for reading in (archive.settle("crashes/20261122/x.zip"), archive.read(Span("crashes/20261122/x.zip", 0, 1))):
+            for reading in (
+                archive.settle("crashes/20261122/x.zip"),
+                archive.read(Span("crashes/20261122/x.zip", 0, 1)),
+            ):
                 with pytest.raises(FileNotFoundError):
                     await reading
             assert await archive.entries("crashes/20261122") == []
@@ -240,7 +243,9 @@ def test_a_cancelled_upload_leaves_nothing_and_its_descriptor_is_not_given_away(
 def test_a_root_that_fails_once_is_used_again_soon(until):
     async def main():
         kernel = FaultyKernel(ModelKernel(Disk()), fail(errno.EIO, "fsync"), 10**9)
-        archive = await Archive(["/home"], "p", kernel=lambda _: kernel, reserve=Reserve(size=0), clock=lambda: NOW).open()
+        archive = await Archive(
+            ["/home"], "p", kernel=lambda _: kernel, reserve=Reserve(size=0), clock=lambda: NOW
+        ).open()
         kernel._left = 1
         with pytest.raises(Failed):
             await archive.store("crashes/20261122/x.zip", [b"x"])

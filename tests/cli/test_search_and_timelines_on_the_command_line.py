@@ -73,7 +73,7 @@ def test_a_minus_is_a_term_wherever_it_stands(cli, arguments):
 
 
 def test_what_hosts_send_cannot_drive_the_terminal(cli, site, place):
-    name = "\x1b[2J\x07\u202etitle"
+    name = "\x1b[2J\x07\u202e\x9btitle"
     nasty = f"{name}\r\nsecond line"
     site.put(
         event(
@@ -91,7 +91,10 @@ def test_what_hosts_send_cannot_drive_the_terminal(cli, site, place):
                       ["host", "show", f"h{name}", "--cluster", place]):  # fmt: skip
         said = cli(*arguments)
         assert said.code == 0, said
-        assert not set("\x1b\x07\u202e\r") & set(said.out + said.err)
+        assert not set("\x1b\x07\u202e\x9b\r") & set(said.out + said.err)
+        assert "\nsecond line" not in said.out  # what follows a newline must not look like a line of ours
+        said = cli(*arguments, "--json")
+        assert not set("\x1b\x07\u202e\x9b\r") & set(said.out)
     assert len(cli("search", f"cluster:{place}").out.splitlines()) == 1
     said = cli("host", "show", f"no{name}", "--cluster", place)
     assert said.code == 1
@@ -128,6 +131,13 @@ def test_a_host_is_shown_as_text_with_what_is_missing(cli):
     assert "56 cores" in hpc.out
     assert "--routine" in hpc.err
     assert "4 processes of 4 users" in cli("host", "show", "ml2.hpc.uio.no", "--routine", "--limit", "5").out
+
+
+def test_a_cluster_that_is_not_there_is_said(cli):
+    said = cli("host", "list", "--cluster", "nowhere")
+    assert said.code == 1
+    assert "no host of cluster nowhere" in said.err
+    assert "Next: lae-monitor host list" in said.err
 
 
 def test_a_host_that_is_not_there_or_twice_is_said(cli, site, place):

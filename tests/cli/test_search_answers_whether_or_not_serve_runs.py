@@ -115,7 +115,7 @@ class Odd(http.server.BaseHTTPRequestHandler):
     kind = ""
 
     def do_GET(self):
-        self.send_response(200)
+        self.send_response(404 if self.kind == "404" else 200)
         if self.kind == "short" and self.path != "/ping":
             self.send_header("Content-Length", "1000")
             self.end_headers()
@@ -141,10 +141,10 @@ def odd(tmp_path):
 
 
 def test_what_is_no_monitor_is_not_believed(odd):
-    Odd.kind = ""
-    done = command(odd, "search", "x")
-    assert done.returncode == 69
-    assert b"not lae-monitor" in done.stderr
+    for Odd.kind in ("", "404"):
+        done = command(odd, "search", "x")
+        assert done.returncode == 69
+        assert b"not lae-monitor" in done.stderr
 
 
 def test_an_answer_that_is_cut_short_is_an_error(odd):

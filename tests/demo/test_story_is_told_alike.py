@@ -97,3 +97,22 @@ def test_samples_are_what_the_reader_of_samples_takes():
             assert not [row for row in rows if isinstance(row, Receipt)]
             assert [row.host for row in rows if isinstance(row, Event)] == [item.host.name]
             assert all(row.time == int(item.time) for row in rows if isinstance(row, Sample))
+
+
+def test_processor_time_grows_no_faster_than_the_host_can_work():
+    """What was used between two samples is what pages show as cores in use."""
+    story = Story(1, BEGINS, 2)
+    seen: dict[tuple, tuple[float, float]] = {}
+    for item in story.happenings(BEGINS, story.ends):
+        if item.what != "samples":
+            continue
+        data = sonar.samples(story, item.host, item.time).encode()
+        path = f"sonar/{item.host.cluster}/2026/09/21/{item.host.name}.csv"
+        for row in read_samples(Span(path, 0, len(data)), data):
+            if not isinstance(row, Sample) or row.heartbeat:
+                continue
+            process = (row.host, row.job, row.epoch, row.pid, row.user, row.cmd)
+            time, used = seen.get(process, (row.time, row.cpu_time))
+            assert used <= row.cpu_time <= used + 64 * (row.time - time) + 1
+            seen[process] = row.time, row.cpu_time
+    assert len(seen) > len(HOSTS)

@@ -196,3 +196,19 @@ def test_other_files_among_the_furls_are_passed_over(tmp_path):
     (tmp_path / "lae" / "binary.furl").write_bytes(b"\xff" * 100)
     (tmp_path / "gatherer.pem").write_text("")
     assert furls.find(made.furl.swissnum.reveal()).host == "node1"
+
+
+def test_a_furl_that_leads_nowhere_else_is_said(config):
+    assert "leads to localhost" not in register(config, "--host", "node1").stderr
+    write(config, "tcp:localhost:3118")
+    said = register(config, "--host", "node1")
+    assert (said.exit_code, "leads to localhost" in said.stderr) == (0, True)
+    assert "pb://" not in said.stderr
+
+
+@pytest.mark.parametrize(
+    "before", [["--json", "fleet", "register"], ["fleet", "--json", "register"], ["fleet", "register", "--json"]]
+)
+def test_the_common_options_stand_before_or_after_any_name(config, before):
+    said = CliRunner().invoke(top, [*before, "incident", "--config", str(config), "--host", "node1"])
+    assert json.loads(said.stdout)["host"] == "node1"

@@ -16,7 +16,7 @@ def test_old_files_go_with_their_rows(tmp_path):
     async def go():
         async with spine.opened(tmp_path) as mover:
             for day in ("2024/01/02", "2026/11/20"):
-                await mover.archive.append(f"journal/{day}/x.jsonl", line(day))
+                await mover.archive.store(f"journal/{day}/x.jsonl", [line(day)])
             await mover.catch_up()
             await mover.archive.append("journal/2024/01/03/y.jsonl", line("not moved yet"))
             assert await retire(mover, {"crashes": YEAR}, NOW) == 1

@@ -67,9 +67,9 @@ def test_rows_are_taken_back_by_the_span_they_came_from(tmp_path):
     async def go(store):
         rows = [event(number) for number in range(4)]
         await store.insert("events", rows, [("a", 0), ("a", 10), ("a", 20), ("b", 10)], "token")
-        await store.take_back("a", 10, 20)
+        await store.take_back([("a", 10)])
         kept = await store.query("SELECT id FROM {lae}.events ORDER BY id")
-        await store.take_back("a", 0)
+        await store.forget(["a"])
         return kept, await store.query("SELECT id FROM {lae}.events")
 
     kept, rest = with_store(tmp_path, go)

@@ -75,6 +75,13 @@ def test_a_deleted_store_is_rebuilt_with_the_same_answers(tmp_path):
         await_that(lambda: {row["id"] for row in monitor.search("kind:crash")} == ids, "all crashes are found")
         await_that(lambda: len(monitor.search("kind:sonar")) == 2, "both runs are found")
         before = answers(monitor)
+        for name, value in (("Origin", "http://evil.example"), ("Host", "evil.example")):  # another site's page
+            begin = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*", "-X", "POST", "-H"]
+            done = subprocess.run(
+                [*begin, f"{name}: {value}", f"{monitor.web}/api/store/rebuild"],
+                capture_output=True, check=True, timeout=60,
+            )  # fmt: skip
+            assert done.stdout == b"403"
         monitor.cli("store", "rebuild")  # online: the old tables answer meanwhile
         assert answers(monitor) == before
         assert monitor.stop() == 0

@@ -175,10 +175,11 @@ class Fleet:
         for at, (user, command, job) in enumerate(WORK):
             used = cores * (0.5, 0.3, 0.2, 0.0)[at]
             counters[at] += used * 300
+            cards = '"gpus=0,1"' if at < 2 else "gpus=none"
             zombie = "<defunct>" if host == HPC[2] and at == 1 and time > self.now - 3 * HOUR else ""
             yield (
                 f"v=0.12.1,time={stamp},host={host},cores=56,user={user},job={job},pid={job or 812},cmd={command}{zombie},"
-                f"cpu%={used * 100:.1f},cpukib={int(4e6 + used * 1e6)},rssanonkib={int(3e6 + used * 9e5)},gpus={'0,1' if at < 2 else 'none'},"
+                f"cpu%={used * 100:.1f},cpukib={int(4e6 + used * 1e6)},rssanonkib={int(3e6 + used * 9e5)},{cards},"
                 f"gpu%={used * 10:.0f},gpumem%=12,gpukib=2000000,cputime_sec={int(counters[at])},rolledup=0\n"
             )
 

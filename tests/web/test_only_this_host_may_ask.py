@@ -1,7 +1,13 @@
 """Until there is a login: nobody but this host gets an answer, no other web site changes anything, and every answer is
 fenced in by its headers."""
 
+import asyncio
+
 import pytest
+
+from lae_monitor.net.http import Router
+from lae_monitor.service.control import control
+from lae_monitor.web import guarded
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -86,3 +92,16 @@ def test_every_answer_is_fenced_in(site):
         assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
         assert answer.headers["cache-control"] in {"no-store", "max-age=300"}
     assert answers[0].headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("target", ["/api/store", "/api/store/rebuild"])
+def test_what_the_command_line_asks_for_is_kept_from_other_sites_too(site, target):
+    """Nothing gets so far that a mover is needed."""
+    commands = guarded(Router(control(None, asyncio.Event())), "lae")
+    ours = [("x-lae-monitor", "1")]
+    method = "POST" if target.endswith("rebuild") else "GET"
+    assert site.ask(target, method, app=commands, host="evil.example", headers=ours).status == 403
+    assert site.ask(target, method, app=commands, client="10.0.0.7", headers=ours).status == 403
+    assert site.ask("/api/store/rebuild", "POST", app=commands, headers=[]).status == 401
+    foreign = [*ours, ("origin", "http://evil.example")]
+    assert site.ask("/api/store/rebuild", "POST", app=commands, headers=foreign).status == 403

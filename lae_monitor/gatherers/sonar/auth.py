@@ -120,8 +120,9 @@ class Passwords:
             self._users = parse_passwords(self._read(status), str(self.path))
         except FileNotFoundError:
             raise CredentialsError(
-                f"{self.path}: there is no such file; write lines of the form CLUSTER:PASSWORD into it and chmod it "
-                'to 600, or set gatherers.sonar.auth_file = "" to let anybody on this host send'
+                f"{self.path}: there is no such file; lae-monitor token new sonar makes it, or write lines of the form "
+                'CLUSTER:PASSWORD into it and chmod it to 600, or set gatherers.sonar.auth_file = "" to let anybody on '
+                "this host send"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialsError(f"{self.path}: cannot be read: {error}") from error

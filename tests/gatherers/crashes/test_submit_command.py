@@ -1,9 +1,11 @@
 """`lae-monitor crashes submit` sends what a real client would, and says what came of it."""
 
 import hashlib
+import http.server
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -86,3 +88,31 @@ def test_nobody_there_is_69_and_mistakes_are_2(submit, tmp_path):
     assert submit("--annotation", "novalue")[0] == 2
     assert submit("--url", "ftp://x/")[0] == 2
     assert submit(tmp_path / "missing")[0] == 2
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """Answers as no collector does."""
+
+    status = 200
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b"CrashID=bp-\x1b[2J\x07\xc2\x9b1m" + b"x" * 5000
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After", "\x1b[31m5")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (404, 1), (503, 75)])
+def test_what_answers_cannot_drive_the_terminal(submit, monkeypatch, status, code):
+    monkeypatch.setattr(Hostile, "status", status)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        said, out, err = submit("--url", f"http://127.0.0.1:{server.server_port}/submit")
+        server.shutdown()
+    assert said == code
+    assert not set("\x1b\x07\x9b") & set(out + err)
+    assert "CrashID=bp-\\x1b[2J" in out + err
+    assert len(out + err) < 1000

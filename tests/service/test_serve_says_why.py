@@ -1,0 +1,114 @@
+"""When `serve` cannot work it says why and ends with a code of its own; what comes meanwhile waits in the archive."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from monitor import LAE_MONITOR, Monitor, await_that
+
+EX_UNAVAILABLE = 69
+
+
+def serve(monitor: Monitor, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*LAE_MONITOR, "--config", str(monitor.config), "serve"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str]:
+    said = process.communicate(timeout=120)[0].decode()
+    return process.returncode, said
+
+
+@pytest.fixture
+def monitor(tmp_path):
+    monitor = Monitor(tmp_path / "monitor")  # not started
+    monitor.state.mkdir(mode=0o700)
+    return monitor
+
+
+def test_a_store_that_somebody_else_has_open(monitor):
+    holder = (
+        "import sys; from pathlib import Path; from lae_monitor.store.chdb_driver import ChdbDriver;"
+        "driver = ChdbDriver(Path(sys.argv[1]), memory=400 << 20); print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(monitor.state / "store")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"open\n"
+        code, said = ended(serve(monitor))
+        other.stdin.close()
+    assert code == EX_UNAVAILABLE, said
+    assert "is another lae-monitor using it?" in said
+    assert "Traceback" not in said
+
+
+def test_a_store_that_is_no_folder(monitor):
+    (monitor.state / "store").write_text("not a folder")
+    code, said = ended(serve(monitor))
+    assert code == EX_UNAVAILABLE, said
+    assert "Traceback" not in said
+
+
+def test_a_damaged_ledger(monitor):
+    (monitor.state / "mover.db").write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    code, said = ended(serve(monitor))
+    assert code == EX_UNAVAILABLE, said
+    assert "mover.db: file is not a database; if it is damaged, remove it" in said
+    assert "Traceback" not in said
+
+
+def test_a_stale_address_goes_at_once(monitor):
+    """Of a `serve` that was killed: whoever reads it would ask a stranger."""
+    (monitor.state / "node.url").write_text("http://127.0.0.1:1/\n")
+    (monitor.state / "store").write_text("so that it ends before it is ready")
+    ended(serve(monitor))
+    assert not (monitor.state / "node.url").exists()
+
+
+@pytest.mark.parametrize("words", ["setting", "archive: ", "pages and API at"])
+def test_term_ends_it_whenever_it_comes(monitor, words):
+    process = serve(monitor)
+    lines: list[bytes] = []
+    reading = threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, b"")))
+    said = process.stdout.readline()
+    while words.encode() not in said:
+        said = process.stdout.readline()
+        assert said, process.wait()
+    process.send_signal(signal.SIGTERM)
+    reading.start()
+    code = process.wait(60)
+    reading.join(30)
+    process.stdout.close()
+    assert code in ({0, -signal.SIGTERM} if words == "setting" else {0}), b"".join(lines).decode()
+    assert not (monitor.state / "node.url").exists()
+    assert b"Traceback" not in b"".join(lines)
+
+
+def test_term_ends_what_does_not_end_by_itself(tmp_path):
+    code = (
+        "import asyncio, sys\n"
+        "from lae_monitor.service import process\n"
+        "async def main(stop):\n"
+        "    print('busy', flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "sys.exit(process.run_until_stopped(main, grace=0.1))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"busy\n"
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def test_a_second_serve_is_refused_and_harms_nothing(tmp_path):
+    with Monitor(tmp_path / "monitor", "serve") as monitor:
+        address = (monitor.state / "node.url").read_text()
+        code, said = ended(serve(monitor))
+        assert code == os.EX_TEMPFAIL, said
+        assert "already running" in said
+        assert (monitor.state / "node.url").read_text() == address
+        await_that(lambda: monitor.get("/api/store")["tables"], "the first one answers")
