@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+from lae_monitor.cli.owner import as_owner
 
 if TYPE_CHECKING:
     from asyncio import Runner
@@ -218,7 +219,7 @@ def answers(invocation: Invocation) -> Iterator[Answers]:
     if served is not None:
         yield Answers(invocation, served)
         return
-    with _opened(invocation, settings) as opened:
+    with as_owner(settings.state.path), _opened(invocation, settings) as opened:
         yield Answers(invocation, opened)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.cli.owner import as_owner
 from lae_monitor.core.limits import format_size
 
 
@@ -39,7 +40,8 @@ def status(invocation: Invocation) -> None:
         finally:
             await opened.close()
 
-    roots = asyncio.run(look())
+    with as_owner(settings.state.path):
+        roots = asyncio.run(look())
     invocation.answer({"roots": roots}, lambda: "\n".join(_line(root) for root in roots))
     if any(root["health"] != "ok" for root in roots):
         raise SystemExit(EXIT_FINDINGS)

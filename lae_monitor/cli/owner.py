@@ -1,4 +1,4 @@
-"""Writes credentials as the account that will read them: an operator's `sudo` must not lock the services out."""
+"""Acts in the state folder as the account that it belongs to: an operator's `sudo` must not lock the services out."""
 
 import os
 from collections.abc import Iterator
@@ -21,3 +21,19 @@ def as_owner(folder: Path) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(own_group)
+
+
+@contextmanager
+def as_caller() -> Iterator[None]:
+    """Within `as_owner`: root is root again, for files that the operator wants where he is."""
+    user, group = os.geteuid(), os.getegid()
+    if os.getuid() != 0 or user == 0:
+        yield
+        return
+    os.seteuid(0)
+    os.setegid(os.getgid())
+    try:
+        yield
+    finally:
+        os.setegid(group)
+        os.seteuid(user)

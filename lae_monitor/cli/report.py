@@ -12,6 +12,7 @@ from typing import IO, Any, Final
 import click
 
 from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.cli.owner import as_caller
 
 _WHICH: Final = (
     click.option("--host", default="", help="Which one, when hosts share an id."),
@@ -158,13 +159,17 @@ def _written(target: Path) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+    with as_caller():
+        file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)  # noqa: SIM115
+    with file:
         try:
             yield file
             file.flush()
-            Path(file.name).replace(target)
+            with as_caller():
+                Path(file.name).replace(target)
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            with as_caller():
+                Path(file.name).unlink(missing_ok=True)
             raise
 
 

@@ -5,12 +5,16 @@ import json
 import time
 import urllib.error
 import urllib.request
-from typing import Any, NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.cli.owner import as_owner
 from lae_monitor.core.limits import format_size
+
+T = TypeVar("T")
 
 
 @click.group()
@@ -24,7 +28,7 @@ def store(_invocation: Invocation) -> None:
 def status(invocation: Invocation) -> None:
     """Tables, rows, bytes; how far the mover is; what is in quarantine."""
     running = _ask(invocation, "GET", "api/store")
-    tables: list[dict[str, Any]] = running["tables"] if running else asyncio.run(_tables(invocation))
+    tables: list[dict[str, Any]] = running["tables"] if running else _as_owner(invocation, _tables)
     moving = running["moving"] if running else None
 
     def text() -> str:
@@ -62,7 +66,7 @@ def rebuild(invocation: Invocation) -> None:
             invocation.fail(progress["error"], EXIT_FINDINGS, following="lae-monitor store status")
         rows = progress["rows"]
     else:
-        rows = asyncio.run(_rebuild_alone(invocation))
+        rows = _as_owner(invocation, _rebuild_alone)
     seconds = time.monotonic() - began
     if not invocation.as_json:
         click.echo("", err=True)
@@ -102,6 +106,11 @@ def _nothing_yet(invocation: Invocation) -> NoReturn:
         EXIT_UNAVAILABLE,
         following="start it: lae-monitor run",
     )
+
+
+def _as_owner(invocation: Invocation, job: Callable[[Invocation], Coroutine[Any, Any, T]]) -> T:
+    with as_owner(invocation.settings.state.path):
+        return asyncio.run(job(invocation))
 
 
 async def _tables(invocation: Invocation) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ class Secret:
 
     def matches(self, other: str) -> bool:
         """Compares in constant time."""
-        return hmac.compare_digest(self._value.encode(), other.encode("utf-8", "surrogateescape"))
+        return hmac.compare_digest(self._value.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({HIDDEN})"
@@ -50,7 +50,7 @@ class Token(Secret):
 
     def digest(self) -> str:
         """SHA-256 in hex: what is stored instead of the token."""
-        return hashlib.sha256(self._value.encode()).hexdigest()
+        return hashlib.sha256(self._value.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Cap(Secret):
@@ -89,12 +89,12 @@ class Furl(Secret):
     __str__ = __repr__
 
 
-_FURL: Final = re.compile(r"(pb://[a-z2-7]+@[^/\s'\"]*/)[A-Za-z0-9._~-]+")
+# Up to the next quote or blank: an object's name may have any other character. Foolscap's TubIDs are base32, those of
+# Tahoe's newer protocol (NURLs) base64.
+_FURL: Final = re.compile(r"(pb://[^@/\s'\"<>\\]*@[^/\s'\"<>\\]*/)[^\s'\"<>\\]+")
 # Also as it stands in a URL, where a colon is %3A.
-_CAP: Final = re.compile(
-    r"(?i)\b(URI(?::|%3A)(?:CHK|SSK|MDMF|DIR2|LIT)(?:-[A-Z0-9]+)*(?::|%3A))(?:[A-Z0-9:+/=_-]|%3A)+"
-)
-_AUTHORIZATION: Final = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\",]+")
+_CAP: Final = re.compile(r"(?i)(URI(?::|%3A)(?:CHK|SSK|MDMF|DIR2|LIT)(?:-[A-Z0-9]+)*(?::|%3A))(?:[A-Z0-9:+/=_-]|%3A)+")
+_AUTHORIZATION: Final = re.compile(r"(?i)(authorization['\"]?\s*[:=,]\s*b?['\"]?(?:[a-z][a-z0-9-]*\s+)?)[^\s'\",]+")
 
 
 def redact(text: str) -> str:

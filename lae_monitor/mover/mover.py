@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 TICK: Final = 0.25  # seconds between batches while there is something to move
 BATCH_FILES: Final = 500
+AT_ONCE: Final = 8  # files that are synced and read side by side
 BATCH_BYTES: Final = 8 * MiB
 QUICK_SWEEP: Final = 10.0  # seconds between sweeps of the last days
 FULL_SWEEP: Final = 3600.0  # seconds between sweeps of everything
@@ -219,32 +220,40 @@ class Mover:
         """The next spans of the files that have something new, no more than a batch may hold."""
         self._wake.clear()
         pieces: list[Piece] = []
+        failure: OSError | None = None
         size = 0
-        for path in list(self._dirty):
-            if len(pieces) >= BATCH_FILES or size >= BATCH_BYTES:
-                break
-            since = self._dirty.pop(path)
-            reader = self._find_reader(path)
-            if reader is None:
-                continue
-            try:
-                piece = await next_piece(self.archive, path, self.ledger.moved(path), reader)
-            except FileNotFoundError as error:
-                log.warning("%s", error)  # deleted, or on a root that does not answer: the sweep finds it again
-                continue
-            except Refused as refused:  # a hint that is no path
-                log.warning("%s", refused)
-                continue
-            except OSError:
-                self._dirty[path] = since
-                raise
-            if piece is None:
-                continue
-            pieces.append(piece)
-            size += len(piece.data)
-            if not reader.WHOLE:
-                self._dirty[path] = time.monotonic()  # there may be more; it is looked at once again
+        paths = list(self._dirty)
+        while paths and len(pieces) < BATCH_FILES and size < BATCH_BYTES:
+            group, paths = paths[:AT_ONCE], paths[AT_ONCE:]
+            since = {path: self._dirty.pop(path) for path in group}
+            for path, piece in zip(group, await asyncio.gather(*map(self._next, group)), strict=True):
+                if isinstance(piece, OSError):
+                    failure = piece
+                    self._dirty[path] = since[path]
+                elif piece is not None:
+                    pieces.append(piece)
+                    size += len(piece.data)
+        if failure is not None and not pieces:
+            raise failure
         return pieces
+
+    async def _next(self, path: str) -> Piece | OSError | None:
+        """The next span of `path`; None when there is none; an OSError when it should be asked again."""
+        reader = self._find_reader(path)
+        if reader is None:
+            return None
+        try:
+            piece = await next_piece(self.archive, path, self.ledger.moved(path), reader)
+        except (FileNotFoundError, Refused) as error:
+            log.warning(
+                "%s", error
+            )  # deleted, on a root that does not answer (a sweep finds it), or a hint that is no path
+            return None
+        except OSError as error:
+            return error
+        if piece is not None and not reader.WHOLE:
+            self._dirty[path] = time.monotonic()  # there may be more; it is looked at once again
+        return piece
 
     async def _again(self, batch: list[Pending]) -> list[Piece]:
         return await pieces_again(self.archive, self.store, self.ledger, self._find_reader, batch)

@@ -50,6 +50,13 @@ class Bench:
         finally:
             await archive.close()
         await quiet(archive)
+        for disk in self.disks.values():
+            torn = [
+                path
+                for path, data in disk.contents().items()
+                if "zip" not in path and "bz2" not in path and data[-1:] not in b"\n"
+            ]
+            assert not torn, "a torn line stays"
         for name, kernel in self.kernels.items():
             assert kernel.open_descriptors() == 0, f"descriptors of {name} are left open"
 

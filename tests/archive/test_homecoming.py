@@ -44,16 +44,16 @@ def test_everything_comes_home_under_its_own_path(tmp_path, opened):
 def test_what_somebody_writes_to_stays_until_he_is_done(tmp_path, opened):
     async def main():
         oracle = Oracle()
-        async with opened("home", "away", process="serve", kernel=Fillable) as serve:
-            async with opened("home", "away", kernel=Fillable) as gatherer:
-                await fill_home(gatherer)
-                await oracle.append(gatherer, "sonar/c/h.csv", 100)
-                assert await bring_home(serve) == 0
-                await oracle.append(gatherer, "sonar/c/h.csv", 100)
-                await empty_home(gatherer)
-                await oracle.append(gatherer, "sonar/c/h.csv", 100)  # home again
-                await gatherer._growing.close()
-                assert await bring_home(serve) == 1
+        roots = ("home", "away")
+        async with opened(*roots, process="serve") as serve, opened(*roots, kernel=Fillable) as gatherer:
+            await fill_home(gatherer)
+            await oracle.append(gatherer, "sonar/c/h.csv", 100)
+            assert await bring_home(serve) == 0
+            await oracle.append(gatherer, "sonar/c/h.csv", 100)
+            await empty_home(gatherer)
+            await oracle.append(gatherer, "sonar/c/h.csv", 100)  # home again
+            await gatherer._growing.close()
+            assert await bring_home(serve) == 1
         assert on_disk(tmp_path / "away") == {}
         assert len(on_disk(tmp_path / "home")) == 2, "pieces are never merged"
         oracle.check(on_disk(tmp_path / "home"))
@@ -217,8 +217,7 @@ def test_empty_folders_go_after_a_rest(tmp_path, opened):
             await empty_home(archive)
             assert await bring_home(archive) == 1
             assert (tmp_path / "away/crashes/20261122").is_dir(), "somebody may be about to put a file there"
-            later = lambda: wall_clock() + FOLDER_REST + 60
-            await bring_home(archive, later)
+            await bring_home(archive, lambda: wall_clock() + FOLDER_REST + 60)
             assert not (tmp_path / "away/crashes").exists()
 
     asyncio.run(main())

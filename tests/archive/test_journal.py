@@ -29,19 +29,36 @@ def written(tmp_path, opened, *entries):
 
 
 RECEIPT = {"kind": "crashes", "cluster": "c", "host": "h", "peer": "10.0.0.7", "verdict": "refused", "reason": "busy"}
-ACCEPTED = RECEIPT | {"verdict": "accepted", "reason": "", "file": "crashes/20261122/x.zip", "start": 10, "end": 30, "size": 20}
+ACCEPTED = RECEIPT | {
+    "verdict": "accepted",
+    "reason": "",
+    "file": "crashes/20261122/x.zip",
+    "start": 10,
+    "end": 30,
+    "size": 20,
+}
 DECISION = {"subject": "trust", "about": "ml6", "value": '"yes"', "by": "anna"}
 MARK = {"cluster": "c", "host": "h", "title": "deployed", "revision": "f00", "count": 3}
 
 
 def test_entries_are_read_back_as_rows(tmp_path, opened):
     path, data = written(
-        tmp_path, opened, ("receipt", RECEIPT), ("receipt", ACCEPTED), ("decision", DECISION), ("mark", MARK), ("alarm", {"title": "gap"})
+        tmp_path,
+        opened,
+        ("receipt", RECEIPT),
+        ("receipt", ACCEPTED),
+        ("decision", DECISION),
+        ("mark", MARK),
+        ("alarm", {"title": "gap"}),
     )
     refused, accepted, decision, mark, alarm = rows(path, data)
     assert isinstance(refused, Receipt) and refused.reason == "busy" and refused.time == NOW
     assert (accepted.file, accepted.offset, accepted.length) == ("crashes/20261122/x.zip", 10, 20)
-    assert isinstance(decision, Decision) and (decision.subject, decision.about, decision.by) == ("trust", "ml6", "anna")
+    assert isinstance(decision, Decision) and (decision.subject, decision.about, decision.by) == (
+        "trust",
+        "ml6",
+        "anna",
+    )
     assert isinstance(mark, Event) and mark.attrs == {"revision": "f00", "count": "3"} and mark.level == "info"
     assert alarm.kind == "alarm" and alarm.level == "warning"
     for row in (decision, mark, alarm):
@@ -50,7 +67,9 @@ def test_entries_are_read_back_as_rows(tmp_path, opened):
 
 def test_no_secret_gets_into_it(tmp_path, opened):
     furl = f"pb://{'a' * 32}@tcp:example:3118/secretswissnum"
-    _, data = written(tmp_path, opened, ("mark", {"title": f"connected to {furl}", "text": f"Authorization: Basic {'x' * 20}"}))
+    _, data = written(
+        tmp_path, opened, ("mark", {"title": f"connected to {furl}", "text": f"Authorization: Basic {'x' * 20}"})
+    )
     assert b"secretswissnum" not in data and b"xxxx" not in data
 
 

@@ -110,13 +110,12 @@ def test_a_new_root_is_durable_in_its_parent_and_so_are_the_folders_above_it(tmp
 
 def test_a_second_process_of_the_same_name_leaves_the_first_ones_files_alone(tmp_path, opened):
     async def main():
-        async with opened() as one:
-            async with one.upload() as upload:
-                await upload.write(b"half of it, ")
-                async with opened() as other:
-                    await other.store("crashes/20261122/x.zip", [b"x"])
-                    await upload.write(b"and the rest")
-                    await upload.commit("crashes/20261122/y.zip")
+        async with opened() as one, one.upload() as upload:
+            await upload.write(b"half of it, ")
+            async with opened() as other:
+                await other.store("crashes/20261122/x.zip", [b"x"])
+                await upload.write(b"and the rest")
+                await upload.commit("crashes/20261122/y.zip")
         assert on_disk(tmp_path / "home") == {
             "crashes/20261122/x.zip": b"x",
             "crashes/20261122/y.zip": b"half of it, and the rest",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from running import NOW
@@ -17,6 +18,8 @@ from lae_monitor.cli.search import Follower
 from lae_monitor.core.time import format_time, parse_time
 
 LAE_MONITOR = [sys.executable, "-m", "lae_monitor"]
+QUERY = Path(__file__).parents[1] / "query"  # where `shelf` is
+
 FILL = """
 import asyncio, sys
 from pathlib import Path
@@ -50,7 +53,7 @@ def command(state, *arguments):
 def stopped(tmp_path_factory):
     """The state of a monitor that does not run."""
     state = tmp_path_factory.mktemp("stopped") / "state"
-    subprocess.run([sys.executable, "-c", FILL, str(state), sys.path[0]], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", FILL, str(state), str(QUERY)], check=True, timeout=120)
     return state
 
 

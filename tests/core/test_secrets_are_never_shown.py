@@ -87,7 +87,9 @@ def test_swissnums_have_160_bits():
 def test_secrets_compare_by_value():
     assert Secret("a") == Secret("a") != Secret("b")
     assert Secret("a").matches("a")
-    assert not Secret("a").matches("a\udc80")
+    for wild in ("a\udc80", "\ud800", "", "é"):
+        assert not Secret("a").matches(wild)
+        assert Token(wild).matches(wild) and len(Token(wild).digest()) == 64
     assert Secret("a") != "a"
 
 
@@ -103,6 +105,12 @@ def test_secrets_compare_by_value():
         f"URI:SSK-RO:{SWISSNUM}:x URI:MDMF:{SWISSNUM}:{SWISSNUM} URI:DIR2-MDMF-RO:{SWISSNUM}:a URI:LIT:{SWISSNUM}",
         f"Authorization: Basic {SWISSNUM}",
         f"'authorization': 'Bearer {SWISSNUM}'",
+        f"Authorization: Tahoe-LAFS {SWISSNUM}=",
+        f"(b'Authorization', b'Basic {SWISSNUM}')",
+        f"authorization={SWISSNUM}",
+        f"pb://1WUX44xKjKdpGLohmFcBNuIRN-8rlv1Iij_7rQ@127.0.0.1:34399/{SWISSNUM}#v=1",
+        f"pb://{TUB}@tcp:h:1/name+{SWISSNUM}/{SWISSNUM}",
+        f"xURI:CHK:{SWISSNUM}:{SWISSNUM}:3:10:8448",
     ],
 )
 def test_redact_finds_what_nodes_send(text):
