@@ -38,7 +38,7 @@ def test_to_let_anybody_send_from_elsewhere_is_a_problem(tmp_path, listen):
 
 def test_a_missing_or_broken_password_file_is_a_problem(tmp_path):
     (problem,) = problems(tmp_path)
-    assert "there is no such file; write lines" in problem
+    assert "there is no such file; lae-monitor token new sonar makes it" in problem
     write(tmp_path, "c:pw\nnonsense")
     (problem,) = problems(tmp_path)
     assert problem.endswith("line 2 is not of the form user:password")
