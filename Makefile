@@ -42,14 +42,12 @@ setup: $(SETUP)-test ## make .venv with all that running and testing need
 docs: $(SETUP)-test ## check that the documentation tells the truth
 	$(PY) -m pytest tests/docs $(ARGS)
 
-wheelhouse: $(SETUP)-run ## all wheels of a release in dist/wheelhouse, for hosts without a network
-	rm -rf dist/wheelhouse && mkdir -p dist/wheelhouse
-	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/wheelhouse .
-	$(PY) -m pip download --quiet --require-hashes --only-binary :all: --dest dist/wheelhouse -r requirements/run.txt
-	cp requirements/run.txt dist/wheelhouse/requirements.txt
+wheelhouse: $(SETUP)-run ## a release for hosts without a network: one file in dist/, which the playbooks install
+	@$(PY) requirements/wheelhouse.py 2>&1 | { grep -v '^WARNING: Location' || true; }
 
 lock: ## resolve the requirements anew (needs uv); no index host is written
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links requirements/build.in -o requirements/build.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links requirements/install.in -o requirements/install.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra test -c requirements/run.txt pyproject.toml -o requirements/test.txt
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, common
+from lae_monitor.gatherers import KINDS
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
@@ -24,11 +25,13 @@ def check(_invocation: Invocation) -> None:
 
 
 @check.command("config")
+@click.argument("parts", nargs=-1, metavar="[PART]...", type=click.Choice([*KINDS, "serve"]))
 @click.option("--no-environment", is_flag=True, help="Look at the configuration only, not at this host.")
 @common
-def check_config(invocation: Invocation, no_environment: bool) -> None:
+def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment: bool) -> None:
     """Try the configuration: its form and meaning, what each gatherer asks of it, and then this host.
 
+    A PART is `serve` or a kind, such as `crashes`; only what those named need is looked at, or else all.
     Of the host: clock, state folder, archive roots (a real write and fsync), free space, credentials, free ports.
     Exits 78 when the configuration has a problem, 1 when the host has, else 0; warnings change nothing.
     """
@@ -44,9 +47,9 @@ def check_config(invocation: Invocation, no_environment: bool) -> None:
     else:
         mistakes = [
             Finding("ok", "configuration", f"understood: {settings.source or 'defaults'}"),
-            *_gatherers(settings),
+            *_gatherers(settings, parts or KINDS),
         ]
-        surroundings = [] if no_environment else list(look(settings))
+        surroundings = [] if no_environment else list(look(settings, parts))
         running = runs(settings.state.path, "serve")
     code = EXIT_CONFIG if _has_problem(mistakes) else EXIT_FINDINGS if _has_problem(surroundings) else 0
     following = "correct what is marked as a problem, then lae-monitor check config"
@@ -60,12 +63,40 @@ def check_config(invocation: Invocation, no_environment: bool) -> None:
     raise SystemExit(code)
 
 
-def _gatherers(settings: Settings) -> Iterator[Finding]:
+@check.command("fleet")
+@click.argument("parts", nargs=-1, metavar="[PART]...", type=click.Choice([*KINDS, "serve"]))
+@common
+def check_fleet(invocation: Invocation, parts: tuple[str, ...]) -> None:
+    """Ask everything that runs on this host whether it truly answers, as its clients would.
+
+    HTTP listeners must have written and synced to the archive lately, the incident gatherer must be the tub that its FURLs
+    name. A PART is `serve` or a kind; one that is named has to run. Exits 1 when something does not answer.
+
+    \b
+    lae-monitor check fleet
+    lae-monitor check fleet crashes incidents
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
+    from lae_monitor.service.answering import ask  # noqa: PLC0415
+
+    settings = invocation.settings
+    with as_owner(settings.state.path):
+        findings = list(ask(settings, parts))
+    problem = _has_problem(findings)
+    following = "journalctl -u 'lae-monitor-*', for what it says itself" if problem else "lae-monitor fleet status"
+    invocation.answer(
+        {"ok": not problem, "checks": [finding._asdict() for finding in findings], "next": following},
+        lambda: "\n".join([*map(_line, findings), f"Next: {following}"]),
+    )
+    raise SystemExit(EXIT_FINDINGS if problem else 0)
+
+
+def _gatherers(settings: Settings, wanted: Sequence[str]) -> Iterator[Finding]:
     """What each kind asks of its own section."""
-    from lae_monitor.gatherers import KINDS, module  # noqa: PLC0415
+    from lae_monitor.gatherers import module  # noqa: PLC0415
     from lae_monitor.service.surroundings import Finding  # noqa: PLC0415
 
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind in wanted):
         about = f"gatherers.{kind}"
         try:
             problems = list(module(kind, "check").check(settings))

@@ -1,9 +1,11 @@
-"""`lae-monitor fleet ...`: hosts and their credentials."""
+"""`lae-monitor fleet ...`: hosts, their credentials, and who of them is heard."""
 
 from typing import Final
 
 import click
 
+from lae_monitor.cli.fleet_ec2 import ec2
+from lae_monitor.cli.fleet_status import status
 from lae_monitor.cli.options import EXIT_CONFIG, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 _THIS_HOST: Final = ("localhost", "127.0.0.1", "[::1]")  # in a FURL: only nodes beside us can follow it
@@ -12,7 +14,11 @@ _THIS_HOST: Final = ("localhost", "127.0.0.1", "[::1]")  # in a FURL: only nodes
 @click.group()
 @common
 def fleet(_invocation: Invocation) -> None:
-    """Register hosts."""
+    """Register hosts, see who of them is heard, and what drifts on EC2."""
+
+
+fleet.add_command(status)
+fleet.add_command(ec2)
 
 
 @fleet.group()
@@ -62,6 +68,7 @@ def incident(invocation: Invocation, host: str, cluster: str | None, print_furl:
                 err=True,
             )
         click.echo(
-            f"Next: on {made.host}, set log_gatherer.furl in section [node] of tahoe.cfg to this FURL, and restart the node",
+            f"Next: on {made.host}, set log_gatherer.furl in section [node] of tahoe.cfg to this FURL, and restart the node;"
+            f" then lae-monitor fleet status --host {made.host}",
             err=True,
         )

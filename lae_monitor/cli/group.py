@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "host": ("lae_monitor.cli.host:host", "The hosts, and one host's timeline"),
     "report": ("lae_monitor.cli.report:report", "One report: show, save, read again"),
     "crashes": ("lae_monitor.cli.crashes:crashes", "Send a crash report"),
-    "fleet": ("lae_monitor.cli.fleet:fleet", "Register hosts"),
+    "fleet": ("lae_monitor.cli.fleet:fleet", "Register hosts; who of them is heard; what drifts on EC2"),
     "token": ("lae_monitor.cli.token:token", "Credentials of the clusters that send samples"),
     "archive": ("lae_monitor.cli.archive:archive", "What was accepted: state of the roots"),
     "store": ("lae_monitor.cli.store:store", "The searchable copy: state, rebuild"),

@@ -14,6 +14,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.net.tubs_files import read_or_make
 
 CERTIFICATE: Final = "gatherer.pem"  # in the folder of a kind's credentials
+HANDED: Final = "CREDENTIALS_DIRECTORY"  # where systemd puts what LoadCredential= names, for the process alone
 
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)
 
@@ -39,6 +40,26 @@ def identity(path: Path) -> Identity:
         return Identity(pem, tub_id(pem))
     except ValueError as error:
         raise Refused("bad_config", f"{path}: no certificate in PEM form") from error
+
+
+def adopt(path: Path, given: Path) -> None:
+    """Makes the identity in `given`, if there is such a file, the one in `path`: nodes go on reporting to a new host.
+
+    Raises:
+        Refused: `bad_config` when it is no certificate, or `path` holds another one: FURLs may have been made with it.
+    """
+    try:
+        pem = given.read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        wanted = tub_id(pem)
+    except ValueError as error:
+        raise Refused("bad_config", f"{given}: no certificate in PEM form") from error
+    kept, _ = read_or_make(path, lambda: pem)
+    if tub_id(kept) != wanted:
+        why = "FURLs that were given out name the one that is there; remove it to take the other, or hand over none"
+        raise Refused("bad_config", f"{path} is another identity than the one handed over: {why}")
 
 
 def tub_id(pem: bytes) -> str:

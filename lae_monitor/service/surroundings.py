@@ -10,7 +10,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -38,15 +38,22 @@ class Finding(NamedTuple):
     text: str
 
 
-def look(settings: Settings, clock: Clock = wall_clock) -> Iterator[Finding]:
-    """All checks of the surroundings, in the order in which their failures hinder."""
+def look(settings: Settings, parts: Sequence[str] = (), clock: Clock = wall_clock) -> Iterator[Finding]:
+    """All checks of the surroundings, in the order in which their failures hinder.
+
+    Args:
+        settings: what was configured.
+        parts: `serve` and kinds: only their addresses are tried; all when there are none.
+        clock: seconds since 1970.
+    """
     yield from check_clock(settings.state.path, clock())
     yield from check_state(settings.state.path)
     for root in settings.archive_roots:
         yield _root_that_may_hang(settings, root)
     yield from check_credentials(settings.credentials)
     for address in addresses(settings):
-        yield check_address(address, settings.state.path)
+        if not parts or address.process.removeprefix("gather-") in parts:
+            yield check_address(address, settings.state.path)
 
 
 # ---- clock ---------------------------------------------------------------------------------------------------------

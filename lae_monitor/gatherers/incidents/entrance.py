@@ -16,7 +16,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.incidents.node import Node
 from lae_monitor.gatherers.incidents.receipts import Place
 from lae_monitor.gatherers.incidents.shared import Shared
-from lae_monitor.gatherers.incidents.state import Heard
+from lae_monitor.gatherers.incidents.state import Connection, Heard
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_furls import HostFurl
 
@@ -52,11 +52,19 @@ class Entrance(Referenceable):
         node = Node(logport, self.place, self._shared, lambda: self._is_valid(self.host_furl))
         task = asyncio.create_task(self._run(node), name=f"incidents of {node}")
         self._nodes[node] = task
-        logport.notifyOnDisconnect(node.disconnected)
-        self._shared.state.hear([self._heard(node)])
+        state = self._shared.state
+        number = state.connected(Connection(*self.place, self._shared.clock(), node.tub_id, node.peer))
+        state.hear([self._heard(node)])
+        # The end of the task is no sign: a fetch, or a pause, may outlast the connection by a minute.
+        logport.notifyOnDisconnect(self._disconnected, node, number)
         self._shared.receipts.mark(
             self.place, "node connected to the incident gatherer", peer=node.peer, tub=node.tub_id
         )
+
+    def _disconnected(self, node: Node, number: int) -> None:
+        node.disconnected()
+        self._shared.state.disconnected(number)
+        self._shared.state.hear([*self.heard(), self._heard(node)])
 
     async def _run(self, node: Node) -> None:
         try:

@@ -11,7 +11,9 @@ announce them at every connection.
 
 import asyncio
 import logging
+import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lae_monitor.core.names import HostName
@@ -22,7 +24,7 @@ from lae_monitor.gatherers.incidents.shared import Shared
 from lae_monitor.gatherers.incidents.state import State
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_furls import HostFurls
-from lae_monitor.net.tubs_identity import CERTIFICATE, identity
+from lae_monitor.net.tubs_identity import CERTIFICATE, HANDED, adopt, identity
 
 if TYPE_CHECKING:
     from lae_monitor.gatherers.incidents.entrance import Entrance
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KIND: Final = "incidents"
+IDENTITY: Final = "incidents-gatherer.pem"  # the credential by which systemd hands over an identity
 WATCH_EVERY: Final = 5.0  # seconds between looks whether FURLs were revoked
 LOOKS: Final = 12  # looks between notes of who was heard
 STOP_PATIENCE: Final = 5.0  # seconds for connections to close
@@ -44,6 +47,8 @@ async def gather(context: Context) -> None:
     """
     settings = context.settings.gatherers[KIND]
     folder = context.credentials(KIND)
+    if handed := os.environ.get(HANDED):
+        adopt(folder / CERTIFICATE, Path(handed) / IDENTITY)
     who = identity(folder / CERTIFICATE)
     tubs.start_reactor()
     state = State(context.settings.state.path / f"{context.archive.process}.db")
@@ -52,6 +57,7 @@ async def gather(context: Context) -> None:
     door = Door(HostFurls(folder), shared, context.cluster)
     tub = tubs.Tub(who, settings.listen, settings.location, door.find, door.unknown)
     try:
+        state.settle_connections()
         address = tub.start()
         context.ready(f"incidents: tub listening on {address}, FURLs in {folder}")
         watching = asyncio.create_task(door.watch())
@@ -104,6 +110,7 @@ class Door:
                 await asyncio.sleep(WATCH_EVERY)
                 self._show_out()
             self._shared.state.hear([heard for entrance in self._entrances.values() for heard in entrance.heard()])
+            self._shared.state.settle_connections()
             self._shared.receipts.sum_up()
 
     def _show_out(self) -> None:

@@ -1,23 +1,40 @@
-"""What the gatherer remembers that the archive does not hold: names it will not ask for again, and who was heard when.
+"""What the gatherer remembers that the archive does not hold: names it never asks for again, who was heard, who is there.
 
-`state/<process>.db`, which this process alone writes. Without it nothing is lost: some refused incidents are asked for and
-refused once more.
+    <state>/<process>.db      which this process alone writes; `look()` is for all others
+    <state>/<process>.open    locked while what the database says of connections is true: one that was killed says nothing
+
+Without them nothing is lost: some refused incidents are asked for and refused once more.
 """
 
+import fcntl
+import itertools
 import logging
+import os
 import sqlite3
+import struct
+import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
 log = logging.getLogger(__name__)
 
+# What a later release adds are tables of their own: the ones that there are stay as earlier releases made them.
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS refused (cluster TEXT, host TEXT, name TEXT, code TEXT, time REAL,
     PRIMARY KEY (cluster, host, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heard (cluster TEXT, host TEXT, time REAL, tub TEXT, peer TEXT,
     PRIMARY KEY (cluster, host)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS connections (number INTEGER PRIMARY KEY, cluster TEXT, host TEXT, since REAL, tub TEXT,
+    peer TEXT);
 """
+_CONNECT: Final = "INSERT INTO connections VALUES (?, ?, ?, ?, ?, ?)"
+_FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length (0: all), process (0: the lock is the descriptor's)
+TRIES: Final = 3  # to read a database that is opened or closed meanwhile
+PAUSE: Final = 0.1  # seconds between them
+
+Value = str | float
 
 
 class Heard(NamedTuple):
@@ -30,11 +47,33 @@ class Heard(NamedTuple):
     peer: str
 
 
+class Connection(NamedTuple):
+    """A node that is connected, and since when."""
+
+    cluster: str
+    host: str
+    since: float
+    tub: str
+    peer: str
+
+
+class Seen(NamedTuple):
+    """What `look()` saw. `is_open`: a gatherer says who is connected; without one, nobody is."""
+
+    is_open: bool
+    heard: list[Heard]
+    connections: list[Connection]
+
+
 class State:
     """The database at `path`; one that is damaged is put aside and begun anew."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = path
+        self._connections: dict[int, Connection] = {}  # what the database should say; a write of it may fail
+        self._numbers = itertools.count(1)
+        self._lock: int | None = None
         try:
             self._database = _open(path)
         except sqlite3.DatabaseError as error:
@@ -56,24 +95,59 @@ class State:
 
     def refuse(self, cluster: str, host: str, name: str, code: str, time: float) -> None:
         """Remembers a name; if that fails, it is asked for, and refused, again."""
-        self._write("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", [(cluster, host, name, code, time)])
+        self._write(("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", [(cluster, host, name, code, time)]))
 
     def hear(self, heard: Iterable[Heard]) -> None:
-        """Remembers who was heard; if that fails, the next time will tell."""
-        self._write("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", heard)
+        """Remembers who was heard, of several nodes of a host the latest; if that fails, the next time will tell."""
+        latest = sorted(heard, key=lambda one: one.time)
+        self._write(("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", latest))
 
-    def _write(self, statement: str, rows: Iterable[tuple[str | float, ...]]) -> None:
+    def last_heard(self) -> list[Heard]:
+        return _heard(self._database)
+
+    # ---- connections -----------------------------------------------------------------------------------------------
+
+    def settle_connections(self) -> None:
+        """Writes who is connected anew, which mends what could not be written before; at first it forgets whom a killed
+        process left. From then on others may believe what the database says of connections.
+        """
+        rows = [(number, *connection) for number, connection in self._connections.items()]
+        if self._write(("DELETE FROM connections", [()]), (_CONNECT, rows)) and self._lock is None:
+            try:
+                self._lock = _lock(self._path.with_suffix(".open"))
+            except OSError as error:
+                log.warning("nobody else learns who is connected: %s", error)
+
+    def connected(self, connection: Connection) -> int:
+        """Remembers a connection; returns its number, for `disconnected()`."""
+        number = next(self._numbers)
+        self._connections[number] = connection
+        self._write((_CONNECT, [(number, *connection)]))
+        return number
+
+    def disconnected(self, number: int) -> None:
+        """Forgets a connection; one that is forgotten already is no matter."""
+        if self._connections.pop(number, None) is not None:
+            self._write(("DELETE FROM connections WHERE number = ?", [(number,)]))
+
+    def _write(self, *statements: tuple[str, Iterable[tuple[Value, ...]]]) -> bool:
+        """All of it or nothing; returns which."""
         try:
             with self._database:
                 self._database.execute("BEGIN")
-                self._database.executemany(statement, rows)
+                for statement, rows in statements:
+                    self._database.executemany(statement, rows)
         except sqlite3.Error as error:
             log.warning("state not written: %s", error)
-
-    def last_heard(self) -> list[Heard]:
-        return [Heard(*row) for row in self._database.execute("SELECT * FROM heard ORDER BY cluster, host")]
+            return False
+        return True
 
     def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+            self._write(("DELETE FROM connections", [()]))
+        self._connections.clear()
         self._database.close()
 
 
@@ -87,3 +161,75 @@ def _open(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _heard(database: sqlite3.Connection) -> list[Heard]:
+    return [Heard(*row) for row in database.execute("SELECT * FROM heard ORDER BY cluster, host")]
+
+
+# ---- for others ----------------------------------------------------------------------------------------------------
+
+
+def look(path: Path) -> Seen:
+    """What the database at `path` says, at once and without a trace; nothing when there is none.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+        OSError: as whoever we are we may not.
+    """
+    # First the lock: who holds it has forgotten the connections of earlier processes before.
+    is_open = _is_locked(path.with_suffix(".open"))
+    for number in range(1, TRIES + 1):
+        try:
+            heard, connections = _read(path)
+            break
+        except sqlite3.Error:  # it was opened, or closed for good, while we read
+            if number == TRIES:
+                raise
+            time.sleep(PAUSE)
+    return Seen(is_open, heard, connections if is_open else [])
+
+
+def _read(path: Path) -> tuple[list[Heard], list[Connection]]:
+    if not path.exists():
+        return [], []
+    # Opened read-only, SQLite would still make the files beside a database that it does not find there. Nobody writes to
+    # one without a log beside it, so that it can be taken as it is; with one, the log's index is only read, too.
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    how = "mode=ro&readonly_shm=1" if has_log else "mode=ro&immutable=1"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)) as database:
+        database.execute("BEGIN")
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        heard = _heard(database) if "heard" in tables else []
+        columns = ", ".join(Connection._fields)
+        rows = database.execute(f"SELECT {columns} FROM connections ORDER BY number") if "connections" in tables else ()  # noqa: S608
+        return heard, [Connection(*row) for row in rows]
+
+
+def _lock(path: Path) -> int:
+    """A descriptor that holds the lock until it is closed, or the process ends however it does.
+
+    Raises:
+        OSError: another process has it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _is_locked(path: Path) -> bool:
+    """Asks without taking the lock, even for a moment: the gatherer may want it just then."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, wanted))
+    finally:
+        os.close(fd)
+    return bool(kind != fcntl.F_UNLCK)

@@ -1,0 +1,274 @@
+"""`lae-monitor fleet ec2`: what drifts among the instances that EC2 runs for the fleet."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+
+if TYPE_CHECKING:
+    from lae_monitor.config import Settings
+    from lae_monitor.fleet.ec2 import Instance
+    from lae_monitor.fleet.ec2_compare import Comparison, Finding, Known
+    from lae_monitor.fleet.status import FleetStatus
+
+MAX_NAME: Final = 40  # characters of a name in a table
+MAX_ERROR: Final = 400  # characters; boto3 quotes whole answers
+_FOLLOWING: Final = {
+    "untagged": "tag {instance} with Name and {role}: monitor, node, or both with a comma between them",
+    "bad_name": "give {instance} a Name of letters, digits, dots, dashes and underscores",
+    "duplicate_name": "give each of {instance} a Name of its own",
+    "stopped": "start {instance}, or take its tag {role} away",
+    "not_reporting": "lae-monitor fleet status --host {host}",
+}
+
+
+@click.command(short_help="What is wrong on EC2, and what has changed.")
+@click.option("--region", "regions", multiple=True, metavar="REGION", help="Look there; may be given several times.")
+@click.option("--list", "show_list", is_flag=True, help="Print the table of all instances, changed or not.")
+@click.option(
+    "--tag-role",
+    default="lae_role",
+    show_default=True,
+    metavar="TAG",
+    help="The tag that says what an instance is for.",
+)
+@common
+def ec2(invocation: Invocation, regions: tuple[str, ...], show_list: bool, tag_role: str) -> None:
+    """What is wrong with the instances on EC2, and what has changed since the last run: only then it says something.
+
+    For cron. Exits with 1 as long as something is wrong, said or not. Asks as boto3 is configured; it needs the
+    permission ec2:DescribeInstances.
+
+    \b
+    lae-monitor fleet ec2 --region eu-north-1
+    lae-monitor fleet ec2 --list
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    run = _run(invocation, regions, tag_role)
+    found = run.comparison
+    if invocation.as_json:
+        invocation.answer(_as_json(run), "")
+    else:
+        lines = [*(_table(run) if show_list else ()), *_news(run)]
+        if lines:
+            click.echo("\n".join(lines))
+            if following := _following(found, tag_role):
+                click.echo(f"Next: {following}", err=True)
+    raise SystemExit(EXIT_FINDINGS if found.findings else 0)
+
+
+class _Run(NamedTuple):
+    """What one run saw. `before`: what the last one kept; `cluster_of`: the cluster of a host."""
+
+    now: Mapping[str, Sequence[Instance]]
+    before: Known | None
+    comparison: Comparison
+    cluster_of: Callable[[str], str]
+
+
+def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Run:
+    """Asks, compares, journals, keeps the list. Ends the command when one of them is not possible."""
+    from lae_monitor.cli.owner import as_caller, as_owner  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.core.time import wall_clock  # noqa: PLC0415
+    from lae_monitor.fleet.ec2 import CannotAsk, ask  # noqa: PLC0415
+    from lae_monitor.fleet.ec2_compare import compare  # noqa: PLC0415
+    from lae_monitor.fleet.ec2_list import FILE, PROCESS, Unusable, read_list, write_list  # noqa: PLC0415
+    from lae_monitor.fleet.status import fleet_status  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning, only_one  # noqa: PLC0415
+
+    settings = invocation.settings
+    state = settings.state.path
+    if not state.is_dir():  # made here, it might be root's
+        invocation.fail(
+            f"there is no {state} to keep the list in", EXIT_UNAVAILABLE, following="lae-monitor check config"
+        )
+    try:
+        with as_owner(state), only_one(state, PROCESS):
+            before = read_list(state / FILE)
+            with as_caller():  # whose credentials are asked with
+                now = ask(regions, tag_role)
+            status = fleet_status(settings)
+            heard = {host.host for host in status.hosts if host.last_heard is not None}
+            found = compare(before, now, heard, wall_clock, tag_role)
+            run = _Run(now, before, found, _clusters(settings, status))
+            if found.changes:
+                _journal(settings, run)
+            if found.known != before:
+                write_list(state / FILE, found.known)
+            return run
+    except AlreadyRunning as error:
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again when it has ended")
+    except CannotAsk as error:
+        invocation.fail(one_line(str(error), MAX_ERROR), EXIT_UNAVAILABLE, following=error.following)
+    except Unusable as error:
+        invocation.fail(
+            one_line(str(error)), EXIT_UNAVAILABLE, following=f"remove {state / FILE}: the list begins anew"
+        )
+    except Refused as error:
+        invocation.fail(
+            f"what changed was not journalled, so the next run tells it again: {error}",
+            EXIT_UNAVAILABLE,
+            following="lae-monitor archive status",
+        )
+    except sqlite3.Error as error:
+        invocation.fail(f"who was heard cannot be read: {error}", EXIT_TRY_AGAIN, following="lae-monitor fleet status")
+    except OSError as error:
+        invocation.fail(
+            f"{error.filename or state}: {error.strerror}",
+            EXIT_UNAVAILABLE,
+            following="run this as the account that owns the state folder",
+        )
+
+
+def _clusters(settings: Settings, status: FleetStatus) -> Callable[[str], str]:
+    """Which cluster a host is in: the one of its FURL or of what it reported, when that is clear; else the fleet's."""
+    known: dict[str, set[str]] = {}
+    for host in status.hosts:
+        known.setdefault(host.host, set()).add(host.cluster)
+    usual = str(settings.fleet.name)
+
+    def cluster_of(host: str) -> str:
+        clusters = known.get(host, {usual})
+        return next(iter(clusters)) if len(clusters) == 1 else usual
+
+    return cluster_of
+
+
+def _journal(settings: Settings, run: _Run) -> None:
+    import asyncio  # noqa: PLC0415 - a run without news does without
+
+    from lae_monitor.archive import Journal  # noqa: PLC0415
+    from lae_monitor.fleet.ec2_list import PROCESS, journal_changes  # noqa: PLC0415
+    from lae_monitor.service.process import opened_archive  # noqa: PLC0415
+
+    async def write() -> None:
+        async with opened_archive(settings, PROCESS) as archive:
+            found = run.comparison
+            await journal_changes(Journal(archive), found.changes, found.findings, run.cluster_of)
+
+    asyncio.run(write())
+
+
+# ---- what people see -------------------------------------------------------------------------------------------------
+
+
+def _news(run: _Run) -> Iterator[str]:
+    """All findings, once something has changed; else nothing."""
+    from lae_monitor.fleet.ec2_compare import NEWS  # noqa: PLC0415
+
+    found = run.comparison
+    if not found.changes and not found.cleared:
+        return
+    last = {finding.key for finding in run.before.findings} if run.before is not None else set()
+    again = {change.finding.key for change in found.changes if change.how == "new"}
+    rows = [
+        ("new" if finding.key in again or finding.key not in last else "still", finding) for finding in found.findings
+    ]
+    for how, finding in found.changes:
+        if finding.kind == "begins":
+            yield f"{finding.text[:1].upper()}{finding.text[1:]}."
+        elif how == "over" or finding.kind in NEWS:
+            rows.append((how, finding))
+    width = max((len(_host(finding)) for _, finding in rows), default=0) + 2
+    for how, finding in sorted(rows, key=lambda row: ["new", "over", "still"].index(row[0])):
+        yield _line(how, finding, width)
+    if found.cleared:
+        count = sum(instance.exists for instances in run.now.values() for instance in instances)
+        told = ", ".join(f"{_host(finding)} {_words(finding.kind)}" for finding in found.faded)
+        yield f"Everything appears to be working again: {count} instance{'s' * (count != 1)}, no findings." + (
+            f" Told last time, and not repeated: {told}." if told else ""
+        )
+
+
+def _line(how: str, finding: Finding, width: int) -> str:
+    from lae_monitor.cli.lines import painted  # noqa: PLC0415
+    from lae_monitor.fleet.ec2_compare import NEWS  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    is_wrong = how != "over" and finding.kind not in NEWS
+    kind = painted(f"{_words(finding.kind):<17}", "warning" if is_wrong else "")
+    text = ", ".join(finding.instances) if how == "over" else finding.text
+    return f"{how:<7}{_host(finding):<{width}}{kind}{one_line(text)}"
+
+
+def _host(finding: Finding) -> str:
+    return finding.host[:MAX_NAME] or "-"  # a checked name
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _following(found: Comparison, tag_role: str) -> str:
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    new = [change.finding for change in found.changes if change.how == "new" and change.finding in found.findings]
+    for finding in [*new, *found.findings]:
+        text = _FOLLOWING.get(finding.kind, "lae-monitor host show {host}")
+        return text.format(host=finding.host, instance=", ".join(finding.instances), role=one_line(tag_role))
+    return ""
+
+
+def _table(run: _Run) -> Iterator[str]:
+    """Every instance, and what is wrong with it."""
+    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
+    from lae_monitor.core.time import format_time  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    kinds = _kinds(run.comparison)
+    rows = [("name", "id", "region", "state", "role", "private", "public", "launched", "finding")]
+    for instances in run.now.values():
+        rows += [
+            (
+                one_line(one.name, MAX_NAME) or "-", one_line(one.id), one.region, one_line(one.state),
+                one_line(one.role, MAX_NAME) or "-", one_line(one.private) or "-", one_line(one.public) or "-",
+                when(format_time(one.launched)) if one.launched else "-",
+                ", ".join(map(_words, kinds.get(one.id, ()))) or "-",
+            )
+            for one in instances
+        ]  # fmt: skip
+    widths = [max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))]
+    for row in rows:
+        line = "".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=False))
+        yield line + painted(row[-1], "warning" if row[-1] not in {"-", "finding"} else "")
+
+
+def _kinds(found: Comparison) -> dict[str, list[str]]:
+    """The kinds of findings of each instance."""
+    kinds: dict[str, list[str]] = {}
+    for finding in found.findings:
+        for instance in finding.instances:
+            kinds.setdefault(instance, []).append(finding.kind)
+    return kinds
+
+
+def _as_json(run: _Run) -> dict[str, Any]:
+    from lae_monitor.core.time import format_time  # noqa: PLC0415
+
+    kinds = _kinds(run.comparison)
+
+    def told(finding: Finding) -> dict[str, Any]:
+        return {
+            "finding": finding.kind, "cluster": run.cluster_of(finding.host), "host": finding.host,
+            "instances": finding.instances, "regions": finding.regions, "text": finding.text,
+        }  # fmt: skip
+
+    return {
+        "instances": [
+            {
+                "id": one.id, "region": one.region, "name": one.name, "role": one.role, "state": one.state,
+                "private": one.private, "public": one.public,
+                "launched": format_time(one.launched) if one.launched else None, "findings": kinds.get(one.id, []),
+            }
+            for instances in run.now.values()
+            for one in instances
+        ],
+        "findings": [told(finding) for finding in run.comparison.findings],
+        "changes": [{"change": change.how, **told(change.finding)} for change in run.comparison.changes],
+    }  # fmt: skip

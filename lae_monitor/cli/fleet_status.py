@@ -1,0 +1,155 @@
+"""`lae-monitor fleet status`: who is heard by the incident gatherer."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+
+if TYPE_CHECKING:
+    from lae_monitor.fleet.status import FleetStatus, HostStatus
+
+_NEVER: Final = "never heard"
+
+
+@click.command(short_help="Who is connected, and was heard when.")
+@click.option("--host", "names", multiple=True, metavar="HOST", help="Only this host; may be given several times.")
+@click.option("--cluster", metavar="CLUSTER", help="Only the hosts of this cluster.")
+@click.option(
+    "--connected",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Exit with 0 only if each of these hosts has at least N connections open.",
+)
+@common
+def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, connected: int | None) -> None:
+    """Which hosts are connected to the incident gatherer, since when, from where, and when they were last heard.
+
+    \b
+    lae-monitor fleet status
+    lae-monitor fleet status --host node1 --connected 2
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.core.names import ClusterName, HostName  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.fleet.status import GATHERER, fleet_status  # noqa: PLC0415
+    from lae_monitor.service.surroundings import runs  # noqa: PLC0415
+
+    settings = invocation.settings
+    try:
+        hosts, group = [HostName(name) for name in names], ClusterName(cluster) if cluster is not None else None
+    except Refused as refused:
+        invocation.fail(str(refused), EXIT_USAGE)
+    try:
+        with as_owner(settings.state.path):
+            found = fleet_status(settings, hosts, group)
+            running = found.is_open or runs(settings.state.path, GATHERER)
+    except sqlite3.Error as error:
+        invocation.fail(
+            f"{settings.state.path / GATHERER}.db: {error}", EXIT_TRY_AGAIN, following="try again; look at its log"
+        )
+    except OSError as error:
+        invocation.fail(
+            f"{error.filename}: {error.strerror}",
+            EXIT_UNAVAILABLE,
+            following="run this as the account that owns the state folder",
+        )
+    code, problem = _verdict(found, connected, running=running)
+    following = _following(found, max(connected or 0, 1), running=running)
+    data = {"gatherer": {"running": running}, "hosts": [_as_json(host) for host in found.hosts], "next": following}
+    if code:
+        data["error"] = problem
+    invocation.answer(
+        data,
+        lambda: (
+            _table(found.hosts) if found.hosts else f"no host has a FURL, and none was heard: {settings.state.path}"
+        ),
+    )
+    if not invocation.as_json:
+        if problem:
+            click.echo(f"lae-monitor: {problem}", err=True)
+        click.echo(f"Next: {following}", err=True)
+    raise SystemExit(code)
+
+
+def _verdict(found: FleetStatus, wanted: int | None, *, running: bool) -> tuple[int, str]:
+    """The exit code, which is 0 unless a number of connections is `wanted`, and what is wrong."""
+    if not running:
+        return (
+            EXIT_UNAVAILABLE if wanted is not None else 0,
+            "the incident gatherer is not running: nobody is connected",
+        )
+    if wanted is None:
+        return 0, ""
+    if not found.hosts:
+        return EXIT_FINDINGS, "no host has a FURL, and none was heard"
+    missing = [f"{host.host} has {host.connections} of {wanted}" for host in found.hosts if host.connections < wanted]
+    if missing:
+        return EXIT_FINDINGS, f"not enough connections: {', '.join(missing)}"
+    return 0, ""
+
+
+def _following(found: FleetStatus, wanted: int, *, running: bool) -> str:
+    """What to do next: about what keeps all from reporting, else about the first host that does not."""
+    if not running:
+        return "start it: lae-monitor run, or lae-monitor gather incidents"
+    if not found.is_open:
+        return "the gatherer does not say who is connected: try again in a moment; if it stays so, restart it"
+    if not found.hosts:
+        return "lae-monitor fleet register incident --host HOST"
+    advice = [text for host in found.hosts if (text := _advice(host, wanted))]
+    first = found.hosts[0]
+    return min(advice)[1] if advice else f"lae-monitor host show {first.host} --cluster {first.cluster}"
+
+
+def _advice(host: HostStatus, wanted: int) -> tuple[int, str] | None:
+    """What to do about one host, after how urgent it is; None when nothing is."""
+    register = f"lae-monitor fleet register incident --host {host.host} --cluster {host.cluster}"
+    if host.connections >= wanted:
+        return None
+    if not host.registered:
+        return None if host.last_heard is not None else (0, register)
+    setting = "set log_gatherer.furl in section [node] of tahoe.cfg to what this prints, and restart the node"
+    if host.last_heard is None:
+        return 1, f"on {host.host}, {setting}: {register} --print-furl"
+    return (
+        2,
+        f"see whether every node on {host.host} runs, has its log_gatherer.furl, and reaches gatherers.incidents.location",
+    )
+
+
+def _as_json(host: HostStatus) -> dict[str, Any]:
+    from lae_monitor.core.time import format_time  # noqa: PLC0415
+
+    times = {
+        name: format_time(value) if value is not None else None
+        for name, value in (("connected_since", host.connected_since), ("last_heard", host.last_heard))
+    }
+    return host._asdict() | times
+
+
+def _table(hosts: list[HostStatus]) -> str:
+    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    rows = [("host", "cluster", "connections", "since", "last heard", "from", "")]
+    for host in hosts:
+        times = _as_json(host)
+        heard = when(times["last_heard"]) if host.last_heard is not None else _NEVER
+        since = when(times["connected_since"]) if host.connections else "-"
+        note = "" if host.registered else "no FURL: not let in again" if host.last_heard is not None else "no FURL"
+        rows.append((host.host, host.cluster, str(host.connections), since, heard, one_line(host.peer) or "-", note))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(
+        [
+            lines[0],
+            *(
+                painted(line, "" if host.connections else "warning")
+                for line, host in zip(lines[1:], hosts, strict=True)
+            ),
+        ]
+    )

@@ -1,0 +1,102 @@
+"""Who is connected to the incident gatherer, and who was heard when: by its database, and by the FURLs that there are."""
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lae_monitor.config import Settings
+from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.refusals import Refused
+from lae_monitor.fleet.registry import INCIDENTS
+from lae_monitor.gatherers.incidents.state import Connection, look
+from lae_monitor.net.tubs_furls import SUFFIX
+
+GATHERER: Final = f"gather-{INCIDENTS}"  # the process
+
+
+class HostStatus(NamedTuple):
+    """One host. Times are seconds since the epoch, None for never; `connected_since`: the oldest connection's.
+
+    `registered`: its FURL's file is there. `peer`: the addresses it is, or was last, connected from.
+    """
+
+    cluster: str
+    host: str
+    registered: bool
+    connections: int = 0
+    connected_since: float | None = None
+    last_heard: float | None = None
+    peer: str = ""
+
+
+class FleetStatus(NamedTuple):
+    """`is_open`: a gatherer says who is connected; otherwise nobody is known to be."""
+
+    is_open: bool
+    hosts: list[HostStatus]
+
+
+def fleet_status(
+    settings: Settings, wanted: Collection[HostName] = (), cluster: ClusterName | None = None
+) -> FleetStatus:
+    """Every host that has a FURL or was heard.
+
+    Args:
+        settings: where the gatherer's database and the credentials are.
+        wanted: only these; one that is not known is there all the same, as neither registered nor heard.
+        cluster: only hosts of this one.
+
+    Raises:
+        sqlite3.Error: the database cannot be read.
+        OSError: it may not be, or the credentials.
+    """
+    seen = look(settings.state.path / f"{GATHERER}.db")
+    registered = {*_registered(settings.credentials / INCIDENTS)}
+    heard = {(one.cluster, one.host): one for one in seen.heard}
+    connections: dict[tuple[str, str], list[Connection]] = defaultdict(list)
+    for connection in seen.connections:
+        connections[connection.cluster, connection.host].append(connection)
+    places = {
+        place
+        for place in {*registered, *heard, *connections}
+        if (not wanted or place[1] in wanted) and (cluster is None or place[0] == cluster)
+    }
+    unknown = {*wanted} - {host for _, host in places}
+    hosts = []
+    for place in sorted({*places, *((str(cluster or settings.fleet.name), str(host)) for host in unknown)}):
+        open_now, last = connections.get(place, []), heard.get(place)
+        since = min((connection.since for connection in open_now), default=None)
+        peers = [connection.peer for connection in open_now] or ([last.peer] if last is not None else [])
+        hosts.append(
+            HostStatus(
+                *place,
+                registered=place in registered,
+                connections=len(open_now),
+                connected_since=since,
+                last_heard=last.time if last is not None else since,
+                peer=", ".join(dict.fromkeys(filter(None, peers))),
+            )
+        )
+    return FleetStatus(seen.is_open, hosts)
+
+
+def _registered(folder: Path) -> Iterator[tuple[str, str]]:
+    """Cluster and host of every FURL's file; what has another name is none."""
+    for cluster in _entries(folder):
+        if cluster.is_dir(follow_symlinks=False):
+            for file in _entries(Path(cluster.path)):
+                if file.name.endswith(SUFFIX):
+                    try:
+                        yield ClusterName(cluster.name), HostName(file.name.removesuffix(SUFFIX))
+                    except Refused:
+                        continue
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,1 @@
+../../lae_monitor/fleet/tahoe_cfg.py

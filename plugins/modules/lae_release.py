@@ -1,0 +1,371 @@
+#!/usr/bin/python
+# MIT License; see LICENSE.
+"""Installs releases of lae-monitor side by side, and switches between them at once."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lae_release
+short_description: Releases of lae-monitor, side by side, one of them current
+description:
+  - Keeps releases under I(root)C(/releases/NAME), each a virtual environment made from the wheels of one archive, without
+    a network. C(current) and C(previous) are symbolic links; C(current) is switched by one rename, so that a service finds
+    the old release or the new one, and never none.
+  - A release is whole once it has its stamp. One whose installation was cut off is removed and made anew.
+options:
+  root:
+    description: The folder of the releases.
+    type: path
+    default: /opt/lae-monitor
+  name:
+    description: The release, as C(make wheelhouse) names it. Needed for every state but C(previous) and C(absent).
+    type: str
+  state:
+    description:
+      - C(query) only tells; C(installed) makes the release from I(archive), unless it is there; C(current) switches to it
+        and removes all but the newest I(keep); C(previous) switches back to what was current before; C(absent) removes
+        all releases.
+    type: str
+    choices: [query, installed, current, previous, absent]
+    default: query
+  archive:
+    description: The archive on this host, for C(installed). It is removed when its release is whole.
+    type: path
+  sha256:
+    description: What the archive must hash to.
+    type: str
+  python:
+    description: The Python that the release runs on.
+    type: path
+    default: /usr/bin/python3
+  keep:
+    description: How many releases stay, the current and the previous one always among them.
+    type: int
+    default: 3
+attributes:
+  check_mode:
+    support: full
+    description: Tells what would change, and changes nothing.
+author: lae_monitor maintainers
+"""
+
+EXAMPLES = r"""
+- name: Install a release
+  lae_release:
+    name: 0.1.0-0123456789ab
+    state: installed
+    archive: /opt/lae-monitor/incoming/lae-monitor-0.1.0-0123456789ab-cp311-linux_x86_64.tar
+    sha256: "{{ release.sha256 }}"
+
+- name: Use it from now on
+  lae_release:
+    name: 0.1.0-0123456789ab
+    state: current
+"""
+
+RETURN = r"""
+installed:
+  description: Whether the release is there, and whole.
+  type: bool
+  returned: always
+current:
+  description: The name of the current release, empty when there is none.
+  type: str
+  returned: always
+previous:
+  description: The name of the release that was current before, empty when there is none.
+  type: str
+  returned: always
+releases:
+  description: All whole releases, the newest first.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+NAME = re.compile(r"[0-9][A-Za-z0-9._+-]{0,99}")
+STAMP = ".complete"
+WHEELHOUSE = "wheelhouse"
+PATIENCE = 900  # seconds for one step of an installation; a slow disk needs a minute
+
+
+class Failed(Exception):
+    """What went wrong, as a sentence for the operator."""
+
+
+class Releases:
+    """The releases below `root`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+        self.folder = self.root / "releases"
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def is_whole(self, name: str) -> bool:
+        return bool(name) and (self.path(name) / STAMP).is_file()
+
+    def link(self, name: str) -> str:
+        """The release that the link `name` points to, "" when there is none."""
+        try:
+            return (self.root / name).readlink().name
+        except OSError:
+            return ""
+
+    def whole(self) -> list[str]:
+        """All whole releases, the one that was installed last first."""
+        try:
+            stamps = [(path / STAMP) for path in self.folder.iterdir()]
+        except FileNotFoundError:
+            return []
+        found = sorted((-stamp.stat().st_mtime, stamp.parent.name) for stamp in stamps if stamp.is_file())
+        return [name for _, name in found]
+
+    def install(self, name: str, archive: Path, sha256: str, python: str) -> str:
+        """Makes the release from `archive`; returns which installer did it."""
+        release = self.path(name)
+        if digest(archive) != sha256:
+            raise Failed(
+                f"{archive} is not what the controller has (its SHA-256 differs): remove it, and run this again"
+            )
+        shutil.rmtree(release, ignore_errors=True)  # one that was cut off
+        wheels = archive.parent / f"{name}.wheels"
+        shutil.rmtree(wheels, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            unpack(archive, wheels)
+            run([python, "-m", "venv", "--without-pip", str(release)])
+            installer = fill(release, wheels / WHEELHOUSE)
+            run([str(release / "bin" / "lae-monitor"), "--version"])
+        except BaseException:
+            shutil.rmtree(release, ignore_errors=True)
+            raise
+        finally:
+            shutil.rmtree(wheels, ignore_errors=True)
+        os.sync()  # everything of the release, before its stamp says so
+        write_durably(release / STAMP, f"{sha256}\n")
+        archive.unlink()
+        return installer
+
+    def switch(self, name: str) -> bool:
+        """Makes `name` current, and what was current previous."""
+        current = self.link("current")
+        if current == name:
+            return False
+        if current:
+            self._point("previous", current)
+        self._point("current", name)
+        return True
+
+    def _point(self, link: str, name: str) -> None:
+        temporary = self.root / f".{link}.new"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(Path("releases") / name)
+        temporary.replace(self.root / link)
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def superfluous(self, keep: int, name: str) -> list[str]:
+        """What is to go when `name` is current."""
+        current = self.link("current")
+        before = current if current != name else self.link("previous")
+        staying = [name, *([before] if before else [])]
+        staying += [release for release in self.whole() if release not in staying]
+        broken = (
+            [path.name for path in self.folder.iterdir() if not self.is_whole(path.name)]
+            if self.folder.is_dir()
+            else []
+        )
+        return staying[max(keep, 2) :] + broken
+
+    def remove(self, name: str) -> None:
+        """The stamp first: what is half removed is not whole."""
+        (self.path(name) / STAMP).unlink(missing_ok=True)
+        shutil.rmtree(self.path(name))
+
+
+def digest(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Plain files of the wheelhouse only, whatever the archive names."""
+    (folder / WHEELHOUSE).mkdir(parents=True)
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            place = folder / WHEELHOUSE / Path(member.name).name
+            source = tar.extractfile(member) if member.isreg() else None
+            if source is None or Path(member.name).parent != Path(WHEELHOUSE):
+                raise Failed(f"{archive} holds {member.name!r}, which no release of ours does")
+            with source, place.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+
+
+def fill(release: Path, wheelhouse: Path) -> str:
+    """Installs the wheels into the virtual environment; returns by what."""
+    python = str(release / "bin" / "python")
+    common = [
+        "--no-index",
+        "--find-links",
+        str(wheelhouse),
+        "--require-hashes",
+        "-r",
+        str(wheelhouse / "requirements.txt"),
+    ]
+    uv = fast_installer(wheelhouse)
+    if uv is not None:
+        environment = {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "HOME": str(wheelhouse)}
+        quick = ["--quiet", "--offline", "--no-cache", "--compile-bytecode", "--python", python]
+        run([str(uv), "pip", "install", *quick, *common], environment)
+        return "uv"
+    run([python, "-m", "ensurepip"])
+    run([python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *common])
+    return "pip"
+
+
+def fast_installer(wheelhouse: Path) -> Path | None:
+    """uv, taken out of its wheel, if it runs here: it installs in seconds what takes pip half a minute."""
+    wheel = next(wheelhouse.glob("uv-*.whl"), None)
+    if wheel is None:
+        return None
+    import zipfile  # noqa: PLC0415 - only where an installation is due
+
+    target = wheelhouse / "uv"
+    with zipfile.ZipFile(wheel) as wheel_file:
+        program = next((name for name in wheel_file.namelist() if name.endswith(".data/scripts/uv")), None)
+        if program is None:
+            return None
+        with wheel_file.open(program) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+    target.chmod(0o700)
+    try:
+        run([str(target), "--version"])
+    except Failed:
+        return None
+    return target
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command,
+        env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if done.returncode:
+        raise Failed(
+            f"{' '.join(command[:4])} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}"
+        )
+
+
+def write_durably(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def act(module: AnsibleModule, releases: Releases) -> dict[str, object]:
+    """Does what the task asks for; returns what it changed."""
+    wanted = module.params
+    name, state = wanted["name"] or "", wanted["state"]
+    if state in {"query", "installed", "current"} and not NAME.fullmatch(name):
+        raise Failed(
+            f"name: {name!r} is not the name of a release, such as 0.1.0-0123456789ab; make wheelhouse makes one"
+        )
+    if state == "installed" and not releases.is_whole(name):
+        return install(module, releases, name)
+    if state == "current":
+        return make_current(module, releases, name)
+    if state == "previous":
+        before = releases.link("previous")
+        if not releases.is_whole(before):
+            raise Failed("there is no previous release to go back to")
+        return {"changed": module.check_mode or releases.switch(before)}
+    if state == "absent":
+        there = releases.root.exists()
+        if there and not module.check_mode:
+            for old in releases.whole():
+                releases.remove(old)
+            shutil.rmtree(releases.root)
+        return {"changed": there}
+    return {"changed": False}
+
+
+def install(module: AnsibleModule, releases: Releases, name: str) -> dict[str, object]:
+    if module.check_mode:
+        return {"changed": True}
+    archive, sha256 = module.params["archive"], module.params["sha256"]
+    if not archive or not sha256:
+        raise Failed("archive and sha256 are needed to install a release")
+    os.umask(0o022)  # services read it as another account
+    return {"changed": True, "installer": releases.install(name, Path(archive), sha256, module.params["python"])}
+
+
+def make_current(module: AnsibleModule, releases: Releases, name: str) -> dict[str, object]:
+    if not releases.is_whole(name) and not module.check_mode:
+        raise Failed(f"release {name} is not installed in {releases.folder}: state installed comes first")
+    going = releases.superfluous(module.params["keep"], name)
+    changed = releases.link("current") != name
+    if not module.check_mode:
+        releases.switch(name)
+        for old in going:
+            releases.remove(old)
+    return {"changed": changed or bool(going), "removed": going}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "default": "/opt/lae-monitor"},
+            "name": {"type": "str"},
+            "state": {
+                "type": "str",
+                "default": "query",
+                "choices": ["query", "installed", "current", "previous", "absent"],
+            },
+            "archive": {"type": "path"},
+            "sha256": {"type": "str"},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "keep": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    releases = Releases(module.params["root"])
+    try:
+        result = act(module, releases)
+    except (Failed, OSError, tarfile.TarError, subprocess.TimeoutExpired) as error:
+        module.fail_json(msg=f"lae_release: {error}")
+    name = module.params["name"] or ""
+    module.exit_json(
+        installed=releases.is_whole(name),
+        current=releases.link("current"),
+        previous=releases.link("previous"),
+        releases=releases.whole(),
+        **result,
+    )
+
+
+if __name__ == "__main__":
+    main()
