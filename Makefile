@@ -11,16 +11,19 @@ ARGS ?=
 JOBS ?= 2
 SETUP := $(VENV)/.setup
 
-.PHONY: help run test check bench fuzz soak setup docs wheelhouse lock clean
+.PHONY: help run test test-lab check bench bench-deploy fuzz soak setup docs lab wheelhouse lock clean
 
 help: ## show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 run: $(SETUP)-run ## run the whole monitor on loopback, with a pretend fleet that reports into it; Ctrl-C stops it
 	@exec $(VENV)/bin/lae-monitor demo $(ARGS)
 
 test: $(SETUP)-test ## run the tests; ARGS='...' goes to pytest
-	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+test-lab: $(SETUP)-test ## only the tests on real hosts: playbooks, molecule
+	$(PY) -m pytest tests/lab $(ARGS)
 
 check: $(SETUP)-test ## style, types, and the direction of imports
 	$(VENV)/bin/ruff check .
@@ -30,6 +33,9 @@ check: $(SETUP)-test ## style, types, and the direction of imports
 
 bench: $(SETUP)-test ## measure; prints a table and writes bench/results.json
 	$(PY) -m bench $(ARGS)
+
+bench-deploy: $(SETUP)-test ## deploy three real hosts, again and again; prints how long each run takes
+	$(PY) -m bench deploy $(ARGS)
 
 fuzz: $(SETUP)-test ## hypothesis for long
 	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'not soak' -k 'hypothesis or fuzz or hostile' --timeout 3600 $(ARGS)
@@ -41,6 +47,10 @@ setup: $(SETUP)-test ## make .venv with all that running and testing need
 
 docs: $(SETUP)-test ## check that the documentation tells the truth
 	$(PY) -m pytest tests/docs $(ARGS)
+
+lab: $(SETUP)-test ## three real hosts on this machine, to deploy to; ARGS='down' removes them
+	@$(PY) requirements/wheelhouse.py 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(PY) tests/lab $(or $(ARGS),up)
 
 wheelhouse: $(SETUP)-run ## a release for hosts without a network: one file in dist/, which the playbooks install
 	@$(PY) requirements/wheelhouse.py 2>&1 | { grep -v '^WARNING: Location' || true; }

@@ -13,6 +13,23 @@ settings.register_profile("fuzz", settings.get_profile("default"), max_examples=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 ROOT = Path(__file__).parents[1]
+LAB = Path(__file__).parent / "lab"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With several workers (-n): the tests of a file run in one of them, those of the lab all in the same, and first.
+
+    The lab's take longest, and share one lab. pytest-xdist's `--dist loadgroup` keeps what is marked alike together.
+    """
+    items.sort(key=lambda item: LAB not in item.path.parents)  # a stable sort: else in their order
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(
+                pytest.mark.xdist_group("lab" if LAB in item.path.parents else str(item.path.relative_to(LAB.parent)))
+            )
+
+
 CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"
 
 

@@ -9,7 +9,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
 from lae_monitor.net.tubs_address import parse_location
 from lae_monitor.net.tubs_furls import HostFurls
-from lae_monitor.net.tubs_identity import CERTIFICATE, identity
+from lae_monitor.net.tubs_identity import CERTIFICATE, identity, tub_id
 
 INCIDENTS = "incidents"
 
@@ -37,12 +37,38 @@ def register_incident(settings: Settings, host: str, cluster: str | None = None)
         OSError: the credentials cannot be read or written by this user.
     """
     named, grouped = HostName(host), ClusterName(cluster or settings.fleet.name)
-    location = settings.gatherers[INCIDENTS].location
-    try:
-        parse_location(location)
-    except Refused as refused:
-        raise Refused("bad_config", f"gatherers.{INCIDENTS}.location: {refused.detail}") from refused
+    location = _location(settings)
     folder = settings.credentials / INCIDENTS
     who = identity(folder / CERTIFICATE)
     known, new = HostFurls(folder).issue(grouped, named, who.tub_id, location)
     return Registration(known.cluster, known.host, known.furl, known.path, new)
+
+
+def registered_incident(settings: Settings, host: str, cluster: str | None = None) -> Registration | None:
+    """What `register_incident` would answer, if `host` has a FURL already; None if one would be made. Nothing is written.
+
+    Raises:
+        Refused: `bad_host_name`, `bad_cluster_name`, `bad_config`, `bad_furl`.
+        OSError: the credentials cannot be read by this user.
+    """
+    named, grouped = HostName(host), ClusterName(cluster or settings.fleet.name)
+    location = _location(settings)
+    folder = settings.credentials / INCIDENTS
+    path = HostFurls(folder).path(grouped, named)
+    try:
+        kept = Furl(path.read_text("ascii"))
+        who = tub_id((folder / CERTIFICATE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (Refused, ValueError) as error:
+        raise Refused("bad_furl", f"{path}; remove the file to have a new one made") from error
+    return Registration(grouped, named, Furl.build(who, location, kept.swissnum.reveal()), path, new=False)
+
+
+def _location(settings: Settings) -> str:
+    location: str = settings.gatherers[INCIDENTS].location
+    try:
+        parse_location(location)
+    except Refused as refused:
+        raise Refused("bad_config", f"gatherers.{INCIDENTS}.location: {refused.detail}") from refused
+    return location

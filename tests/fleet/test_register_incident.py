@@ -212,3 +212,21 @@ def test_a_furl_that_leads_nowhere_else_is_said(config):
 def test_the_common_options_stand_before_or_after_any_name(config, before):
     said = CliRunner().invoke(top, [*before, "incident", "--config", str(config), "--host", "node1"])
     assert json.loads(said.stdout)["host"] == "node1"
+
+
+def test_a_dry_run_makes_nothing_and_shows_what_is_there(config):
+    state = config.parent / "state"
+    before = sorted(state.rglob("*"))
+    said = register(config, "--host", "node1", "--print-furl", "--dry-run", "--json")
+    assert (said.exit_code, json.loads(said.stdout)) == (0, {"host": "node1", "new": True})
+    assert sorted(state.rglob("*")) == before
+    furl = register(config, "--host", "node1", "--print-furl").stdout
+    assert register(config, "--host", "node1", "--print-furl", "--dry-run").stdout == furl
+    kept = {path: path.stat().st_mtime_ns for path in state.rglob("*")}
+    write(config, "tcp:elsewhere.example:3118")
+    moved = json.loads(register(config, "--host", "node1", "--print-furl", "--dry-run", "--json").stdout)
+    assert (moved["new"], "@tcp:elsewhere.example:3118/" in moved["furl"]) == (False, True)
+    assert {path: path.stat().st_mtime_ns for path in state.rglob("*")} == kept
+    register(config, "--host", "node1")
+    (state / "credentials/incidents/lae/node1.furl").write_text("pb://rubbish\n")
+    assert register(config, "--host", "node1", "--dry-run").exit_code == 2

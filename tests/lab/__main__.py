@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import lab_image
-import lab_podman
 import lab_tree
 from lab import Host, Lab, LabError, labs, obstacle, plans, remove_orphans
 from lab_places import CHECKOUT
@@ -94,9 +93,8 @@ def status(_arguments: argparse.Namespace) -> int:
 
 def execute(arguments: argparse.Namespace) -> int:
     host = _host(Lab(arguments.name), arguments.host)
-    options = ["-i", "-t"] if sys.stdin.isatty() and sys.stdout.isatty() else ["-i"]
-    command = host.entering(arguments.command or ["bash", "-l"], *options)
-    return subprocess.run(command, env=lab_podman.environment(host.places), check=False).returncode
+    options = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+    return subprocess.run(host.entering(arguments.command or ["bash", "-l"], *options), check=False).returncode
 
 
 def ssh(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from lab_places import HOST, LabError, Places
 
 BOOT = 90.0  # seconds; a quiet machine takes one, a loaded one six
 SHUTDOWN = 30.0  # seconds until what does not end in order is killed
+PATIENCE = 120.0  # seconds for a command of which nothing is known
 POLL = 0.05  # seconds between two looks at something that nobody announces
 
 
@@ -82,12 +83,12 @@ class Host:
         Raises:
             LabError: podman refuses.
         """
-        _, said, code = self._podman(lab_podman.starting(self.places, self.name, names, log))
+        _, said, code = self._do(lab_podman.starting(self.places, self.name, names, log), None, PATIENCE)
         if code:
             raise LabError(f"{self.name} does not start: {said.decode(errors='replace').strip()}")
 
     def exec(
-        self, command: Sequence[str], stdin: str | None = None, *, check: bool = False, timeout: float = 120.0
+        self, command: Sequence[str], stdin: str | None = None, *, check: bool = False, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command on the host as root, not over its network.
 
@@ -114,13 +115,16 @@ class Host:
             raise LabError(f"{self.name}: {shlex.join(done.args)[:300]}: {done.returncode}\n{said}")
 
     def entering(self, command: Sequence[str], *options: str) -> list[str]:
-        """The command of podman that runs `command` on the host; `options` are those of podman exec, such as -it."""
-        return lab_podman.podman(self.places, "exec", *options, self.name, *command)
+        """What `exec` runs on the machine; `options` are those of runc exec, such as --tty."""
+        return lab_podman.entering(self.places, self.name, command, *options)
 
     def _exec(self, command: Sequence[str], data: bytes | None, timeout: float) -> tuple[bytes, bytes, int]:
-        return self._podman(self.entering(command, *(["-i"] if data is not None else [])), data, timeout)
+        return self._do(self.entering(command), data, timeout)
 
-    def _podman(self, words: list[str], data: bytes | None = None, timeout: float = 120.0) -> tuple[bytes, bytes, int]:
+    def _podman(self, *words: str) -> tuple[bytes, bytes, int]:
+        return self._do(lab_podman.podman(self.places, *words), None, PATIENCE)
+
+    def _do(self, words: list[str], data: bytes | None, timeout: float) -> tuple[bytes, bytes, int]:
         """Output, errors and exit code."""
         source = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
         environment = lab_podman.environment(self.places)
@@ -128,10 +132,9 @@ class Host:
             done = subprocess.run(words, env=environment, capture_output=True, timeout=timeout, check=False, **source)
         except subprocess.TimeoutExpired as expired:
             told = (expired.stdout or b"")[-2000:] + (expired.stderr or b"")[-2000:]
-            what = shlex.join(words[words.index("podman") :])[:300]
-            raise LabError(
-                f"{self.name}: {what}: not within {timeout:.0f} s\n{told.decode(errors='replace')}"
-            ) from expired
+            what = shlex.join(words[len(self.places.inside()) :])[:300]
+            told = told.decode(errors="replace")
+            raise LabError(f"{self.name}: {what}: not within {timeout:.0f} s\n{told}") from expired
         return done.stdout, done.stderr, done.returncode
 
     def write(self, path: str, data: bytes, mode: int = 0o644, owner: str = "root:root") -> None:
@@ -140,7 +143,7 @@ class Host:
             'set -eu; part="$1.part"; trap \'rm -f "$part"\' EXIT; '
             'install -m "$2" -o "${3%:*}" -g "${3#*:}" /dev/stdin "$part"; mv -T "$part" "$1"'
         )
-        out, err, code = self._exec(["sh", "-c", script, "sh", path, f"{mode:o}", owner], data, 120.0)
+        out, err, code = self._exec(["sh", "-c", script, "sh", path, f"{mode:o}", owner], data, PATIENCE)
         if code:
             raise LabError(f"{self.name}: {path} cannot be written: {(out + err).decode(errors='replace').strip()}")
 
@@ -150,7 +153,7 @@ class Host:
         Raises:
             LabError: it is not there.
         """
-        out, err, code = self._exec(["cat", path], None, 120.0)
+        out, err, code = self._exec(["cat", path], None, PATIENCE)
         if code:
             raise LabError(f"{self.name}: {path} cannot be read: {err.decode(errors='replace').strip()}")
         return out
@@ -188,9 +191,7 @@ class Host:
         self.await_running()
 
     def is_running(self) -> bool:
-        said, _, _ = self._podman(
-            lab_podman.podman(self.places, "inspect", "--format", "{{.State.Running}}", self.name)
-        )
+        said, _, _ = self._podman("inspect", "--format", "{{.State.Running}}", self.name)
         return said.strip() == b"true"
 
     def restart(self) -> None:
@@ -199,7 +200,7 @@ class Host:
         Raises:
             LabError: it does not come back.
         """
-        _, said, code = self._podman(lab_podman.podman(self.places, "restart", "--time", f"{SHUTDOWN:.0f}", self.name))
+        _, said, code = self._podman("restart", "--time", f"{SHUTDOWN:.0f}", self.name)
         if code:
             raise LabError(f"{self.name} does not restart: {said.decode(errors='replace').strip()}")
         self.await_running()

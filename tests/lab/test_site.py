@@ -1,0 +1,311 @@
+"""`ansible-playbook playbooks/site.yml` on real hosts that EC2's inventory finds: what docs/deploy.md says comes true.
+
+The tests of this file follow one fleet through its life, in this order; each leaves it deployed.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from lab_places import CHECKOUT
+from lab_site import Site
+
+PAGE = (CHECKOUT / "docs" / "deploy.md").read_text()
+HOSTS = ("monitor1", "node1", "node2")
+UNITS = ("serve", "incidents", "crashes")
+LAE = "/usr/local/bin/lae-monitor"
+
+
+def blocks(heading):
+    """The shell blocks below a heading of the page, each as a reader would type it."""
+    part = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
+    return re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+
+
+def await_that(condition, what, deadline=120.0):
+    end = time.monotonic() + deadline
+    while not (found := condition()):
+        assert time.monotonic() < end, what() if callable(what) else what
+        time.sleep(0.3)
+    return found
+
+
+@pytest.fixture(scope="module")
+def release():
+    """dist/ as `make wheelhouse` leaves it."""
+    subprocess.run([sys.executable, CHECKOUT / "requirements" / "wheelhouse.py"], check=True, capture_output=True)
+    return CHECKOUT / "dist"
+
+
+@pytest.fixture(scope="module")
+def site(lab, release, tmp_path_factory):
+    made = Site(lab, tmp_path_factory.mktemp("controller") / "lae_monitor", release)
+    ec2 = made.start_ec2()
+    try:
+        yield made
+    finally:
+        ec2.terminate()
+        ec2.wait(30)
+
+
+@pytest.fixture(scope="module")
+def deployed(site):
+    """The fleet, deployed as the page says, one node being cut off meanwhile; what the runs came to."""
+    (listed,) = blocks("Tell Ansible of your fleet")[:1]
+    graph = site.shell(listed)
+    site.shell(blocks("Tell Ansible of your fleet")[1])
+    first = run_and_cut(site, "node2")
+    site.lab.hosts["node2"].heal()
+    second = site.play()
+    return {"graph": graph, "first": first, "second": second}
+
+
+def run_and_cut(site, host):
+    """site.yml on a fresh fleet; `host` is cut off while the release is on its way to the monitor."""
+    process, said = site.begin(), ""
+    for line in process.stdout:
+        said += line
+        if "lae_common : Bring the release" in line:
+            site.lab.hosts[host].cut()
+            break
+    return site.end(process, said)
+
+
+def ask(site, *words, host="monitor1"):
+    """The answer of `lae-monitor --json` on a host."""
+    done = site.lab.hosts[host].exec([LAE, *words, "--json"])
+    return json.loads(done.stdout)
+
+
+def connections(site):
+    return {host["host"]: host["connections"] for host in ask(site, "fleet", "status")["hosts"]}
+
+
+def furls(site):
+    """Every secret of a FURL on the monitor host."""
+    told = (
+        site.lab.hosts["monitor1"].exec(["sh", "-c", "cat /var/lib/lae-monitor/credentials/incidents/*/*.furl"]).stdout
+    )
+    return [line.rpartition("/")[2] for line in told.split()]
+
+
+# ---- deployed ------------------------------------------------------------------------------------------------------
+
+
+def test_the_inventory_is_what_is_tagged(deployed):
+    for name in HOSTS:
+        assert f"--{name}\n" in deployed["graph"]
+    assert "@lae_monitor:" in deployed["graph"]
+    assert "@lae_node:" in deployed["graph"]
+    assert "untagged" not in deployed["graph"]
+
+
+def test_a_node_that_is_cut_off_keeps_nobody_else_from_being_done(deployed):
+    first = deployed["first"]
+    assert first.code != 0
+    assert "Not done: node2." in re.sub(r"\s+", " ", first.said)
+    assert first.recap["node2"]["unreachable"] == 1
+    assert (first.recap["monitor1"]["failed"], first.recap["node1"]["failed"]) == (0, 0)
+    assert first.changed()["node1"] > 0
+
+
+def test_healed_only_the_node_that_was_cut_off_is_changed(deployed):
+    second = deployed["second"]
+    assert second.code == 0, second.said[-6000:]
+    changed = second.changed()
+    assert (changed["monitor1"], changed["node1"]) == (0, 0)
+    assert changed["node2"] > 0
+
+
+def test_run_again_nothing_changes_and_the_rest_of_the_page_is_true(deployed, site):
+    first, again, check, verify = blocks("Deploy")
+    assert first == again == "ansible-playbook playbooks/site.yml\n"
+    run = site.play()
+    assert run.code == 0, run.said[-6000:]
+    assert run.changed() == dict.fromkeys(HOSTS, 0)
+    assert check == "ansible-playbook playbooks/site.yml --check --diff\n"
+    dry = site.play("site", "--check", "--diff", "-vvv")
+    assert dry.code == 0, dry.said[-6000:]
+    assert dry.changed() == dict.fromkeys(HOSTS, 0)
+    site.shell(verify)
+
+
+def test_what_hosts_report_is_on_their_timelines(deployed, site):
+    incident, crash, *looks = blocks("See it work")[0].splitlines(keepends=True) + blocks("See it work")[1].splitlines(
+        keepends=True
+    )
+    site.shell(incident)
+    site.shell(crash)
+    asked = time.monotonic()
+
+    def arrived():
+        found = [site.shell(look, check=False).stdout for look in looks]
+        return found if "node1" in found[0] and "node2" in found[0] and "node1" in found[1] else None
+
+    _, crashes, status = await_that(arrived, lambda: "\n".join(site.said[-3:]), deadline=60.0)
+    assert time.monotonic() - asked < 60
+    assert "try 1" in crashes
+    assert re.search(r"node1\s", status)
+    rows = ask(site, "search", "flop kind:incident")["rows"]
+    assert {row["host"] for row in rows} >= {"node1", "node2"}
+
+
+def test_the_monitor_is_reached_by_its_name_and_not_by_its_address(deployed, site):
+    furl = site.lab.hosts["node1"].read("/home/customer/storageserver/tahoe.cfg").decode()
+    assert re.search(r"^log_gatherer.furl = pb://[a-z2-7]{32}@tcp:monitoring.lab:3118/", furl, re.MULTILINE)
+    direct = site.lab.hosts["node1"].exec(
+        ["timeout", "3", "bash", "-c", f"echo > /dev/tcp/{site.lab.hosts['monitor1'].address}/3118"], check=False
+    )
+    assert direct.returncode != 0
+
+
+def test_services_are_closed_and_kinds_are_kept_apart(deployed, site):
+    monitor = site.lab.hosts["monitor1"]
+    for part in UNITS:
+        told = monitor.exec(["systemd-analyze", "security", "--no-pager", f"lae-monitor-{part}.service"]).stdout
+        assert float(re.search(r"exposure level for .*: ([0-9.]+)", told)[1]) <= 2.0
+        pid = monitor.exec(["systemctl", "show", "--value", "-p", "MainPID", f"lae-monitor-{part}"]).stdout.strip()
+        inside = ["nsenter", "-t", pid, "-m", "-S", "999", "--", "cat"]
+        seen = monitor.exec([*inside, "/var/lib/lae-monitor/credentials/incidents/gatherer.pem"], check=False)
+        assert (seen.returncode == 0) == (part == "incidents"), f"{part}: {seen.stderr}"
+        assert monitor.exec(["systemctl", "show", "--value", "-p", "NRestarts", f"lae-monitor-{part}"]).stdout == "0\n"
+    modes = monitor.exec(["sh", "-c", "find /var/lib/lae-monitor -perm /077 ! -type l"]).stdout
+    assert modes == ""
+
+
+def test_the_monitor_host_restarted_everything_comes_back_by_itself(deployed, site):
+    before = len(ask(site, "search", "kind:incident")["rows"])
+    monitor = site.lab.hosts["monitor1"]
+    monitor.restart()
+    for part in UNITS:
+        await_that(
+            lambda part=part: (
+                monitor.exec(["systemctl", "is-active", f"lae-monitor-{part}"], check=False).returncode == 0
+            ),
+            lambda part=part: monitor.journal(f"lae-monitor-{part}"),
+        )
+    await_that(lambda: monitor.exec([LAE, "check", "fleet", *UNITS], check=False).returncode == 0, "everything answers")
+    assert len(ask(site, "search", "kind:incident")["rows"]) == before
+    await_that(lambda: connections(site) == {"node1": 2, "node2": 2}, lambda: f"{connections(site)}", deadline=180)
+    site.shell(blocks("See it work")[0].splitlines()[1])
+
+
+# ---- what is in the way --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"incident_gatherer_location_host": "10.77.0.200"}, "give the DNS name by which nodes reach this host"),
+        ({"incident_gatherer_location_host": "tcp:monitoring.lab:3118"}, "without a port and without tcp:"),
+        ({"crash_collector_port": "eighty"}, "eighty"),
+        ({"crash_collector_port": "8999"}, "crash_collector_port: port 8999 of this host is in use by busy.service: stop that"),
+        ({"monitor_port": "70000"}, "monitor_port: 70000 is no port: give one from 1 to 65535"),
+        ({"lae_common_archive_roots": ["/srv/readonly/archive"]}, "lae_common_archive_roots: /srv/readonly cannot be written"),
+        ({"lae_common_state": "/etc/hostname/state"}, "lae_common_state: /etc/hostname is no folder"),
+        ({"lae_common_free": 999999999}, "MiB are needed: make room"),
+        ({"lae_common_python": "/usr/bin/python9"}, "/usr/bin/python9: No such file or directory; install Python 3.11"),
+        ({"lae_common_fleet": "my fleet"}, "my fleet is no name: use letters"),
+        ({"lae_common_release_folder": "/nowhere"}, "There is no release in /nowhere: run make wheelhouse"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_preflight_stops_with_what_to_do_before_anything_is_changed(deployed, site, hindered, variables, sentence):
+    run = site.play("monitor", "-e", json.dumps(variables))
+    assert run.code != 0
+    assert sentence in re.sub(r"\s+", " ", run.said)
+    assert run.changed() == {"monitor1": 0}
+    assert hindered.exec(["systemctl", "is-active", *(f"lae-monitor-{part}" for part in UNITS)]).stdout.split() == [
+        "active"
+    ] * len(UNITS)
+
+
+@pytest.fixture(scope="module")
+def hindered(deployed, site):
+    """A monitor host with a port that somebody else has, and a disk that cannot be written."""
+    monitor = site.lab.hosts["monitor1"]
+    monitor.exec(["systemd-run", "--unit=busy", "python3", "-m", "http.server", "8999", "--bind", "127.0.0.1"])
+    monitor.exec(["sh", "-c", "mkdir -p /srv/readonly; mount -t tmpfs -o ro tmpfs /srv/readonly"])
+    await_that(lambda: "8999" in monitor.exec(["ss", "-ltn"]).stdout, "the port is in use")
+    yield monitor
+    monitor.exec(["systemctl", "stop", "busy"])
+    monitor.exec(["umount", "/srv/readonly"])
+
+
+# ---- changed, gone -------------------------------------------------------------------------------------------------
+
+
+def test_a_changed_variable_restarts_only_what_it_concerns(deployed, site):
+    monitor = site.lab.hosts["monitor1"]
+
+    def pids():
+        return {
+            part: monitor.exec(["systemctl", "show", "--value", "-p", "MainPID", f"lae-monitor-{part}"]).stdout
+            for part in UNITS
+        }
+
+    before = pids()
+    run = site.play("monitor", "-e", json.dumps({"crash_collector_settings": {"max_body": "26 MiB"}}))
+    assert run.code == 0, run.said[-6000:]
+    after = pids()
+    assert {part for part in UNITS if before[part] != after[part]} == {"crashes"}
+    run = site.play("monitor", "-e", json.dumps({"crash_collector_settings": {"max_bodi": "26 MiB"}}))
+    assert run.code != 0
+    assert "max_body" in run.said, "the nearest known key is named"
+    assert {part for part in UNITS if pids()[part] != after[part]} <= {"crashes"}
+    run = site.play("monitor")
+    assert run.code == 0, run.said[-6000:]
+
+
+def test_nothing_that_a_run_leaves_or_says_holds_a_secret(deployed, site):
+    secrets = furls(site)
+    assert len(secrets) == 2
+    said = "\n".join(site.said)
+    assert len(said) > 20_000
+    for secret in secrets:
+        assert secret not in said
+    for host in site.lab.hosts.values():
+        found = host.exec(
+            ["sh", "-c", f"journalctl --no-pager | grep -F -e {secrets[0]} -e {secrets[1]} | head -3; "
+             f"grep -rlF -e {secrets[0]} -e {secrets[1]} /root /tmp /var/tmp /etc /var/log 2>/dev/null"], check=False,
+        ).stdout  # fmt: skip
+        assert found == "", host.name
+    for path in site.folder.rglob("*"):
+        if path.is_file() and "dist" not in path.parts:
+            data = path.read_bytes()
+            assert not any(secret.encode() in data for secret in secrets), path
+
+
+def test_uninstalled_nothing_is_left_but_what_was_gathered(deployed, site):
+    monitor = site.lab.hosts["monitor1"]
+    run = site.play("uninstall")
+    assert run.code == 0, run.said[-6000:]
+    for path in ("/opt/lae-monitor", "/etc/lae-monitor", LAE, "/etc/tmpfiles.d/lae-monitor.conf"):
+        assert monitor.exec(["test", "-e", path], check=False).returncode == 1, path
+    assert monitor.exec(["sh", "-c", "ls /etc/systemd/system/lae-monitor-*"], check=False).stdout == ""
+    assert monitor.exec(["sh", "-c", "ls /var/lib/lae-monitor/archive/incidents/lae/incidents"]).stdout.split() == [
+        "node1",
+        "node2",
+    ]
+    for name in ("node1", "node2"):
+        for node in ("storageserver", "introducer"):
+            text = site.lab.hosts[name].read(f"/home/customer/{node}/tahoe.cfg").decode()
+            assert "pb://" not in text
+            await_that(
+                lambda name=name, node=node: site.lab.hosts[name].exec(
+                    ["systemctl", "is-active", f"tahoe-{node}"], check=False
+                ).returncode == 0,
+                f"{node} of {name} runs on",
+            )  # fmt: skip
+    assert site.play("uninstall").changed() == dict.fromkeys(HOSTS, 0)
+    back = site.play()
+    assert back.code == 0, back.said[-6000:]
+    assert len(ask(site, "search", "kind:incident")["rows"]) >= 2, "what was gathered before is there again"
+    gone = site.play("uninstall", "-e", "lae_common_purge=true")
+    assert gone.code == 0, gone.said[-6000:]
+    for path in ("/var/lib/lae-monitor", "/home/gatherer"):
+        assert monitor.exec(["test", "-e", path], check=False).returncode == 1, path
+    assert monitor.exec(["id", "gatherer"], check=False).returncode == 1
