@@ -235,10 +235,11 @@ def _edited(data: bytes, section: str, option: str, value: str | None) -> bytes:
     with suppress(BadFile):  # a value that Tahoe cannot read is one to replace
         if _value(before, section, option) == value:
             return data
+    written = None if value is None else value.replace("%", "%%")
     others = _others(before, section, option)
-    for way in _ways(_scanned(text), section, option, value):
+    for way in _ways(_scanned(text), section, option, written):
         after = _parsed(way)
-        if _value(after, section, option) == value and _others(after, section, option) == others:
+        if _others(after, section, option) == others and after.get(section, option, raw=True, fallback=None) == written:
             return (_BOM if data.startswith(_BOM) else b"") + way.encode("utf-8", "surrogateescape")
     raise BadFile(f"[{section}] {option} cannot be changed alone, for [DEFAULT] or a value around it; edit it by hand")
 
@@ -291,13 +292,12 @@ def _written(indent: str, stem: str, value: str, ending: str) -> str:
     return indent + stem + blank + value + ending
 
 
-def _ways(lines: list[_Line], section: str, option: str, value: str | None) -> Iterator[str]:
+def _ways(lines: list[_Line], section: str, option: str, written: str | None) -> Iterator[str]:
     """Texts with the edit made, the best place first. Some say something else than they should: a comment may stand amid the
     lines of a value, and a line too far to the right continues the one above.
     """
     place = (section, option.lower())
     own = [number for number, line in enumerate(lines) if line.place == place and line.kind == _OPTION]
-    written = None if value is None else value.replace("%", "%%")
     if own:
         texts = ["" if line.place == place and line.kind in (_OPTION, _MORE) else line.text for line in lines]
         line = lines[own[-1]]

@@ -46,18 +46,21 @@ def adopt(path: Path, given: Path) -> None:
     """Makes the identity in `given`, if there is such a file, the one in `path`: nodes go on reporting to a new host.
 
     Raises:
-        Refused: `bad_config` when it is no certificate, or `path` holds another one: FURLs may have been made with it.
+        Refused: `bad_config` when it is no certificate with its key, or `path` holds another one: FURLs may have been made
+            with it.
     """
     try:
         pem = given.read_bytes()
+        wanted = tub_id(pem)
+        _try(given)
     except FileNotFoundError:
         return
-    try:
-        wanted = tub_id(pem)
     except ValueError as error:
         raise Refused("bad_config", f"{given}: no certificate in PEM form") from error
-    kept, _ = read_or_make(path, lambda: pem)
-    if tub_id(kept) != wanted:
+    except OSError as error:
+        raise Refused("bad_config", f"{given}: cannot be used: {error.strerror or error}") from error
+    read_or_make(path, lambda: pem)
+    if identity(path).tub_id != wanted:
         why = "FURLs that were given out name the one that is there; remove it to take the other, or hand over none"
         raise Refused("bad_config", f"{path} is another identity than the one handed over: {why}")
 
@@ -73,6 +76,21 @@ def tub_id(pem: bytes) -> str:
         raise ValueError("no certificate")
     der = ssl.PEM_cert_to_DER_cert(found[0])
     return base64.b32encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode().lower()
+
+
+def _try(pem: Path) -> None:
+    """What is kept once is kept for good, so it has to be whole.
+
+    Raises:
+        OSError: the certificate cannot be used, has no private key beside it, or that of another one.
+        ValueError: the key is encrypted.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(pem, password=lambda: "")  # nobody is there to ask for it
+    except ssl.SSLError as error:
+        why = (error.reason or "no private key, or an encrypted one").replace("_", " ").lower()
+        raise OSError(error.errno, f"certificate and private key: {why}") from error
 
 
 def _new_certificate() -> bytes:

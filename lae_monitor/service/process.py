@@ -30,15 +30,24 @@ class AlreadyRunning(Exception):
     """Another process of that name works on the same state folder."""
 
 
+class JournalFormatter(logging.Formatter):
+    """Begins each line as sd-daemon(3) has it, so that `journalctl --priority=warning` finds what it should."""
+
+    LEVELS: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+    def format(self, record: logging.LogRecord) -> str:
+        mark = f"<{self.LEVELS.get(record.levelname, 6)}>"
+        return mark + super().format(record).replace("\n", f"\n{mark}")
+
+
 def set_up_log(process: str) -> None:
-    """Logs to standard error, one line a record; times in UTC. Under systemd the journal adds the time."""
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    formatter = logging.Formatter(
-        "%(levelname)s %(message)s"
-        if under_systemd
-        else f"%(asctime)s.%(msecs)03dZ %(levelname)s {process}: %(message)s",
-        "%Y-%m-%dT%H:%M:%S",
-    )
+    """Logs to standard error, one line a record; times in UTC. Under systemd the journal adds time and priority."""
+    formatter: logging.Formatter
+    if "JOURNAL_STREAM" in os.environ:
+        formatter = JournalFormatter("%(levelname)s %(message)s")
+    else:
+        form = f"%(asctime)s.%(msecs)03dZ %(levelname)s {process}: %(message)s"
+        formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

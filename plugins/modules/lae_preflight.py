@@ -73,12 +73,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 SYSTEMD = Path("/run/systemd/system")
+PROC = Path("/proc")
 LISTENING = "0A"  # as /proc/net/tcp says it
+PATIENCE = 60  # seconds for a program that tells something of this host
 TELL_TAG = (
     "import ensurepip, platform, sys; "
     "print(f'cp{sys.version_info.major}{sys.version_info.minor}-{platform.system().lower()}_{platform.machine()}')"
@@ -96,7 +99,7 @@ def problems(wanted: dict[str, object], *, check_mode: bool) -> Iterator[str]:
     for variable, path in each(wanted["writable"]):
         yield from unwritable(variable, path, wanted["free"], check_mode=check_mode)
     for variable, path in each(wanted["files"]):
-        if not path.is_file():
+        if not is_file(path):
             yield f"{variable}: there is no file {path} on this host; correct the variable, or make it"
 
 
@@ -107,12 +110,23 @@ def each(places: dict[str, object]) -> Iterator[tuple[str, Path]]:
             yield variable, Path(str(path))
 
 
+def is_file(path: Path) -> bool:
+    """Whether it is one, as far as this account can see."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 # ---- Python --------------------------------------------------------------------------------------------------------
 
 
 def wrong_python(tag: str, python: str) -> Iterator[str]:
     try:
-        done = subprocess.run([python, "-c", TELL_TAG], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([python, "-c", TELL_TAG], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        yield f"{python} does not answer within {PATIENCE} s: see what keeps it"
+        return
     except OSError as error:
         yield f"{python}: {error.strerror}; install Python 3.11 or newer (apt-get install python3 python3-venv)"
         return
@@ -136,7 +150,7 @@ def taken(variable: str, listen: str, units: list[str]) -> Iterator[str]:
         return
     port = int(number)
     for found, inode in listeners(port):
-        if overlap(found, address.strip("[]")) and (owner := holder(inode, port)) not in units:
+        if overlap(found, address.strip("[]")) and (owner := holder(inode, port, PROC)) not in units:
             yield (
                 f"{variable}: port {port} of this host is in use by {owner or 'another process'}: stop that "
                 f"(ss -ltnp 'sport = :{port}' says more), or set {variable} to another port"
@@ -164,42 +178,62 @@ def as_address(text: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def overlap(one: str, other: str) -> bool:
-    return one == other or any(ipaddress.ip_address(address).is_unspecified for address in (one, plain(other)))
-
-
-def plain(address: str) -> str:
+def overlap(found: str, wanted: str) -> bool:
+    """Whether who has `found` keeps others from `wanted`; a name may mean any address."""
+    if wanted == "localhost":
+        return overlap(found, "127.0.0.1") or overlap(found, "::1")
     try:
-        return str(ipaddress.ip_address(address))
+        one, other = ipaddress.ip_address(found), ipaddress.ip_address(wanted.partition("%")[0])
     except ValueError:
-        return "127.0.0.1" if address == "localhost" else "0.0.0.0"  # noqa: S104 - a name may mean any address
+        return True
+    if one.version == other.version:
+        return one == other or one.is_unspecified or other.is_unspecified
+    return (one if one.version == 6 else other).is_unspecified  # which takes IPv4 as well
 
 
-def holder(inode: str, port: int) -> str:
-    """The unit that holds the socket, or the program's name, "" when it cannot be found."""
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
+def holder(inode: str, port: int, proc: Path) -> str:
+    """The unit that holds the socket, or the program's name, "" when it cannot be found. `proc` is as proc(5) says."""
+    for process in proc.iterdir():
+        if not process.name.isdigit() or not holds(process, inode):
             continue
         try:
-            if any(str(entry.readlink()) == f"socket:[{inode}]" for entry in (process / "fd").iterdir()):
-                return socket_unit(port) if process.name == "1" else service_unit(process)
+            if process.name == "1" and (process / "comm").read_text().strip() == "systemd":
+                return socket_unit(port)
+            return service_unit(process)
         except OSError:  # it has ended meanwhile
             continue
     return ""
 
 
+def holds(process: Path, inode: str) -> bool:
+    """Whether the socket is one of its open files, of which others come and go while we look."""
+    try:
+        entries = list((process / "fd").iterdir())
+    except OSError:
+        return False
+    for entry in entries:
+        with suppress(OSError):
+            if str(entry.readlink()) == f"socket:[{inode}]":
+                return True
+    return False
+
+
 def service_unit(process: Path) -> str:
     """The unit that `process` belongs to, else its name."""
-    for part in reversed((process / "cgroup").read_text().strip().split("/")):
-        if part.endswith(".service"):
-            return part
+    for line in (process / "cgroup").read_text().splitlines():
+        for part in reversed(line.split("/")):
+            if part.endswith(".service"):
+                return part
     return (process / "comm").read_text().strip()
 
 
 def socket_unit(port: int) -> str:
     """The socket unit for which systemd itself listens on `port`."""
     command = ["systemctl", "list-sockets", "--no-legend", "--no-pager", "--plain"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return "systemd"
     for line in done.stdout.splitlines():
         address, unit, *_ = [*line.split(), ""]
         if address.rpartition(":")[2] == str(port):
@@ -212,6 +246,9 @@ def socket_unit(port: int) -> str:
 
 def unwritable(variable: str, path: Path, needed: int, *, check_mode: bool) -> Iterator[str]:
     """Whether `path`, or the nearest folder above it that exists, cannot be written to, or has not `needed` MiB free."""
+    if not path.is_absolute():
+        yield f"{variable}: {str(path)!r} is no folder's whole path: begin it with /"
+        return
     there = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
     if not there.is_dir():
         yield f"{variable}: {there} is no folder: move it away, or set {variable} to another place"
@@ -240,7 +277,7 @@ def try_to_write(folder: Path, *, check_mode: bool) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".lae-preflight-") as file:
+    with tempfile.TemporaryFile(dir=folder, prefix=".lae-preflight-") as file:  # nameless, where the disk can do that
         file.write(b"lae-monitor\n")
         file.flush()
         os.fsync(file.fileno())

@@ -12,6 +12,7 @@ description:
     a network. C(current) and C(previous) are symbolic links; C(current) is switched by one rename, so that a service finds
     the old release or the new one, and never none.
   - A release is whole once it has its stamp. One whose installation was cut off is removed and made anew.
+  - Only one run at a time changes anything below I(root); another one waits for it.
 options:
   root:
     description: The folder of the releases.
@@ -24,12 +25,12 @@ options:
     description:
       - C(query) only tells; C(installed) makes the release from I(archive), unless it is there; C(current) switches to it
         and removes all but the newest I(keep); C(previous) switches back to what was current before; C(absent) removes
-        all releases.
+        all releases, and I(root), unless something else is in it.
     type: str
     choices: [query, installed, current, previous, absent]
     default: query
   archive:
-    description: The archive on this host, for C(installed). It is removed when its release is whole.
+    description: The archive on this host, for C(installed). It is removed once its release is whole.
     type: path
   sha256:
     description: What the archive must hash to.
@@ -83,12 +84,17 @@ releases:
   returned: always
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tarfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -96,7 +102,13 @@ from ansible.module_utils.basic import AnsibleModule
 NAME = re.compile(r"[0-9][A-Za-z0-9._+-]{0,99}")
 STAMP = ".complete"
 WHEELHOUSE = "wheelhouse"
+WHEELS = ".wheels"  # in the release while it is made: what is cut off leaves nothing elsewhere
+LOCK = ".lock"
+LOCKED = "LAE_RELEASE_LOCK"  # the lock's descriptor, for the programs of an installation
+INCOMING = "incoming"  # where the role puts archives
 PATIENCE = 900  # seconds for one step of an installation; a slow disk needs a minute
+LOCK_PATIENCE = 60  # seconds; what was left behind by a run that was cut off has ended by then
+OF_THE_CALLER = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV")  # variables that would lead an installation elsewhere
 
 
 class Failed(Exception):
@@ -132,30 +144,52 @@ class Releases:
         found = sorted((-stamp.stat().st_mtime, stamp.parent.name) for stamp in stamps if stamp.is_file())
         return [name for _, name in found]
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """No other run changes anything meanwhile. Programs that we start hold the lock too, should they outlive us.
+
+        Raises:
+            Failed: another one goes on for longer than a minute.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            until = time.monotonic() + LOCK_PATIENCE
+            while not try_lock(fd):
+                if time.monotonic() > until:
+                    raise Failed(
+                        f"another run changes {self.root} (fuser -v {self.root / LOCK}): run this again after it"
+                    )
+                time.sleep(0.2)
+            os.environ[LOCKED] = str(fd)
+            yield
+        finally:
+            if os.environ.get(LOCKED) == str(fd):
+                del os.environ[LOCKED]
+            os.close(fd)
+
     def install(self, name: str, archive: Path, sha256: str, python: str) -> str:
         """Makes the release from `archive`; returns which installer did it."""
         release = self.path(name)
-        if digest(archive) != sha256:
+        if not archive.is_file():
+            raise Failed(f"there is no archive {archive} on this host: bring it here first")
+        if digest(archive) != sha256.lower():
             raise Failed(
                 f"{archive} is not what the controller has (its SHA-256 differs): remove it, and run this again"
             )
-        shutil.rmtree(release, ignore_errors=True)  # one that was cut off
-        wheels = archive.parent / f"{name}.wheels"
-        shutil.rmtree(wheels, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        discard(release)  # one that was cut off
         try:
-            unpack(archive, wheels)
+            unpack(archive, release / WHEELS)
             run([python, "-m", "venv", "--without-pip", str(release)])
-            installer = fill(release, wheels / WHEELHOUSE)
+            installer = fill(release, release / WHEELS / WHEELHOUSE)
             run([str(release / "bin" / "lae-monitor"), "--version"])
+            shutil.rmtree(release / WHEELS)
         except BaseException:
             shutil.rmtree(release, ignore_errors=True)
             raise
-        finally:
-            shutil.rmtree(wheels, ignore_errors=True)
         os.sync()  # everything of the release, before its stamp says so
         write_durably(release / STAMP, f"{sha256}\n")
-        archive.unlink()
         return installer
 
     def switch(self, name: str) -> bool:
@@ -173,11 +207,7 @@ class Releases:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(Path("releases") / name)
         temporary.replace(self.root / link)
-        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_folder(self.root)
 
     def superfluous(self, keep: int, name: str) -> list[str]:
         """What is to go when `name` is current."""
@@ -185,17 +215,44 @@ class Releases:
         before = current if current != name else self.link("previous")
         staying = [name, *([before] if before else [])]
         staying += [release for release in self.whole() if release not in staying]
-        broken = (
-            [path.name for path in self.folder.iterdir() if not self.is_whole(path.name)]
-            if self.folder.is_dir()
-            else []
-        )
+        there = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        broken = [release for release in there if not self.is_whole(release) and release not in {name, before}]
         return staying[max(keep, 2) :] + broken
 
     def remove(self, name: str) -> None:
         """The stamp first: what is half removed is not whole."""
-        (self.path(name) / STAMP).unlink(missing_ok=True)
-        shutil.rmtree(self.path(name))
+        if self.is_whole(name):
+            (self.path(name) / STAMP).unlink()
+        discard(self.path(name))
+
+    def remove_all(self) -> None:
+        """Everything of ours, and `root` itself if nothing else is in it."""
+        for name in self.whole():
+            self.remove(name)
+        for link in ("current", "previous"):
+            for path in (self.root / link, self.root / f".{link}.new"):
+                if path.is_symlink():
+                    path.unlink()
+        for path in (self.folder, self.root / INCOMING, self.root / LOCK):
+            discard(path)
+        with suppress(OSError):
+            self.root.rmdir()
+
+
+def try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def discard(path: Path) -> None:
+    """Whatever is there, a link without what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:
@@ -211,11 +268,11 @@ def unpack(archive: Path, folder: Path) -> None:
     (folder / WHEELHOUSE).mkdir(parents=True)
     with tarfile.open(archive) as tar:
         for member in tar:
-            place = folder / WHEELHOUSE / Path(member.name).name
+            path = Path(member.name)
             source = tar.extractfile(member) if member.isreg() else None
-            if source is None or Path(member.name).parent != Path(WHEELHOUSE):
+            if source is None or path.parent != Path(WHEELHOUSE) or path.name == "..":
                 raise Failed(f"{archive} holds {member.name!r}, which no release of ours does")
-            with source, place.open("wb") as file:
+            with source, (folder / WHEELHOUSE / path.name).open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
 
 
@@ -246,31 +303,32 @@ def fast_installer(wheelhouse: Path) -> Path | None:
     wheel = next(wheelhouse.glob("uv-*.whl"), None)
     if wheel is None:
         return None
-    import zipfile  # noqa: PLC0415 - only where an installation is due
-
     target = wheelhouse / "uv"
-    with zipfile.ZipFile(wheel) as wheel_file:
-        program = next((name for name in wheel_file.namelist() if name.endswith(".data/scripts/uv")), None)
-        if program is None:
-            return None
-        with wheel_file.open(program) as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-    target.chmod(0o700)
     try:
+        with zipfile.ZipFile(wheel) as wheel_file:
+            program = next(name for name in wheel_file.namelist() if name.endswith(".data/scripts/uv"))
+            with wheel_file.open(program) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        target.chmod(0o700)
         run([str(target), "--version"])
-    except Failed:
+    except (zipfile.BadZipFile, StopIteration, OSError, Failed):  # of another machine, say
         return None
     return target
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    caller = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_CALLER)}
+    own = {"LC_ALL": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
+    lock = caller.pop(LOCKED, None)
     done = subprocess.run(
         command,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+        env={**caller, **own, **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=PATIENCE,
+        pass_fds=[int(lock)] if lock else [],
         check=False,
     )
     if done.returncode:
@@ -284,43 +342,51 @@ def write_durably(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def act(module: AnsibleModule, releases: Releases) -> dict[str, object]:
     """Does what the task asks for; returns what it changed."""
-    wanted = module.params
-    name, state = wanted["name"] or "", wanted["state"]
+    name, state = module.params["name"] or "", module.params["state"]
+    if not releases.root.is_absolute() or releases.root == Path(releases.root.anchor):
+        raise Failed(
+            f"root: {releases.root} cannot hold releases; give a folder of their own, such as /opt/lae-monitor"
+        )
     if state in {"query", "installed", "current"} and not NAME.fullmatch(name):
         raise Failed(
             f"name: {name!r} is not the name of a release, such as 0.1.0-0123456789ab; make wheelhouse makes one"
         )
-    if state == "installed" and not releases.is_whole(name):
-        return install(module, releases, name)
-    if state == "current":
-        return make_current(module, releases, name)
-    if state == "previous":
-        before = releases.link("previous")
-        if not releases.is_whole(before):
-            raise Failed("there is no previous release to go back to")
-        return {"changed": module.check_mode or releases.switch(before)}
-    if state == "absent":
-        there = releases.root.exists()
-        if there and not module.check_mode:
-            for old in releases.whole():
-                releases.remove(old)
-            shutil.rmtree(releases.root)
-        return {"changed": there}
-    return {"changed": False}
+    if state == "query" or (state == "absent" and not releases.root.exists()):
+        return {"changed": False}
+    act_on = {"installed": install, "current": make_current, "previous": go_back, "absent": remove_all}[state]
+    if module.check_mode:
+        return act_on(module, releases, name)
+    os.umask(0o022)  # services read it as another account
+    with releases.locked():
+        return act_on(module, releases, name)
 
 
 def install(module: AnsibleModule, releases: Releases, name: str) -> dict[str, object]:
+    there = releases.is_whole(name)
     if module.check_mode:
-        return {"changed": True}
+        return {"changed": not there}
     archive, sha256 = module.params["archive"], module.params["sha256"]
-    if not archive or not sha256:
-        raise Failed("archive and sha256 are needed to install a release")
-    os.umask(0o022)  # services read it as another account
-    return {"changed": True, "installer": releases.install(name, Path(archive), sha256, module.params["python"])}
+    result: dict[str, object] = {"changed": not there}
+    if not there:
+        if not archive or not sha256:
+            raise Failed("archive and sha256 are needed to install a release")
+        result["installer"] = releases.install(name, Path(archive), sha256, module.params["python"])
+    if archive:
+        Path(archive).unlink(missing_ok=True)
+    return result
 
 
 def make_current(module: AnsibleModule, releases: Releases, name: str) -> dict[str, object]:
@@ -333,6 +399,22 @@ def make_current(module: AnsibleModule, releases: Releases, name: str) -> dict[s
         for old in going:
             releases.remove(old)
     return {"changed": changed or bool(going), "removed": going}
+
+
+def go_back(module: AnsibleModule, releases: Releases, _name: str) -> dict[str, object]:
+    before = releases.link("previous")
+    if not releases.is_whole(before):
+        raise Failed("there is no previous release to go back to")
+    changed = releases.link("current") != before
+    if not module.check_mode:
+        releases.switch(before)
+    return {"changed": changed}
+
+
+def remove_all(module: AnsibleModule, releases: Releases, _name: str) -> dict[str, object]:
+    if not module.check_mode:
+        releases.remove_all()
+    return {"changed": True}
 
 
 def main() -> None:
@@ -355,16 +437,11 @@ def main() -> None:
     releases = Releases(module.params["root"])
     try:
         result = act(module, releases)
-    except (Failed, OSError, tarfile.TarError, subprocess.TimeoutExpired) as error:
+        result["installed"] = releases.is_whole(module.params["name"] or "")
+        result["releases"] = releases.whole()
+    except (Failed, OSError, EOFError, tarfile.TarError, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=f"lae_release: {error}")
-    name = module.params["name"] or ""
-    module.exit_json(
-        installed=releases.is_whole(name),
-        current=releases.link("current"),
-        previous=releases.link("previous"),
-        releases=releases.whole(),
-        **result,
-    )
+    module.exit_json(current=releases.link("current"), previous=releases.link("previous"), **result)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def test_every_unit_is_there(page, markdown):
     parts = {
         match
         for path in (HOUSE / "roles").glob("*/tasks/service.yml")
-        for match in re.findall(r"lae_part: (\w+)", path.read_text())
+        for match in re.findall(r"lae_common_part: (\w+)", path.read_text())
     }
     assert parts
     assert {part for part in parts if f"`lae-monitor-{part}.service`" not in text} == set()

@@ -103,6 +103,8 @@ def check_lines(before, after, section, option):
 @given(texts, st.sampled_from(SECTIONS), names, new_values, st.booleans())
 @example("[node]\na = 1\n#x =\n  2\n", "node", "x", "4", False)
 @example("[node]\n  a = 1\n#x =\n  b = 2", "node", "x", "4", True)
+@example("[client]\n [node]\nx = %\n", "client", "x", "4", False)
+@example("[client]\na =\n#x =\n %\na =\n", "client", "x", "4", False)
 def test_tahoe_reads_what_was_set_and_all_else_as_before(text, section, option, value, with_mark):
     before = parsed(text)
     assume(before is not None and not text.startswith("\ufeff"))

@@ -84,7 +84,8 @@ def _tell(lab: Lab) -> None:
 def status(_arguments: argparse.Namespace) -> int:
     up_now = labs()
     for lab in up_now:
-        print(f"{lab.name}, of {lab.places.checkout}")
+        user = lab.used_by()
+        print(f"{lab.name}, of {lab.places.checkout}" + (f", used by process {user}" if user else ""))
         _tell(lab)
     if not up_now:
         print(f"No lab is up. Next: {_program()} up")
@@ -128,17 +129,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def down(arguments: argparse.Namespace) -> int:
-    chosen = [Lab(arguments.lab or arguments.name)]
-    if arguments.all:
-        chosen = [lab for lab in labs() if lab.places.checkout == CHECKOUT or not lab.places.checkout.exists()]
+    if not arguments.all:
+        _take_down(Lab(arguments.lab or arguments.name))
+        return 0
+    chosen = [lab for lab in labs() if lab.places.checkout == CHECKOUT or not lab.places.checkout.exists()]
     for lab in chosen:
-        was_up = bool(lab.hosts)
-        lab.down()  # also when it does not look up: what is left of it may be less than that
-        print(f"The lab {lab.name} {'is down' if was_up else 'was not up'}.")
-    remove_orphans()
+        if user := lab.used_by():
+            print(f"The lab {lab.name} is used by process {user}. If that is no reason: {_program()} down {lab.name}")
+        else:
+            _take_down(lab)
     if not chosen:
         print("No lab of this checkout is up.")
+    remove_orphans()
     return 0
+
+
+def _take_down(lab: Lab) -> None:
+    """Also when it does not look up: what is left of it may be less than that."""
+    was_up = bool(lab.hosts)
+    lab.down()
+    print(f"The lab {lab.name} {'is down' if was_up else 'was not up'}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -169,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     command("run", run, "Run a command as the controller, inside the lab's network", words="default: a shell")
     one = command("down", down, "Remove a lab, and all that runs in it; also one whose maker died")
     one.add_argument("lab", metavar="NAME", nargs="?", help="which lab, as --name")
-    one.add_argument("--all", action="store_true", help="every lab of this checkout, and of checkouts that are gone")
+    one.add_argument("--all", action="store_true", help="every lab of this checkout that no running test uses")
     return parser
 
 

@@ -131,10 +131,15 @@ class Lab:
         with contextlib.suppress(LabError):
             error.add_note(self.trouble())
 
+    def used_by(self) -> int:
+        """The process with which the lab shall end, while it runs; 0 if there is none."""
+        owner = _about(self.places).get("owner")
+        pid = int(owner.split()[0]) if owner else 0
+        return pid if pid and _process(pid) == owner else 0
+
     def _refuse_if_used(self) -> None:
-        owner = _owner(self.places)
-        if owner and owner != _process(os.getpid()):
-            raise _Used(f"the lab {self.name} is used by process {owner.split()[0]}. Next: take another name, or wait")
+        if self.used_by() not in {0, os.getpid()}:
+            raise _Used(f"the lab {self.name} is used by process {self.used_by()}. Next: take another name, or wait")
 
     def _remember(self, image: Path) -> None:
         """For processes that did not make this lab."""
@@ -221,22 +226,17 @@ def _process(pid: int) -> str:
         return ""
 
 
-def _owner(places: Places) -> str:
-    """The process that the lab shall end with, if it still runs."""
-    owner = _about(places).get("owner")
-    return owner if owner and _process(int(owner.split()[0])) == owner else ""
-
-
 def labs() -> list[Lab]:
     """Every lab that is up on this machine, of whichever checkout."""
-    abouts = [json.loads(path.read_text()) for path in sorted(RUN.glob("*/about.json"))]
+    with lab_namespaces.one_at_a_time():
+        abouts = [json.loads(path.read_text()) for path in sorted(RUN.glob("*/about.json"))]
     return [Lab(about["name"], checkout=Path(about["checkout"])) for about in abouts]
 
 
 def remove_orphans() -> None:
     """Takes down what nobody will: labs whose process is no more, and what hosts wrote that a reboot left behind."""
     for lab in labs():
-        if _about(lab.places).get("owner") and not _owner(lab.places):
+        if _about(lab.places).get("owner") and not lab.used_by():
             lab.down()
     with lab_namespaces.one_at_a_time():
         for storage in (cache() / "labs").glob("lae-*"):

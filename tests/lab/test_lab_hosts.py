@@ -1,16 +1,20 @@
 """The lab keeps what it promises: else what is tested in it proves nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import lab_wheels
 import pytest
 from lab import Host, HostPlan, Lab, remove_orphans
+from lab_places import CHECKOUT
 
 OUTSIDE = "192.0.2.1"  # RFC 5737: nobody's
+HERE = Path(__file__).parent
 SMALL = [HostPlan("alone")]
 AT_ONCE = (
     1.0  # seconds; a refusal, or no route, is known within a thousandth. What is lost without a word takes minutes
@@ -250,8 +254,8 @@ def test_down_leaves_nothing(small):
     assert left.wait(10) == -signal.SIGKILL
 
 
-def cli(*arguments):
-    command = [sys.executable, Path(__file__).parent, *arguments]
+def cli(*arguments, folder=HERE):
+    command = [sys.executable, folder, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -288,6 +292,7 @@ def abandoned(lab_is_possible):
             assert maker.stdout.readline() == "up\n"
             used = cli("up", "--name", made.name)
             assert (used.returncode, "is used by process" in used.stderr) == (69, True), "a lab in use is not replaced"
+            assert Lab(made.name).used_by() == maker.pid
         finally:
             maker.kill()
     yield made
@@ -304,6 +309,24 @@ def test_a_lab_whose_maker_died_is_removed_by_hand(abandoned):
 def test_a_lab_whose_maker_died_is_removed_by_whoever_comes_next(abandoned):
     remove_orphans()
     assert {what: there for what, there in traces(abandoned).items() if there} == {}
+
+
+def test_down_all_spares_what_is_used_and_other_checkouts(small, tmp_path):
+    checkout = tmp_path / "checkout"
+    for path in (HERE, lab_wheels.LOCK):
+        target = checkout / path.relative_to(CHECKOUT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(path, target) if path.is_dir() else shutil.copy(path, target)
+    folder = checkout / HERE.relative_to(CHECKOUT)
+    with Lab("used", owned=True, checkout=checkout) as used, Lab("idle", checkout=checkout) as idle:
+        used.up(SMALL)
+        idle.up(SMALL)
+        said = cli("down", "--all", folder=folder).stdout
+        assert "The lab idle is down." in said
+        assert f"The lab used is used by process {os.getpid()}." in said
+        assert [lab.hosts["alone"].exec(["true"]).returncode for lab in (used, small)] == [0, 0]
+        assert {what: there for what, there in traces(idle).items() if there} == {}
+        assert cli("down", "used", folder=folder).stdout == "The lab used is down.\n"
 
 
 def test_what_is_left_of_half_a_lab_is_removed(small):

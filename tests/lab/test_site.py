@@ -3,11 +3,15 @@
 The tests of this file follow one fleet through its life, in this order; each leaves it deployed.
 """
 
+import importlib.util
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 from lab_places import CHECKOUT
@@ -258,6 +262,60 @@ def test_a_changed_variable_restarts_only_what_it_concerns(deployed, site):
     assert {part for part in UNITS if pids()[part] != after[part]} <= {"crashes"}
     run = site.play("monitor")
     assert run.code == 0, run.said[-6000:]
+
+
+@pytest.fixture(scope="module")
+def broken_release(release, tmp_path_factory):
+    """A release whose `serve` cannot start, as nobody would make it on purpose."""
+    spec = importlib.util.spec_from_file_location("wheelhouse", CHECKOUT / "requirements" / "wheelhouse.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    folder = tmp_path_factory.mktemp("broken")
+    wheels = folder / "wheelhouse"
+    shutil.copytree(release / "wheelhouse", wheels, copy_function=os.link)
+    (own,) = wheels.glob("lae_monitor-*.whl")
+    with zipfile.ZipFile(own) as whole:
+        files = {name: whole.read(name) for name in whole.namelist()}
+    files["lae_monitor/service/serve.py"] += b"\nraise RuntimeError('broken on purpose')\n"
+    own.unlink()
+    with zipfile.ZipFile(own, "w") as broken:
+        for name, data in files.items():
+            broken.writestr(name, data)
+    requirements = wheels / "requirements.txt"
+    text = re.sub(r"(lae-monitor==\S+ --hash=sha256:)\S+", rf"\g<1>{maker._digest(own)}", requirements.read_text())
+    requirements.unlink()  # a link to the other's
+    requirements.write_text(text)
+    (folder / "release.json").write_text(json.dumps(maker.pack(wheels, folder)))
+    return folder
+
+
+def test_a_release_that_does_not_start_is_taken_back_by_itself(deployed, site, broken_release):
+    monitor = site.lab.hosts["monitor1"]
+    before = monitor.exec(["readlink", "/opt/lae-monitor/current"]).stdout
+    run = site.play("monitor", "-e", f"lae_common_release_folder={broken_release}")
+    assert run.code != 0
+    assert "is current again, and runs." in re.sub(r"\s+", " ", run.said), run.said[-5000:]
+    assert "broken on purpose" in run.said, "the journal is shown"
+    assert monitor.exec(["readlink", "/opt/lae-monitor/current"]).stdout == before
+    assert monitor.exec([LAE, "check", "fleet", *UNITS]).returncode == 0
+    assert site.play("monitor", "-e", f"lae_common_release_folder={broken_release}").code != 0, (
+        "no better the second time"
+    )
+    assert monitor.exec(["readlink", "/opt/lae-monitor/current"]).stdout == before
+    again = site.play("monitor")
+    assert again.code == 0, again.said[-6000:]
+    assert monitor.exec([LAE, "check", "fleet", *UNITS]).returncode == 0
+    assert site.play("monitor").changed() == {"monitor1": 0}
+
+
+def test_a_service_that_runs_on_what_was_before_is_restarted(deployed, site):
+    monitor = site.lab.hosts["monitor1"]
+    began = monitor.exec(["systemctl", "show", "--value", "-p", "MainPID", "lae-monitor-crashes"]).stdout
+    unit = "/etc/systemd/system/lae-monitor-crashes.service"
+    monitor.exec(["touch", "-d", "+2 seconds", unit])  # as a run leaves it that ended before the restart
+    run = site.play("monitor")
+    assert (run.code, run.changed()) == (0, {"monitor1": 2}), run.said[-6000:]
+    assert monitor.exec(["systemctl", "show", "--value", "-p", "MainPID", "lae-monitor-crashes"]).stdout != began
 
 
 def test_nothing_that_a_run_leaves_or_says_holds_a_secret(deployed, site):

@@ -1,0 +1,71 @@
+"""Modules of ours under real ansible on this host, and imported for what is better looked at from within."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+HOUSE = Path(__file__).parents[2]
+MODULES = HOUSE / "plugins" / "modules"
+
+
+class Told(NamedTuple):
+    """What a module answered. `failed` has its sentence, "" when it did not fail."""
+
+    changed: bool
+    failed: str
+    answer: dict
+
+
+class Ansible:
+    """Runs modules by `ansible localhost`; nothing of the caller's ansible counts, and its own files go to `folder`."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir()
+        (folder / "ansible.cfg").write_text("")
+        caller = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        self.environment = {
+            **caller,
+            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+            "ANSIBLE_LIBRARY": str(MODULES),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+            "ANSIBLE_HOME": str(folder),
+            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def __call__(self, module: str, *, check: bool = False, umask: int = -1, environment=None, **arguments) -> Told:
+        done = subprocess.run(
+            [
+                Path(sys.executable).parent / "ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", module,
+                "-a", json.dumps(arguments), "-e", f"ansible_python_interpreter={sys.executable}",
+                *(["--check"] if check else []),
+            ],
+            env={**self.environment, **(environment or {})}, umask=umask,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+        head, brace, rest = done.stdout.partition("=> {")
+        assert brace, done.stdout + done.stderr
+        answer = json.loads("{" + rest)
+        assert "Traceback" not in str(answer), answer
+        failed = "FAILED" in head
+        assert failed == bool(done.returncode), done.stdout
+        return Told(bool(answer.get("changed")), answer["msg"] if failed else "", answer)
+
+
+def imported(name: str):
+    spec = importlib.util.spec_from_file_location(name, MODULES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def everything_below(folder: Path) -> dict:
+    """Every name below `folder`, with its mode, time of change and inode."""
+    statuses = {path: path.lstat() for path in [folder, *folder.rglob("*")] if os.path.lexists(path)}
+    return {str(path): (status.st_mode, status.st_mtime_ns, status.st_ino) for path, status in statuses.items()}
