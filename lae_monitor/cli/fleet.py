@@ -38,7 +38,9 @@ def register(_invocation: Invocation) -> None:
     "--cluster", metavar="CLUSTER", help="The cluster it belongs to; default: fleet.name of the configuration."
 )
 @click.option("--print-furl", is_flag=True, help="Print the FURL itself: a secret.")
-@click.option("--dry-run", is_flag=True, help="Make nothing: show the FURL if there is one, else say that it would be made.")
+@click.option(
+    "--dry-run", is_flag=True, help="Make nothing: show the FURL if there is one, else say that it would be made."
+)
 @common
 def incident(invocation: Invocation, host: str, cluster: str | None, print_furl: bool, dry_run: bool) -> None:
     """Make, or show again, the FURL by which a host's nodes report incidents. The host is not touched.

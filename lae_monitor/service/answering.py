@@ -84,7 +84,7 @@ def _answer(settings: Settings, part: str, address: Address) -> Finding:
                 return _foolscap(part, where, connected, wanted) if wanted else _http(part, where, connected)
             except (OSError, http.client.HTTPException, _Foreign):
                 if cut.is_set():
-                    raise TimeoutError(f"no whole answer within {PATIENCE:.0f} s") from None
+                    raise TimeoutError(f"no whole answer within {PATIENCE:g} s") from None
                 raise
     except OSError as error:
         said = error.strerror or str(error) or type(error).__name__
@@ -154,8 +154,11 @@ def _foolscap(part: str, where: str, plain: socket.socket, wanted: str) -> Findi
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it vouches for itself: its hash is what counts
-    with context.wrap_socket(plain) as encrypted:
-        der = encrypted.getpeercert(binary_form=True) or b""
+    try:
+        with context.wrap_socket(plain) as encrypted:
+            der = encrypted.getpeercert(binary_form=True) or b""
+    except ssl.SSLError as error:
+        raise _Foreign(f"no TLS: {error.reason or error}") from None
     if tub_id(ssl.DER_cert_to_PEM_cert(der).encode()) != wanted:
         return _other(part, where, wanted)
     return Finding("ok", part, f"{where} is the tub that our FURLs name")

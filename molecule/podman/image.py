@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Brings the image of the lab's hosts into podman's own store, unless it is there; makes it first, where nobody did."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,25 +12,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "lab"))
 import lab_image
 from lab_tree import REFERENCE
 
+# The lab's store was renamed when it was whole, which podman minds, except in a store that another one refers to.
+STORAGE = """[storage]
+driver = "overlay"
+graphroot = "{folder}/storage"
+runroot = "{folder}/run"
+[storage.options]
+additionalimagestores = ["{images}"]
+"""
 
-def podman(*words: str) -> list[str]:
-    return ["podman", *words]
 
-
-def bring(store: Path) -> None:
+def bring(images: Path) -> None:
     """Copies the image out of the store of the lab's images."""
     with tempfile.TemporaryDirectory() as folder:
-        archive = f"{folder}/image.tar"
-        other = ("--root", str(store), "--runroot", f"{folder}/run", "--storage-driver", "overlay")
+        archive, configuration = f"{folder}/image.tar", Path(folder, "storage.conf")
+        configuration.write_text(STORAGE.format(folder=folder, images=images))
         # Alone, since podman leaves its storage mounted on itself.
-        subprocess.run(
-            ["unshare", "--mount", *podman(*other, "save", "--quiet", "--output", archive, REFERENCE)], check=True
-        )
-        subprocess.run(podman("load", "--quiet", "--input", archive), check=True)
+        save = ["unshare", "--mount", "podman", "save", "--quiet", "--output", archive, REFERENCE]
+        subprocess.run(save, env={**os.environ, "CONTAINERS_STORAGE_CONF": str(configuration)}, check=True)
+        subprocess.run(["podman", "load", "--quiet", "--input", archive], check=True)
 
 
 def main() -> None:
-    if subprocess.run(podman("image", "exists", REFERENCE), check=False).returncode:
+    if subprocess.run(["podman", "image", "exists", REFERENCE], check=False).returncode:
         bring(lab_image.storage_of(lab_image.ensure()))
 
 

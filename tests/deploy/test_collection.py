@@ -123,4 +123,4 @@ def test_its_modules_run_by_their_full_names(tool, elsewhere):
     assert edited["changed"] is True
     assert "secret" not in json.dumps(edited)
     assert (folder / "tahoe.cfg").read_text() == NODE
-    assert run("lae_release", root=str(folder / "opt"))["releases"] == []
+    assert run("lae_release", root=str(folder / "opt"), name="0.1.0-0123456789ab")["releases"] == []

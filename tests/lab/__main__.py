@@ -1,10 +1,12 @@
 """The lab by hand: real hosts with systemd, sshd and addresses of their own, to try playbooks and failures on.
 
-python tests/lab up                       monitor1 behind address translation, node1 and node2 with Tahoe-LAFS
-python tests/lab ssh node1                look around
-python tests/lab run -- COMMAND ...       as the controller, inside the lab's network: ansible-playbook, curl, bash
-python tests/lab cut node1                a partition; `heal` ends it
-python tests/lab down                     nothing is left
+    python tests/lab up                       monitor1 behind address translation, node1 and node2 with Tahoe-LAFS
+    python tests/lab ssh node1                look around
+    python tests/lab run -- COMMAND ...       as the controller, inside the lab's network: ansible-playbook, curl, bash
+    python tests/lab cut node1                a partition; `heal` ends it
+    python tests/lab down                     nothing is left
+
+It wants root, and the Python of the virtual environment: make setup.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from pathlib import Path
 import lab_image
 import lab_tree
 from lab import Host, Lab, LabError, labs, obstacle, plans, remove_orphans
+from lab_network import HOSTS
 from lab_places import CHECKOUT
 
 CANNOT = 69  # EX_UNAVAILABLE, as lae-monitor itself says it
@@ -49,9 +52,7 @@ def up(arguments: argparse.Namespace) -> int:
     lab = Lab(arguments.name)
     began = time.monotonic()
     lab.up(plans(arguments.hosts))
-    print(
-        f"The lab {lab.name} is up, {len(lab.hosts)} hosts, in {time.monotonic() - began:.0f} s. Its folder is {lab.folder}."
-    )
+    print(f"The lab {lab.name} is up in {time.monotonic() - began:.0f} s. Its folder is {lab.folder}.")
     _tell(lab)
     named = "" if lab.name == "default" else f" --name {lab.name}"
     run = f"{_program()} run{named} --"
@@ -151,6 +152,12 @@ def _take_down(lab: Lab) -> None:
     print(f"The lab {lab.name} {'is down' if was_up else 'was not up'}.")
 
 
+def _number(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= HOSTS:
+        raise argparse.ArgumentTypeError(f"1 to {HOSTS}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python tests/lab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -169,7 +176,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command("image", image, "Make the image of the hosts, if it is not there")
     one = command("up", up, "Make a lab, and say how to use it; one of the same name is removed first")
-    one.add_argument("--hosts", type=int, default=3, help="how many: monitor1 and nodes (default: %(default)s)")
+    one.add_argument(
+        "--hosts",
+        type=_number,
+        default=3,
+        metavar="N",
+        help="how many: monitor1 and nodes (default: %(default)s)",
+    )
     command("status", status, "The labs of this machine and their hosts")
     command("exec", execute, "Run a command on a host, not over its network", host=True, words="default: a shell")
     command("ssh", ssh, "Log in at a host, over its network", host=True, words="a command, instead of a shell")

@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -49,7 +50,7 @@ def plans(count: int) -> list[HostPlan]:
     return [monitor, *(HostPlan(f"node{number}", tahoe=True) for number in range(1, count))]
 
 
-THREE = plans(3)
+THREE = tuple(plans(3))
 
 
 class Lab:
@@ -95,7 +96,7 @@ class Lab:
             hosts[plan.name] = Host(self.places, plan, address, public)
         self.hosts = hosts
 
-    def up(self, wanted: Sequence[HostPlan] = tuple(THREE), say: lab_image.Say = lab_image.to_stderr) -> None:
+    def up(self, wanted: Sequence[HostPlan] = THREE, say: lab_image.Say = lab_image.to_stderr) -> None:
         """Makes the hosts and returns when each is booted, answers by ssh, and runs what its plan says.
 
         What is left of an earlier lab of this name is removed first. What fails is removed again.
@@ -106,25 +107,40 @@ class Lab:
         if reason := obstacle():
             raise LabError(reason)
         image = lab_image.ensure(say)
-        try:
-            with lab_namespaces.one_at_a_time():
-                self._refuse_if_used()
+        with lab_namespaces.one_at_a_time():
+            if self.used_by() not in {0, os.getpid()}:
+                raise LabError(
+                    f"the lab {self.name} is used by process {self.used_by()}. Next: take another name, or wait"
+                )
+            left = self._remove()
+            try:
+                self._found(wanted, image)
+            except BaseException:
                 self._remove()
-                self._know(wanted)
-                lab_access.write(self.places, self.hosts)
-                lab_namespaces.make(self.places, self.hosts, self.folder / "hosts")
-                self._remember(image)
-            lab_network.make(self.places, self.hosts.values())
-            self.places.storage.mkdir(parents=True)
-            lab_podman.configure(self.places, image)
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                keys = list(pool.map(self._start, self.hosts.values()))
-            lab_access.write_known_hosts(self.places, self.hosts, keys)
+                raise
+        shutil.rmtree(left, ignore_errors=True)
+        try:
+            self._furnish(image)
         except BaseException as error:
-            if not isinstance(error, _Used):
-                self._tell_trouble(error)
-                self.down()
+            self._tell_trouble(error)
+            self.down()
             raise
+
+    def _found(self, wanted: Iterable[HostPlan], image: Path) -> None:
+        """From here on the lab is there for others to see, use and remove."""
+        self._know(wanted)
+        lab_access.write(self.places, self.hosts)
+        lab_namespaces.make(self.places, self.hosts, self.folder / "hosts")
+        self._remember(image)
+
+    def _furnish(self, image: Path) -> None:
+        """Cables, then hosts, side by side."""
+        lab_network.make(self.places, self.hosts.values())
+        self.places.storage.mkdir(parents=True)
+        lab_podman.configure(self.places, image)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            keys = list(pool.map(self._start, self.hosts.values()))
+        lab_access.write_known_hosts(self.places, self.hosts, keys)
 
     def _tell_trouble(self, error: BaseException) -> None:
         """Gives the error what the hosts know of it, before they are gone."""
@@ -136,10 +152,6 @@ class Lab:
         owner = _about(self.places).get("owner")
         pid = int(owner.split()[0]) if owner else 0
         return pid if pid and _process(pid) == owner else 0
-
-    def _refuse_if_used(self) -> None:
-        if self.used_by() not in {0, os.getpid()}:
-            raise _Used(f"the lab {self.name} is used by process {self.used_by()}. Next: take another name, or wait")
 
     def _remember(self, image: Path) -> None:
         """For processes that did not make this lab."""
@@ -165,13 +177,19 @@ class Lab:
     def down(self) -> None:
         """Removes the lab: hosts, networks, mounts, control group, and whatever runs in it. Its folder with the logs stays."""
         with lab_namespaces.one_at_a_time():
-            self._remove()
+            left = self._remove()
+        shutil.rmtree(left, ignore_errors=True)
 
-    def _remove(self) -> None:
+    def _remove(self) -> Path:
+        """Returns the folder of what hosts wrote, under another name: to remove it takes long, and others wait."""
         about = _about(self.places)
         lab_namespaces.unmake(self.places)
-        shutil.rmtree(about["storage"] if about else self.places.storage, ignore_errors=True)
         self.hosts = {}
+        storage = Path(about["storage"]) if about else self.places.storage
+        left = storage.with_name(f"{storage.name}.left-{time.time_ns()}")
+        with contextlib.suppress(FileNotFoundError):
+            storage.rename(left)
+        return left
 
     def run(self, command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[Any]:
         """Runs `command` as the controller, in the lab's network; `options` are those of subprocess.run."""
@@ -201,10 +219,6 @@ class Lab:
     def trouble(self) -> str:
         """The journals of all units that failed, host by host; empty if none did."""
         return "\n".join(told for host in self.hosts.values() if (told := host.trouble()))
-
-
-class _Used(LabError):
-    """The lab is somebody else's: it must not be removed."""
 
 
 def _tuples(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,6 +253,6 @@ def remove_orphans() -> None:
         if _about(lab.places).get("owner") and not lab.used_by():
             lab.down()
     with lab_namespaces.one_at_a_time():
-        for storage in (cache() / "labs").glob("lae-*"):
-            if not (RUN / storage.name).exists():
-                shutil.rmtree(storage)
+        left = [folder for folder in (cache() / "labs").glob("lae-*") if not (RUN / folder.name).exists()]
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)  # another process may remove it as well

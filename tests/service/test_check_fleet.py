@@ -56,6 +56,11 @@ def one(monitor: Monitor, *command: str):
             reader.join(10)
 
 
+def answers(monitor: Monitor, *parts: str) -> bool:
+    command = [*LAE_MONITOR, "--config", str(monitor.config), "check", "fleet", *parts]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 @pytest.fixture
 def idle(tmp_path):
     """A monitor that does not run."""
@@ -68,7 +73,7 @@ def idle(tmp_path):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     with Monitor(tmp_path_factory.mktemp("running") / "monitor") as monitor:
-        await_that(lambda: monitor.cli("check", "fleet"), "the first probes have written")
+        await_that(lambda: answers(monitor), "the first probes have written")
         yield monitor
 
 
@@ -110,7 +115,7 @@ def test_nothing_runs(idle):
 
 def test_a_part_that_was_killed(idle):
     with one(idle, "gather", "crashes") as crashes, one(idle, "gather", "incidents"):
-        await_that(lambda: idle.cli("check", "fleet", "crashes", "incidents"), "both answer")
+        await_that(lambda: answers(idle, "crashes", "incidents"), "both answer")
         crashes.kill()
         crashes.wait()
         assert levels(check(idle, "crashes", "incidents", code=1)) == {"crashes": "problem", "incidents": "ok"}
@@ -121,19 +126,19 @@ def test_a_part_that_was_killed(idle):
 
 def test_a_part_that_hangs(idle, monkeypatch):
     with one(idle, "gather", "crashes") as crashes:
-        await_that(lambda: idle.cli("check", "fleet", "crashes"), "it answers")
+        await_that(lambda: answers(idle, "crashes"), "it answers")
         crashes.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         found = check(idle, "crashes", code=1)
         assert "does not answer: " in found["crashes"]["text"]
         assert time.monotonic() - began < answering.PATIENCE + 10
         crashes.send_signal(signal.SIGCONT)
-        await_that(lambda: idle.cli("check", "fleet", "crashes"), "it answers again")
+        await_that(lambda: answers(idle, "crashes"), "it answers again")
 
 
 def test_a_certificate_that_was_replaced_under_the_gatherer(idle, tmp_path):
     with one(idle, "gather", "incidents") as gatherer:
-        await_that(lambda: idle.cli("check", "fleet", "incidents"), "it answers")
+        await_that(lambda: answers(idle, "incidents"), "it answers")
         kept = idle.state / "credentials" / "incidents" / CERTIFICATE
         own = kept.read_bytes()
         kept.write_bytes(identity(tmp_path / "other").pem)
@@ -166,7 +171,7 @@ def test_listeners_on_ipv6_and_on_every_address(idle):
     ):
         idle.config.write_text(text.replace(f'"127.0.0.1:{crashes}"', f'"{listen}"'))
         with one(idle, "gather", "incidents"), one(idle, "gather", "crashes"):
-            await_that(lambda: idle.cli("check", "fleet", "incidents", "crashes"), "both answer")
+            await_that(lambda: answers(idle, "incidents", "crashes"), "both answer")
             found = check(idle, "incidents", "crashes", code=0)
             assert found["incidents"]["text"] == f"[::1]:{port} is the tub that our FURLs name"
             assert found["crashes"]["text"].startswith(f"{crashes_at} answers")
@@ -182,27 +187,20 @@ def test_an_archive_that_takes_nothing(tmp_path):
         monitor = Monitor(tmp_path / "monitor", roots=[disk / "root"])
         monitor.config.write_text(monitor.config.read_text().replace("[archive]\n", '[archive]\nreserve = "64 KiB"\n'))
         with one(monitor, "gather", "crashes"):
-            await_that(lambda: monitor.cli("check", "fleet", "crashes"), "it answers")
+            await_that(lambda: answers(monitor, "crashes"), "it answers")
             with (disk / "hog").open("wb", buffering=0) as hog, suppress(OSError):
                 while True:
                     hog.write(bytes(65536))
-            await_that(lambda: said(monitor), "it says so", 60)
+            await_that(lambda: not answers(monitor, "crashes"), "it says so", 60)
             text = check(monitor, "crashes", code=1)["crashes"]["text"]
             assert "answers, and cannot write" in text
             assert str(disk / "root") in text
             assert "full" in text or "No space" in text, text
             (disk / "hog").unlink()
-            await_that(lambda: not said(monitor), "it is well again", 60)
+            await_that(lambda: answers(monitor, "crashes"), "it is well again", 60)
             check(monitor, "crashes", code=0)
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
-
-
-def said(monitor: Monitor) -> bool:
-    done = subprocess.run(
-        [*LAE_MONITOR, "--config", str(monitor.config), "check", "fleet", "crashes"], capture_output=True, check=False
-    )
-    return done.returncode == 1
 
 
 # ---- impostors -----------------------------------------------------------------------------------------------------
@@ -343,7 +341,7 @@ def http(body: bytes, status: str = "200 OK") -> bytes:
 @pytest.mark.parametrize("part", ["crashes", "incidents"])
 def test_one_that_answers_rubbish_is_no_gatherer_of_ours(impostor, part, data):
     text = impostor(part, say(data))
-    assert "answers" in text
+    assert "answers" in text or "no whole answer within" in text
 
 
 def test_one_that_closes_at_once(impostor):
@@ -360,7 +358,7 @@ def test_a_tub_with_another_certificate(impostor, tmp_path):
     def answer(connection):
         connection.recv(4096)
         connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-        context.wrap_socket(connection.dup(), server_side=True)
+        context.wrap_socket(connection.dup(), server_side=True).close()
 
     assert "was the certificate replaced?" in impostor("incidents", answer)
 

@@ -13,7 +13,7 @@ EXPOSURE = 2.0  # at most, of systemd-analyze security
 # What a deployment may bring to a monitor host, and to any host that Ansible visits.
 OURS = re.compile(
     r"/opt/lae-monitor|/etc/lae-monitor|/var/lib/lae-monitor|/home/gatherer"
-    r"|/usr/local/bin/lae-monitor$|/etc/tmpfiles\.d/lae-monitor\.conf$|/etc/systemd/system/(?:\w+\.target\.wants/)?lae-monitor-"
+    r"|/usr/local/bin/lae-monitor$|/etc/tmpfiles\.d/lae-monitor\.conf$|/etc/systemd/system/(?:[\w-]+\.target\.wants/)?lae-monitor-"
     r"|/etc/systemd/system/sockets\.target\.wants$"
     r"|/etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-$|/var/mail/gatherer$"
 )

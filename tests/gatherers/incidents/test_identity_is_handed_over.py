@@ -42,7 +42,8 @@ def gather(gatherer, handed):
 
     def start():
         command = ["env", f"{HANDED}={handed}", *LAE_MONITOR, "--config", str(gatherer.config), "gather", "incidents"]
-        return gatherer.run(command, "gather")
+        gatherer.process = gatherer.run(command, "gather")
+        return gatherer.process
 
     return start
 
@@ -75,7 +76,7 @@ def test_a_node_reports_to_it_by_the_furl_of_the_old_host(gatherer, gather, hand
     (handed / IDENTITY).write_bytes(kept.read_bytes())
     kept.unlink()  # the new one has the FURL's file from a backup, and the identity from the vault
     gather().await_log("tub listening on")
-    gatherer.publisher(furl).send(incident="disk full")
+    gatherer.publisher(furl).send(message="disk full", level=30)
     assert gatherer.await_names("node1", 1)
 
 
@@ -168,5 +169,5 @@ def test_any_usual_form_of_it_works_in_a_real_tub(gatherer, gather, handed, pems
     furl = gatherer.register("node1").furl
     assert tub_id(pems[0]) in furl.reveal()
     assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
-    gatherer.publisher(furl).send(incident=form)
+    gatherer.publisher(furl).send(message=form, level=30)
     assert gatherer.await_names("node1", 1)
