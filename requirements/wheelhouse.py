@@ -44,7 +44,17 @@ def gather(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         stamp.unlink(missing_ok=True)
         for lock in (LOCK, INSTALLER):
-            pip("download", "--quiet", "--require-hashes", "--only-binary", ":all:", "--dest", str(folder), "-r", str(lock))
+            pip(
+                "download",
+                "--quiet",
+                "--require-hashes",
+                "--only-binary",
+                ":all:",
+                "--dest",
+                str(folder),
+                "-r",
+                str(lock),
+            )
         stamp.write_text(json.dumps(wanted))
     for old in folder.glob("lae_monitor-*.whl"):
         old.unlink()

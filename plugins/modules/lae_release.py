@@ -292,6 +292,7 @@ def fill(release: Path, wheelhouse: Path) -> str:
         environment = {"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "HOME": str(wheelhouse)}
         quick = ["--quiet", "--offline", "--no-cache", "--compile-bytecode", "--python", python]
         run([str(uv), "pip", "install", *quick, *common], environment)
+        (release / ".lock").unlink(missing_ok=True)  # uv's own, which everybody may write
         return "uv"
     run([python, "-m", "ensurepip"])
     run([python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *common])

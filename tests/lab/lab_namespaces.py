@@ -104,10 +104,8 @@ def unmake(places: Places) -> None:
         LabError: something does not go away.
     """
     left = networks(places)
-    if places.network in left:
-        _end_processes(
-            places.network
-        )  # what watches the hosts, before it can clean up after them at the same time as we do
+    if places.network in left:  # first what watches the hosts: else it cleans up after them at the same time as we do
+        _end_processes(places.network)
     apart = ("unshare", "--mount", "--propagation", "private")
     command(*apart, "sh", "-c", EMPTY, "sh", places.ident, what=f"removing the control group {places.ident}")
     for namespace in left:
@@ -115,7 +113,7 @@ def unmake(places: Places) -> None:
         command("ip", "netns", "del", namespace)
     for mount in (places.mount_namespace, places.run):
         if _is_mounted(mount):
-            command("umount", mount)
+            command("umount", "--lazy", mount)  # somebody's shell may stand in it
     shutil.rmtree(places.run, ignore_errors=True)
     with contextlib.suppress(OSError):  # another lab's folder is in it
         places.run.parent.rmdir()
