@@ -42,6 +42,7 @@ from lab_possible import obstacle
 __all__ = ["THREE", "Host", "HostPlan", "Lab", "LabError", "labs", "obstacle", "plans", "remove_orphans"]
 
 AT_ONCE = 8  # hosts that are made at the same time; more only wait for each other
+LOGS = 24 * 3600.0  # seconds for which the folder of a lab that is down is kept, with its logs
 
 
 def plans(count: int) -> list[HostPlan]:
@@ -248,11 +249,15 @@ def labs() -> list[Lab]:
 
 
 def remove_orphans() -> None:
-    """Takes down what nobody will: labs whose process is no more, and what hosts wrote that a reboot left behind."""
+    """Takes down what nobody will: labs whose process is no more, what hosts wrote that a reboot left, and logs of old."""
     for lab in labs():
         if _about(lab.places).get("owner") and not lab.used_by():
             lab.down()
     with lab_namespaces.one_at_a_time():
         left = [folder for folder in (cache() / "labs").glob("lae-*") if not (RUN / folder.name).exists()]
+    up_now = {lab.folder for lab in labs()}
+    for folder in Places("any").folder.parent.glob("*"):
+        if folder not in up_now and folder.stat().st_mtime < time.time() - LOGS:
+            left.append(folder)
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)  # another process may remove it as well

@@ -126,7 +126,10 @@ def _rules(hosts: list[Host]) -> str:
 
 
 def cut(places: Places, host: str) -> None:
-    """As if the cable were pulled: what is sent is lost, and nobody is told."""
+    """As if the cable were pulled: what is sent is lost, and nobody is told.
+
+    Only who has not talked to the host for a minute or so learns, after three seconds, that there is no way to it.
+    """
     ip([f"link set {link(host)} down"], places.network)
 
 

@@ -329,6 +329,17 @@ def test_down_all_spares_what_is_used_and_other_checkouts(small, tmp_path):
         assert cli("down", "used", folder=folder).stdout == "The lab used is down.\n"
 
 
+def test_logs_of_labs_that_are_down_are_kept_for_a_day(small):
+    old, fresh = Lab("old-logs").folder, Lab("fresh-logs").folder
+    for folder in (old, fresh):
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+    for folder in (old, small.folder):
+        os.utime(folder, (0, 0))
+    remove_orphans()
+    assert (old.exists(), fresh.exists(), small.folder.exists()) == (False, True, True)
+    shutil.rmtree(fresh)
+
+
 def test_what_is_left_of_half_a_lab_is_removed(small):
     subprocess.run(["ip", "netns", "del", small.places.network_of("alone")], check=True)
     subprocess.run(["umount", small.places.mount_namespace], check=True)
