@@ -20,7 +20,7 @@ run: $(SETUP)-run ## run the whole monitor on loopback, with a pretend fleet tha
 	@exec $(VENV)/bin/lae-monitor demo $(ARGS)
 
 test: $(SETUP)-test ## run the tests; ARGS='...' goes to pytest
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-lab: $(SETUP)-test ## only the tests on real hosts: playbooks, molecule
 	$(PY) -m pytest tests/lab $(ARGS)

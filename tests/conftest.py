@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=200_000)
@@ -16,18 +17,22 @@ ROOT = Path(__file__).parents[1]
 LAB = Path(__file__).parent / "lab"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With several workers (-n): the tests of a file run in one of them, those of the lab all in the same, and first.
+class ByFile(LoadFileScheduling):
+    """With several workers (-n): the tests of a file run in one of them, those of the lab all in the same: they share it."""
 
-    The lab's take longest, and share one lab. pytest-xdist's `--dist loadgroup` keeps what is marked alike together.
-    """
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/lab" if file.startswith("tests/lab/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items):
+    """The lab's tests come first, since they take longest (with --no-loadscope-reorder)."""
     items.sort(key=lambda item: LAB not in item.path.parents)  # a stable sort: else in their order
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(
-                pytest.mark.xdist_group("lab" if LAB in item.path.parents else str(item.path.relative_to(LAB.parent)))
-            )
 
 
 CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"

@@ -20,7 +20,8 @@ MAX_LINES = 400  # over 300 wants a reason; over this, there is none
 
 # Credentials of tubs, FURLs and certificates, have to outlast a power cut too. The file stands on the archive's own floor, and
 # rooms of one floor do not know each other.
-DURABLE_TOO = {"lae_monitor/net/tubs_files.py"}
+# The editor of tahoe.cfg stands alone: Ansible sends it to hosts that have nothing else of ours.
+DURABLE_TOO = {"lae_monitor/net/tubs_files.py", "lae_monitor/fleet/tahoe_cfg.py"}
 
 
 def name(path):

@@ -52,9 +52,11 @@ def mirror(host, port):
 
 @pytest.fixture(scope="module")
 def monitor1(lab):
-    for port in (3118, 8000, 9000):
+    ports = (3118, 8000, 9000)
+    for port in ports:
         mirror(lab.hosts["monitor1"], port)
-    return lab.hosts["monitor1"]
+    yield lab.hosts["monitor1"]
+    lab.hosts["monitor1"].exec(["systemctl", "stop", *(f"mirror-{port}" for port in ports)], check=True)
 
 
 @pytest.fixture(scope="module")

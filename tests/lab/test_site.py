@@ -368,8 +368,37 @@ def test_uninstalled_nothing_is_left_but_what_was_gathered(deployed, site):
     back = site.play()
     assert back.code == 0, back.said[-6000:]
     assert len(ask(site, "search", "kind:incident")["rows"]) >= 2, "what was gathered before is there again"
+    purge(site)
+
+
+def purge(site):
     gone = site.play("uninstall", "-e", "lae_common_purge=true")
     assert gone.code == 0, gone.said[-6000:]
+    monitor = site.lab.hosts["monitor1"]
     for path in ("/var/lib/lae-monitor", "/home/gatherer"):
-        assert monitor.exec(["test", "-e", path], check=False).returncode == 1, path
-    assert monitor.exec(["id", "gatherer"], check=False).returncode == 1
+        assert monitor.exec(["test", "-e", path]).returncode == 1, path
+    assert monitor.exec(["id", "gatherer"]).returncode == 1
+
+
+def test_a_new_monitor_host_that_is_handed_the_identity_is_the_same_to_every_node(deployed, site):
+    monitor, kept = site.lab.hosts["monitor1"], "/var/lib/lae-monitor/credentials/incidents/gatherer.pem"
+    assert site.play("monitor").code == 0
+    pem = monitor.read(kept).decode()
+    register = [LAE, "fleet", "register", "incident", "--host", "node1", "--print-furl"]
+    before = monitor.exec(register, check=True).stdout
+    purge(site)
+    vault = site.folder.parent / "vault.json"
+    vault.write_text(json.dumps({"incident_gatherer_identity": pem}))
+    run = site.play("monitor", "--diff", "-vvv", "-e", f"@{vault}")
+    assert run.code == 0, run.said[-6000:]
+    assert monitor.read(kept).decode() == pem
+    after = monitor.exec(register, check=True).stdout
+    assert after.partition("/")[0] == before.partition("/")[0]
+    assert after.rpartition("/")[0] == before.rpartition("/")[0], "the same tub, at the same place"
+    assert pem.splitlines()[3] not in run.said
+    assert (
+        monitor.exec(["stat", "-c", "%a %U", "/etc/lae-monitor/credentials/incidents-gatherer.pem"]).stdout
+        == "600 root\n"
+    )
+    assert site.play("monitor", "-e", f"@{vault}").changed() == {"monitor1": 0}
+    purge(site)
