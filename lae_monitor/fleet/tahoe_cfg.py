@@ -188,9 +188,9 @@ def _keep_attributes(old: int, new: int) -> None:
 
 
 def _check(section: str, option: str, value: str = "") -> None:
-    for what, name, never in (("section", section, "[]"), ("option", option, "=:")):
+    for what, name, never in (("a section", section, "[]"), ("an option", option, "=:")):
         if not name or not _fits(name) or set(name) & set(never) or name[0] in "#;[":
-            raise BadOption(f"such a {what} cannot stand in tahoe.cfg; give a name like node, or log_gatherer.furl")
+            raise BadOption(f"such {what} cannot stand in tahoe.cfg; give a name like node, or log_gatherer.furl")
     if section == "DEFAULT":
         raise BadOption("[DEFAULT] holds for every section; name the one that is meant, such as node")
     if not _fits(value):

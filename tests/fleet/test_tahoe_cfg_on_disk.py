@@ -118,9 +118,6 @@ def test_owner_and_group_are_kept(path):
     assert path.read_bytes() == NEW
 
 
-CALLS = ("open", "stat", "fstat", "fchown", "setxattr", "listxattr", "fchmod", "fsync", "rename", "unlink", "close")
-
-
 @needs_root
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
 def test_nobody_else_could_ever_read_it(path, monkeypatch, mode):
@@ -140,8 +137,6 @@ def test_nobody_else_could_ever_read_it(path, monkeypatch, mode):
 
         return call
 
-    real = os.stat_result  # keeps the name `os` of this module as it is
-    assert real
     for name in ("fchown", "fchmod", "fsync", "rename", "setxattr", "listxattr"):
         monkeypatch.setattr(tahoe_cfg.os, name, looking(getattr(os, name)))
     usual = os.umask(0)

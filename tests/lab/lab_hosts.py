@@ -168,8 +168,14 @@ class Host:
         await_that(lambda: key in self._answered(), f"sshd of {self.name} answers", deadline)
 
     def _booted(self) -> str:
-        """The host's key, once systemd is done. `--wait` waits; it cannot before systemd listens."""
-        script = "state=$(systemctl is-system-running --wait); echo $state; cat /etc/ssh/ssh_host_ed25519_key.pub"
+        """The host's key, once systemd is done. `--wait` waits; it cannot before systemd listens.
+
+        Mounts are shared, as systemd has them on a host that is no container: LoadCredential= needs that.
+        """
+        script = (
+            "mount --make-rshared /; state=$(systemctl is-system-running --wait); echo $state; "
+            "cat /etc/ssh/ssh_host_ed25519_key.pub"
+        )
         said = self.exec(["sh", "-c", script]).stdout.split()
         return said[2] if len(said) > 2 and said[0] in {"running", "degraded"} else ""
 
