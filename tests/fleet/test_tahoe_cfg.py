@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lae_monitor.fleet import tahoe_cfg
 from lae_monitor.fleet.tahoe_cfg import BadFile, BadOption, get, set_option, unset_option, without_secrets
 
 ROOT = Path(__file__).parents[2]
@@ -286,6 +287,24 @@ def test_a_value_that_tahoe_cannot_read_is_said():
     with pytest.raises(BadFile, match=r"\[node\] x: .*%%") as refused:
         get(b"[node]\nx = secret%\n", "node", "x")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"[DEFAULT]\nd = 1\n[node]\na = 2\nd = 3\nx = 4\n",
+        b"[DEFAULT]\nd = 2\n[node]\na = 1\nd = 3\nx = 4\n",
+        b"[DEFAULT]\nd = 1\n[node]\nd = 3\nx = 4\n",
+        b"[DEFAULT]\nd = 1\n[node]\na = 1\nd = 3\nx = 4\n[more]\n",
+        b"[DEFAULT]\nd = 1\n[node]\na = 1\nd = 3\nx = 5\n",
+        b"[DEFAULT]\nd = 1\n[node]\na = 1\nd = 3\n",
+    ],
+)
+def test_an_edit_that_says_something_else_too_is_not_handed_out(monkeypatch, wrong):
+    """Whatever the editor does wrong: configparser has the last word."""
+    monkeypatch.setattr(tahoe_cfg, "_ways", lambda *_: iter([wrong.decode()]))
+    with pytest.raises(BadFile, match="by hand"):
+        set_option(b"[DEFAULT]\nd = 1\n[node]\na = 1\nd = 3\n", "node", "x", "4")
 
 
 SECRETS = (
