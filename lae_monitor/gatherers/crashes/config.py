@@ -28,8 +28,8 @@ class Settings(Section, frozen=True):
         ),
     ] = "accept-all"
     removed_fields: Annotated[
-        list[str], key("annotations that are not kept: what they held is gone, and a note says so")
-    ] = ["Email", "TelemetryClientId", "TelemetryServerURL", "TelemetrySessionId"]  # noqa: RUF012
+        tuple[str, ...], key("annotations that are not kept: what they held is gone, and a note says so")
+    ] = ("Email", "TelemetryClientId", "TelemetryServerURL", "TelemetrySessionId")
     require_token: Annotated[
         bool, key("whether a product without a token of its own is refused; one that has a token always needs it")
     ] = False
