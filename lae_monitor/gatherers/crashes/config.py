@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from lae_monitor.config import Duration, Listen, Section, Size, key
+from lae_monitor.core.limits import TiB
 
 
 class Settings(Section, frozen=True):
@@ -62,8 +63,8 @@ class Settings(Section, frozen=True):
     ] = ""
     statsd_prefix: Annotated[str, key("what the names of those metrics begin with")] = "socorro."
     max_kept: Annotated[
-        Size | None, key("crash reports kept in all, in bytes: beyond, the oldest go first", example="50 GiB")
-    ] = None
+        Size, key("what all crash reports together may take; beyond, the oldest go first", example="50 GiB")
+    ] = Size(1024 * TiB)
     product_retention: Annotated[
         dict[str, Duration],
         key("how long reports of a product are kept, where that is not retention.crashes", example={"Nightly": "30d"}),
