@@ -63,8 +63,9 @@ def demo(
 def _fleet(invocation: Invocation) -> int:
     from lae_monitor.demo.fleet import Fleet  # noqa: PLC0415 - the command line stays quick for everything else
     from lae_monitor.demo.stage import FLEET, STORY  # noqa: PLC0415
+    from lae_monitor.service.logs import set_up_log  # noqa: PLC0415
     from lae_monitor.service.notify import notify  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning, only_one, run_until_stopped, set_up_log  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning, only_one, run_until_stopped  # noqa: PLC0415
 
     settings = invocation.settings
     if not (settings.state.path / FLEET / STORY).exists():

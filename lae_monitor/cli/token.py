@@ -1,4 +1,4 @@
-"""`lae-monitor token`: the passwords by which clusters send samples.
+"""`lae-monitor token`: the passwords by which clusters send samples, and the tokens by which products send crashes.
 
 They are kept as salted hashes, a line each, in the file that the gatherer reads; it notices a change by itself.
 """
@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, overload
 
 import click
 
@@ -21,10 +21,10 @@ _MADE: Final = re.compile(r"# ([0-9a-f]{8}) made (\S+)")
 
 
 class Line(NamedTuple):
-    """A line of the password file that lets somebody in. `number` counts from 0."""
+    """A line of the password file that lets somebody in. `number` counts from 0; `user` as it stands in the file."""
 
     number: int
-    cluster: str
+    user: str
     id: str
     made: str
     hashed: bool
@@ -33,71 +33,121 @@ class Line(NamedTuple):
 @click.group()
 @common
 def token(_invocation: Invocation) -> None:
-    """Make, list and revoke the passwords by which clusters send samples."""
+    """Make, list and revoke what lets somebody send: passwords of clusters (sonar), tokens of products (crashes)."""
 
 
-_KIND: Final = click.argument("kind", type=click.Choice(["sonar"]), metavar="KIND")
+KINDS: Final = ("sonar", "crashes")
+_KIND: Final = click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 
 
 @token.command()
 @_KIND
-@click.option("--cluster", metavar="CLUSTER", help="The cluster that may send with it; default: fleet.name.")
+@click.option("--cluster", metavar="CLUSTER", help="sonar: the cluster that may send with it; default: fleet.name.")
+@click.option("--product", metavar="PRODUCT", help="crashes: the product whose reports need it from now on.")
+@click.option("--submitter", is_flag=True, help="crashes: for whoever hands on reports that have an id already.")
 @common
-def new(invocation: Invocation, kind: str, cluster: str | None) -> None:
-    """Make a password for a cluster and print it, this once. Older ones of the cluster stay good until revoked.
+def new(invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool) -> None:
+    """Make a password or token and print it, this once. Older ones of the same user stay good until revoked.
 
-    KIND is sonar.
+    KIND is sonar or crashes.
 
     \b
     lae-monitor token new sonar --cluster mlx.hpc.uio.no
+    lae-monitor token new crashes --product "My Editor"
+    lae-monitor token new crashes --submitter
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.core.names import ClusterName  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.core.time import format_time, wall_clock  # noqa: PLC0415
-    from lae_monitor.gatherers.sonar.auth import hash_password  # noqa: PLC0415
+    from lae_monitor.core.time import format_time, wall_clock  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.net.passwords import hash_password  # noqa: PLC0415
 
-    try:
-        name = ClusterName(cluster) if cluster is not None else invocation.settings.fleet.name
-    except Refused as refused:
-        invocation.fail(str(refused), EXIT_USAGE)
+    user = _user(invocation, kind, cluster, product, submitter)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
-    entry = f"{name}:{hash_password(password)}"
-    path = _file(invocation)
+    entry = f"{user}:{hash_password(password)}"
+    path = _file(invocation, kind)
 
     def add(lines: list[str]) -> list[str]:
         made = format_time(wall_clock(), digits=0)
         return [*lines, f"# {_id(entry, 0)} made {made}", entry]
 
     _change(invocation, path, add)
-    data = {"kind": kind, "cluster": name, "id": _id(entry, 0), "password": password, "file": str(path)}
+    whose = _NAMES[kind]
+    data = {"kind": kind, whose: _shown(kind, user), "id": _id(entry, 0), "password": password, "file": str(path)}
     invocation.answer(data, password)
     if not invocation.as_json:
         click.echo(
-            f"{_id(entry, 0)}: the password of {name}, shown this once; only its hash is kept, in {path}\n"
-            f"Next: on the nodes of {name}, write {name}:PASSWORD into the file that sonar's curl is given with --config "
-            "or --user; no restart is needed here",
+            f"{_id(entry, 0)}: the password of {_shown(kind, user)}, shown this once; only its hash is kept, in {path}\n"
+            f"Next: {_following(kind, user)}",
             err=True,
         )
+
+
+_NAMES: Final = {"sonar": "cluster", "crashes": "product"}  # what a user is called, by kind
+
+
+def _user(invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool) -> str:
+    """Whom a password is for, as it stands in the file."""
+    from lae_monitor.core.names import ClusterName  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.tokens import MAX_PRODUCT, SUBMITTER, user_of  # noqa: PLC0415
+
+    if kind == "sonar":
+        if product is not None or submitter:
+            invocation.fail("sonar: --product and --submitter belong to crashes", EXIT_USAGE)
+        try:
+            return str(ClusterName(cluster)) if cluster is not None else invocation.settings.fleet.name
+        except Refused as refused:
+            invocation.fail(str(refused), EXIT_USAGE)
+    if cluster is not None:
+        invocation.fail("crashes: --cluster belongs to sonar", EXIT_USAGE)
+    if submitter == (product is not None):
+        invocation.fail("crashes: say for whom, with --product NAME or --submitter", EXIT_USAGE)
+    if product is not None and not 0 < len(product.strip()) <= MAX_PRODUCT:
+        invocation.fail(f"a product has 1 to {MAX_PRODUCT} characters", EXIT_USAGE)
+    return SUBMITTER if product is None else user_of(product.strip())
+
+
+def _shown(kind: str, user: str) -> str:
+    if kind == "sonar":
+        return user
+    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, product_of  # noqa: PLC0415
+
+    return "submitters" if user == SUBMITTER else product_of(user)
+
+
+def _following(kind: str, user: str) -> str:
+    if kind == "sonar":
+        return (
+            f"on the nodes of {user}, write {user}:PASSWORD into the file that sonar's curl is given with --config "
+            "or --user; no restart is needed here"
+        )
+    return (
+        "give it to the clients, as Authorization: Bearer TOKEN or as ?token=TOKEN at the end of the URL; reports "
+        "without it are refused from now on, and no restart is needed here"
+    )
 
 
 @token.command("list")
 @common
 def list_tokens(invocation: Invocation) -> None:
-    """The passwords there are: id, cluster, when made. Never the passwords themselves."""
-    path = _file(invocation)
-    found = _parse(_read(invocation, path))
+    """What there is: id, kind, of whom, when made. Never the passwords and tokens themselves."""
+    kept: list[dict[str, object]] = []
+    for kind in KINDS:
+        path = _file(invocation, kind, needed=False)
+        for line in _parse(_read(invocation, path)) if path is not None else ():
+            about = {"kind": kind, _NAMES[kind]: _shown(kind, line.user), "file": str(path), **line._asdict()}
+            kept.append({**about, "number": line.number + 1})
 
     def text() -> str:
-        if not found:
-            return f"{path}: nobody can send\nNext: lae-monitor token new sonar"
-        width = max(len(line.cluster) for line in found)
+        if not kept:
+            return "There are none: nobody can send samples, and crash reports need none\nNext: lae-monitor token new sonar"
+        rows = [(token["id"], token["kind"], token.get("cluster") or token.get("product"), token) for token in kept]
+        width = max(len(str(whose)) for _, _, whose, _ in rows)
         return "\n".join(
-            f"{line.id:<10}{line.cluster:<{width + 2}}{line.made or '-':<22}{'hashed' if line.hashed else 'in clear'}"
-            for line in found
+            f"{key!s:<10}{kind!s:<9}{whose!s:<{width + 2}}{token['made'] or '-'!s:<22}"
+            f"{'hashed' if token['hashed'] else 'in clear'}"
+            for key, kind, whose, token in rows
         )
 
-    kept = [{"kind": "sonar", **line._asdict(), "number": line.number + 1} for line in found]
-    invocation.answer({"file": str(path), "tokens": kept}, text)
+    invocation.answer({"tokens": kept}, text)
 
 
 @token.command()
@@ -107,9 +157,9 @@ def list_tokens(invocation: Invocation) -> None:
 def revoke(invocation: Invocation, kind: str, ids: tuple[str, ...]) -> None:
     """Take passwords away, by the ID that `token list` shows. Whoever sends with one is refused from now on.
 
-    KIND is sonar.
+    KIND is sonar or crashes.
     """
-    path = _file(invocation)
+    path = _file(invocation, kind)
     gone: list[Line] = []
     left: list[Line] = []
 
@@ -127,22 +177,36 @@ def revoke(invocation: Invocation, kind: str, ids: tuple[str, ...]) -> None:
         return [line for number, line in enumerate(lines) if number not in numbers | notes]
 
     _change(invocation, path, without)
-    lost = sorted({line.cluster for line in gone} - {line.cluster for line in left})
-    text = [f"{line.id}: revoked, it was of {line.cluster}" for line in gone]
-    text += [f"{cluster} has no password left: it can send nothing" for cluster in lost]
-    if lost:
+    lost = sorted({line.user for line in gone} - {line.user for line in left})
+    text = [f"{line.id}: revoked, it was of {_shown(kind, line.user)}" for line in gone]
+    text += [f"{_shown(kind, user)} {_left_without(invocation, kind)}" for user in lost]
+    if lost and kind == "sonar":
         text.append(f"Next: lae-monitor token new {kind} --cluster {lost[0]}")
-    invocation.answer({"revoked": [line.id for line in gone], "without_any": lost}, "\n".join(text))
+    answer = {"revoked": [line.id for line in gone], "without_any": [_shown(kind, user) for user in lost]}
+    invocation.answer(answer, "\n".join(text))
+
+
+def _left_without(invocation: Invocation, kind: str) -> str:
+    if kind == "sonar":
+        return "has no password left: it can send nothing"
+    if invocation.settings.gatherers["crashes"].require_token:
+        return "has no token left: its reports are refused"
+    return "has no token left: its reports are taken without one"
 
 
 # ---- the file ------------------------------------------------------------------------------------------------------
 
 
-def _file(invocation: Invocation) -> Path:
+@overload
+def _file(invocation: Invocation, kind: str, *, needed: Literal[True] = True) -> Path: ...
+@overload
+def _file(invocation: Invocation, kind: str, *, needed: Literal[False]) -> Path | None: ...
+def _file(invocation: Invocation, kind: str, *, needed: bool = True) -> Path | None:
+    from lae_monitor.gatherers.crashes.check import tokens_path  # noqa: PLC0415
     from lae_monitor.gatherers.sonar.check import auth_file  # noqa: PLC0415
 
-    path = auth_file(invocation.settings)
-    if path is None:
+    path = auth_file(invocation.settings) if kind == "sonar" else tokens_path(invocation.settings)
+    if path is None and needed:
         invocation.fail(
             'gatherers.sonar.auth_file is "": anybody on this host may send, and no password is asked for',
             EXIT_CONFIG,
@@ -156,13 +220,12 @@ def _read(invocation: Invocation, path: Path) -> list[str]:
 
     A file that cannot be read, or not understood, is never taken for an empty one.
     """
-    from lae_monitor.gatherers.sonar.auth import CredentialsError, parse_passwords  # noqa: PLC0415
+    from lae_monitor.net.passwords import CredentialsError, parse_passwords  # noqa: PLC0415
 
     try:
         text = path.read_text("utf-8")
         lines = text.split("\n")
-        if _parse(lines):
-            parse_passwords(text, str(path))
+        parse_passwords(text, str(path), may_be_empty=True)
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:

@@ -4,7 +4,7 @@ Each key's description is what `lae-monitor config explain` and docs/configurati
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -96,6 +96,14 @@ class Retention(Section, frozen=True):
     incidents: Annotated[Duration, key("incident reports")] = Duration(2 * 365 * 86400)
 
 
+class Log(Section, frozen=True):
+    """What the processes log to standard error."""
+
+    format: Annotated[
+        Literal["text", "json"], key("a line of text a record, or a JSON object a line with the fields of mozlog")
+    ] = "text"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was configured. `gatherers` maps a kind to its own section."""
 
@@ -105,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: Store = Store()
     web: Web = Web()
     retention: Retention = Retention()
+    log: Log = Log()
     gatherers: dict[str, Any] = {}
     source: Path | None = None  # the file it came from
 
@@ -128,4 +137,5 @@ SECTIONS: dict[str, type[Section]] = {
     "store": Store,
     "web": Web,
     "retention": Retention,
+    "log": Log,
 }

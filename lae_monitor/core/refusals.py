@@ -59,6 +59,9 @@ _REASONS: Final = (
     Reason("malformed_invalid_json_value", 400, "the JSON annotations are not an object"),
     Reason("malformed_invalid_dump_name", 400, "a file part has a name that the archive reserves"),
     Reason("malformed_no_annotations", 400, "a crash report without any annotation"),
+    Reason("malformed_invalid_uuid", 400, "a submitted crash id that is none"),
+    Reason("unauthorized_uuid", 401, "a crash report with an id of its own, without the token of a submitter"),
+    Reason("throttled", 200, "a throttle rule rejected the report: it is not kept, as configured"),
     Reason("malformed_too_many_parts", 413, "a crash report with more parts than the limit"),
     # sonar: the replies of infiltrate, see docs/sonar.md
     Reason("sonar_bad_method", 403, "Bad method"),

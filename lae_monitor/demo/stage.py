@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from lae_monitor.core.secrets import Secret
 from lae_monitor.demo.hosts import CLUSTERS, GRID, inventory
 from lae_monitor.demo.story import Story
-from lae_monitor.gatherers.sonar.auth import hash_password
+from lae_monitor.net.passwords import hash_password
 from lae_monitor.net.tubs_files import make_folder
 
 CONFIG: Final = "lae-monitor.toml"

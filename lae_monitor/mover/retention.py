@@ -5,11 +5,12 @@ A file's age is the day in its path: that of its receipt or, for samples, that o
 
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from lae_monitor.archive import Archive, ArchiveError
+from lae_monitor.archive.kernel import Entry
 from lae_monitor.core.time import DAY
 from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.sweep import ours
@@ -38,8 +39,11 @@ def day_of(path: str) -> float | None:
         return None
 
 
-async def retire(mover: Mover, keep: Mapping[str, float], now: float) -> int:
+async def retire(mover: Mover, keep: Mapping[str, float], now: float, spared: Collection[str] = ()) -> int:
     """Removes what is older than `keep` says, in seconds by kind; the journal is kept as long as the longest.
+
+    Args:
+        spared: files that stay nevertheless.
 
     Returns:
         How many files went.
@@ -50,19 +54,19 @@ async def retire(mover: Mover, keep: Mapping[str, float], now: float) -> int:
         if kind not in _DAYS:
             continue
         old: list[str] = []
-        async for path in _files(mover.archive, kind):
+        async for path, _ in files(mover.archive, kind):
             day = day_of(path)
-            if day is None or day + DAY > now - seconds:
+            if day is None or day + DAY > now - seconds or path in spared:
                 continue
             old.append(path)
             if len(old) == DELETED_AT_ONCE:
-                gone += await _remove(mover, old)
+                gone += await remove(mover, old)
                 old = []
-        gone += await _remove(mover, old)
+        gone += await remove(mover, old)
     return gone
 
 
-async def _remove(mover: Mover, old: list[str]) -> int:
+async def remove(mover: Mover, old: list[str]) -> int:
     """Removes those of the files `old` that were moved to their end; none while a batch is waiting to be repeated."""
     gone = 0
     async with mover.paused():
@@ -92,13 +96,14 @@ async def _is_moved(mover: Mover, path: str) -> bool:
     return False
 
 
-async def _files(archive: Archive, folder: str) -> AsyncIterator[str]:
+async def files(archive: Archive, folder: str) -> AsyncIterator[tuple[str, Entry]]:
+    """The files of ours below `folder`, each with what its folder says of it."""
     for entry in await archive.entries(folder):
         path = f"{folder}/{entry.name}"
         if not ours(path):
             continue
         if entry.folder:
-            async for inner in _files(archive, path):
+            async for inner in files(archive, path):
                 yield inner
         else:
-            yield path
+            yield path, entry

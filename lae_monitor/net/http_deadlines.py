@@ -40,6 +40,11 @@ class Countdown:
         """Began and neither ended nor expired; it may be pausing."""
         return self._left > 0
 
+    @property
+    def left(self) -> float:
+        """Seconds until it expires, if it runs on."""
+        return self._left if self._handle is None else self._left - (self._loop.time() - self._since)
+
     def begin(self, seconds: float) -> None:
         self.end()
         self._left = seconds
@@ -101,6 +106,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._closing: asyncio.TimerHandle | None = None
         self._ended = False  # we have said our last word, and wait for the client to go
         self._in_body = False
+        self._body_size = 0  # bytes of the body so far
         self._unparsed = 0  # bytes of a head that the parser may be holding back
         self._head_size = 0  # bytes of it that the parser has handed on, trailers of the body included
 
@@ -147,6 +153,8 @@ class DeadlineProtocol(HttpToolsProtocol):
             if not self._phase.armed:  # the first bytes of the next request on a kept connection
                 self._phase.begin(self.limits.head)
         super().data_received(data)
+        if self._in_body and self._is_dripping():
+            self._too_slow()
         if not self._in_body and self._unparsed > self.limits.max_head:
             self._cut("head_too_large")
 
@@ -200,12 +208,14 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._over:
             return
         self._in_body = True
+        self._body_size = 0
         self._phase.begin(self.limits.body)
         self._idle.begin(self.limits.idle)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         if not self._over:
+            self._body_size += len(body)
             self.cycle.scope["state"]["lae_has_body"] = True
             super().on_body(body)
 
@@ -235,6 +245,11 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._phase.begin(self.limits.head)  # half a pipelined head, and we are not done with the request before it
         else:
             self._too_slow()
+
+    def _is_dripping(self) -> bool:
+        """Whether the body comes more slowly than it has to. The time in which we ourselves did not read is not counted."""
+        taken = self.limits.body - self._phase.left
+        return taken > self.limits.rate_grace and self._body_size < self.limits.min_rate * taken
 
     def _too_slow(self) -> None:
         self._cut("too_slow")

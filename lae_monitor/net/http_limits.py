@@ -7,6 +7,7 @@ from lae_monitor.core.limits import KiB, MiB
 
 HEAD_TIMEOUT: Final = 10.0  # seconds for a whole request head; a real client needs one packet
 IDLE_TIMEOUT: Final = 20.0  # seconds between two pieces of a body; longer than a TCP retransmission storm on a bad link
+RATE_GRACE: Final = 10.0  # seconds of a body before its rate is looked at: a link may begin badly
 BODY_TIMEOUT: Final = 120.0  # seconds for a whole body; twice the 60 s after which Crashpad itself gives up
 WRITE_TIMEOUT: Final = 60.0  # seconds in which a client has to take some of a reply that fills our buffer
 KEEP_ALIVE: Final = 15.0  # seconds a connection may stay open without a request
@@ -30,6 +31,7 @@ class HttpLimits:
         head: for a whole request head, from the first byte, or from the connection's beginning.
         idle: between two pieces of a body.
         body: for a whole body. Neither clock of a body runs while we ourselves are not reading.
+        min_rate: bytes a second that a body keeps up on average, once it has taken `rate_grace` seconds; 0 asks for none.
         write: for a client to take something of a reply that fills our buffer.
         keep_alive: for a connection without a request.
         drain: for requests in progress when the process stops.
@@ -44,6 +46,8 @@ class HttpLimits:
     write: float = WRITE_TIMEOUT
     keep_alive: float = KEEP_ALIVE
     drain: float = DRAIN_TIMEOUT
+    min_rate: int = 0
+    rate_grace: float = RATE_GRACE
     max_head: int = MAX_HEAD
     connections: int = MAX_CONNECTIONS
     connections_of_peer: int = MAX_OF_PEER

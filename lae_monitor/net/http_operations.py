@@ -1,13 +1,14 @@
 """The addresses that every HTTP listener of ours has, for load balancers, operators and Prometheus."""
 
 import platform
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from lae_monitor.net.http_request import Request, reply
-from lae_monitor.net.http_router import Route
+from lae_monitor.net.http_router import Handler, Route
 
 PROBE_STALE: Final = 15.0  # seconds after which a probe says nothing any more
 JSON: Final = "application/json"
@@ -21,10 +22,15 @@ class HasHealth(Protocol):
         ...
 
 
-def operations(archive: HasHealth, version: str) -> list[Route]:
+def operations(archive: HasHealth, version: str, on_asked: Callable[[str], None] = lambda _path: None) -> list[Route]:
     """Routes for `/ping`, `/__lbheartbeat__`, `/__heartbeat__`, `/__version__` and `/metrics`.
 
     None of them touches the disk: `/__heartbeat__` tells what the archive's background probes found.
+
+    Args:
+        archive: whose health is told.
+        version: what `/__version__` says.
+        on_asked: hears the path of each that is asked for.
     """
 
     async def ping(request: Request) -> None:
@@ -54,7 +60,15 @@ def operations(archive: HasHealth, version: str) -> list[Route]:
         "/__version__": about,
         "/metrics": metrics,
     }
-    return [Route(path=path, methods={"GET": handler}) for path, handler in handlers.items()]
+    return [Route(path=path, methods={"GET": _telling(handler, on_asked)}) for path, handler in handlers.items()]
+
+
+def _telling(handler: Handler, on_asked: Callable[[str], None]) -> Handler:
+    async def answer(request: Request) -> None:
+        on_asked(request.path)
+        await handler(request)
+
+    return answer
 
 
 def _is_fresh(probe_age: float | None) -> bool:

@@ -7,8 +7,9 @@ from lae_monitor.archive import Journal
 from lae_monitor.config import Settings
 from lae_monitor.gatherers import module
 from lae_monitor.gatherers.context import Context
+from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
-from lae_monitor.service.process import log_settings, only_one, opened_archive, run_until_stopped, set_up_log
+from lae_monitor.service.process import log_settings, only_one, opened_archive, run_until_stopped
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def gather(kind: str, settings: Settings) -> int:
         AlreadyRunning
     """
     process = f"gather-{kind}"
-    set_up_log(process)
+    set_up_log(process, settings.log.format)
     log_settings(settings, gatherer=kind)
 
     def ready(text: str) -> None:

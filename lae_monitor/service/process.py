@@ -5,11 +5,9 @@ import fcntl
 import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from time import gmtime
 from typing import Final
 
 import uvloop
@@ -28,32 +26,6 @@ STOP_WITHIN: Final = 8.0  # seconds from the signal; whoever sent it kills after
 
 class AlreadyRunning(Exception):
     """Another process of that name works on the same state folder."""
-
-
-class JournalFormatter(logging.Formatter):
-    """Begins each line as sd-daemon(3) has it, so that `journalctl --priority=warning` finds what it should."""
-
-    LEVELS: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
-
-    def format(self, record: logging.LogRecord) -> str:
-        mark = f"<{self.LEVELS.get(record.levelname, 6)}>"
-        return mark + super().format(record).replace("\n", f"\n{mark}")
-
-
-def set_up_log(process: str) -> None:
-    """Logs to standard error, one line a record; times in UTC. Under systemd the journal adds time and priority."""
-    formatter: logging.Formatter
-    if "JOURNAL_STREAM" in os.environ:
-        formatter = JournalFormatter("%(levelname)s %(message)s")
-    else:
-        form = f"%(asctime)s.%(msecs)03dZ %(levelname)s {process}: %(message)s"
-        formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = gmtime
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
 
 
 def log_settings(settings: Settings, *, gatherer: str | None = None) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lae_monitor.config import Settings
-from lae_monitor.service.process import log_settings, only_one, run_until_stopped, set_up_log
+from lae_monitor.service.logs import set_up_log
+from lae_monitor.service.process import log_settings, only_one, run_until_stopped
 from lae_monitor.service.supervisor import GRACE, Supervisor
 
 
@@ -28,7 +29,7 @@ def run_all(
     Raises:
         AlreadyRunning
     """
-    set_up_log("run")
+    set_up_log("run", settings.log.format)
     log_settings(settings)
     options = ["--config", str(config)] if config is not None else []
     commands = {name: [*options, *(["serve"] if name == "serve" else ["gather", name])] for name in names}

@@ -18,10 +18,12 @@ from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.rebuild import discard_unfinished
+from lae_monitor.mover.quota import retire_beyond, retire_products, younger_than
 from lae_monitor.mover.retention import retire
 from lae_monitor.net.http import Router, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.service.control import control
+from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
 from lae_monitor.service.process import (
     MOVER_SOCKET,
@@ -30,7 +32,6 @@ from lae_monitor.service.process import (
     opened_archive,
     remove_quietly,
     run_until_stopped,
-    set_up_log,
     write_atomically,
 )
 from lae_monitor.store import Store, StoreError
@@ -50,7 +51,7 @@ def serve(settings: Settings) -> int:
     Raises:
         AlreadyRunning
     """
-    set_up_log(PROCESS)
+    set_up_log(PROCESS, settings.log.format)
     log_settings(settings)
 
     async def main(stop: asyncio.Event) -> int:
@@ -167,8 +168,14 @@ async def _every(seconds: float, stop: asyncio.Event, job: Callable[[], Awaitabl
 
 
 async def _retire(settings: Settings, mover: Mover) -> int:
+    """Age first, by kind and product; then size: what is too old anyway makes room for what is not."""
     keep = {kind: getattr(settings.retention, kind) for kind in KINDS}
-    return await retire(mover, keep, wall_clock())
+    crashes = settings.gatherers["crashes"]
+    now = wall_clock()
+    longer = {product: kept for product, kept in crashes.product_retention.items() if kept > keep["crashes"]}
+    gone = await retire(mover, keep, now, spared=await younger_than(mover, longer, now) if longer else ())
+    gone += await retire_products(mover, crashes.product_retention, now)
+    return gone + await retire_beyond(mover, "crashes", crashes.max_kept)
 
 
 def status(mover: Mover, archive: Archive) -> dict[str, Any]:

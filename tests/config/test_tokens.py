@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from lae_monitor.cli.group import top
 from lae_monitor.core.refusals import Refused
-from lae_monitor.gatherers.sonar.auth import Passwords
+from lae_monitor.net.passwords import Passwords
 
 
 @pytest.fixture
@@ -173,3 +173,25 @@ def test_what_root_registers_belongs_to_the_account_of_the_services(of_nobody):
     owners = of_nobody("fleet", "register", "incident", "--host", "node1")
     assert {"gatherer.pem", "node1.furl"} <= set(owners)
     assert set(owners.values()) == {65534}
+
+
+def test_a_token_of_a_product_is_made_listed_and_revoked(token, state):
+    made = token("new", "crashes", "--product", "My: Editor")
+    secret = made.stdout.strip()
+    assert "Authorization: Bearer" in made.stderr
+    submitter = json.loads(token("new", "crashes", "--submitter", "--json").stdout)
+    file = state / "credentials" / "crashes" / "tokens.txt"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert secret not in file.read_text()
+    listed = json.loads(token("list", "--json").stdout)["tokens"]
+    assert [one["product"] for one in listed if one["kind"] == "crashes"] == ["My: Editor", "submitters"]
+    gone = token("revoke", "crashes", submitter["id"], listed[0]["id"])
+    assert "My: Editor has no token left: its reports are taken without one" in gone.stdout
+    assert json.loads(token("list", "--json").stdout)["tokens"] == []
+
+
+def test_a_token_is_for_somebody(token):
+    for arguments in (["crashes"], ["crashes", "--product", " "], ["crashes", "--cluster", "c", "--submitter"]):
+        assert token("new", *arguments).exit_code == 2
+    assert token("new", "crashes", "--product", "P", "--submitter").exit_code == 2
+    assert token("new", "sonar", "--product", "P").exit_code == 2

@@ -2,12 +2,20 @@
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
 
 from lae_monitor.config import Settings
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.gatherers.crashes.throttle import PRESETS, RulesError, RulesFile
+from lae_monitor.gatherers.crashes.tokens import FILE, Tokens
 from lae_monitor.net.http import parse_networks
+from lae_monitor.net.statsd import Statsd
+
+MAX_PREFIX: Final = 20  # characters before the crash id in a reply; the Socorro family uses three
 
 
 def known_hosts(inventory: Mapping[str, str]) -> dict[str, HostName]:
@@ -18,6 +26,34 @@ def known_hosts(inventory: Mapping[str, str]) -> dict[str, HostName]:
         Refused: `bad_host_name`.
     """
     return {str(ipaddress.ip_address(address)): HostName(name) for address, name in inventory.items()}
+
+
+def tokens_of(settings: Settings, clock: Clock = wall_clock) -> Tokens:
+    """The tokens of products and submitters; there need not be any."""
+    return Tokens(tokens_path(settings), required=settings.gatherers["crashes"].require_token, clock=clock)
+
+
+def tokens_path(settings: Settings) -> Path:
+    """The file of tokens."""
+    return settings.credentials / "crashes" / FILE
+
+
+def rules_of(settings: Settings, clock: Clock = wall_clock) -> RulesFile:
+    """The throttle rules that are configured; a file's path is taken from the configuration's folder.
+
+    Raises:
+        RulesError
+    """
+    return RulesFile(rules_path(settings), clock)
+
+
+def rules_path(settings: Settings) -> str:
+    """The preset's name, or the absolute path of the file of throttle rules."""
+    name = str(settings.gatherers["crashes"].rules)
+    if name in PRESETS:
+        return name
+    base = settings.source.absolute().parent if settings.source is not None else Path()
+    return str(base / Path(name).expanduser())
 
 
 def fatal(settings: Settings) -> Iterator[str]:
@@ -31,6 +67,23 @@ def fatal(settings: Settings) -> Iterator[str]:
         known_hosts(settings.fleet.inventory)
     except (ValueError, Refused) as error:
         yield f"fleet.inventory: {error}"
+    try:
+        rules_of(settings)
+    except RulesError as error:
+        yield from (f"gatherers.crashes.rules: {problem}" for problem in error.problems)
+    try:
+        tokens_of(settings).refresh()
+    except Refused as refused:
+        yield f"tokens of crash clients: {refused.detail}"
+    if own.statsd:
+        try:
+            Statsd(own.statsd).close()
+        except (ValueError, OSError) as error:
+            yield f"gatherers.crashes.statsd: {error}"
+    if not own.id_prefix.isprintable() or len(own.id_prefix) > MAX_PREFIX:
+        yield f"gatherers.crashes.id_prefix: is at most {MAX_PREFIX} printable characters"
+    if not own.view_url.isprintable():
+        yield "gatherers.crashes.view_url: is one line of printable characters"
     try:
         ClusterName(settings.fleet.name)
     except Refused as refused:

@@ -34,7 +34,9 @@ class Settings(Section, frozen=True):
     require_token: Annotated[
         bool, key("whether a product without a token of its own is refused; one that has a token always needs it")
     ] = False
-    id_prefix: Annotated[str, key("what stands before the crash id in a reply; crash ids are stored without it")] = "bp-"
+    id_prefix: Annotated[str, key("what stands before the crash id in a reply; crash ids are stored without it")] = (
+        "bp-"
+    )
     id_depth: Annotated[
         int,
         msgspec.Meta(

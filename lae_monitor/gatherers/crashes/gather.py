@@ -1,31 +1,24 @@
 """POST /submit: a crash report is durable before its sender reads `CrashID=`."""
 
 import asyncio
+import socket
 from typing import Final
-
-from prometheus_client import Counter, Gauge
 
 from lae_monitor import __version__
 from lae_monitor.config import ConfigError
-from lae_monitor.core.names import HostName
-from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.context import Context
-from lae_monitor.gatherers.crashes.check import fatal, known_hosts
+from lae_monitor.gatherers.crashes.admission import Admission
+from lae_monitor.gatherers.crashes.check import fatal, rules_of, tokens_of
+from lae_monitor.gatherers.crashes.collector import Collector
 from lae_monitor.gatherers.crashes.config import Settings
-from lae_monitor.gatherers.crashes.intake import Intake
-from lae_monitor.gatherers.crashes.receipts import Receipts
-from lae_monitor.gatherers.crashes.spool import Budget, Spool
+from lae_monitor.gatherers.crashes.measures import Measures
+from lae_monitor.gatherers.crashes.replies import Style
 from lae_monitor.net.http import HttpLimits, Request, Route, Router, operations, reply, serve
-from lae_monitor.net.http_router import RETRY_AFTER
+from lae_monitor.net.statsd import Statsd, tag
 
 ADDRESS: Final = "/submit"
-
-ACCEPTED: Final = Counter("lae_crashes_accepted_total", "Crash reports that are durable")
-REFUSED: Final = Counter("lae_crashes_refused_total", "Crash reports that were refused, by reason code", ["reason"])
-BYTES: Final = Counter("lae_crashes_received_bytes_total", "Bytes of crash reports as they came")
-IN_PROGRESS: Final = Gauge("lae_crashes_in_progress", "Uploads that are coming in")
-
-LOCAL: Final = HostName("localhost")  # who comes by a Unix socket
+ELECTRON: Final = "/post"  # what mini-breakpad-server listens on
+SENTRY: Final = "/api/"  # and then <project>/minidump/, with a token in the query
 
 
 async def gather(context: Context) -> None:
@@ -35,58 +28,64 @@ async def gather(context: Context) -> None:
         ConfigError: the settings do not allow to begin.
         OSError: the address cannot be listened on.
     """
-    if problems := list(fatal(context.settings)):
-        raise ConfigError(problems)
     settings: Settings = context.settings.gatherers["crashes"]
-    collector = Collector(context, settings)
+    collector = make_collector(context)
     writing = asyncio.create_task(collector.receipts.keep_writing(), name="crash receipts")
     try:
         await serve(
-            collector.app,
+            application(collector, context, settings),
             settings.listen.host,
             settings.listen.port,
             stop=context.stop,
             ready=lambda url: context.ready(f"Crash reports: POST {url}{ADDRESS}"),
-            limits=HttpLimits(head=settings.head_timeout, idle=settings.idle_timeout, body=settings.total_timeout),
+            limits=HttpLimits(
+                head=settings.head_timeout,
+                idle=settings.idle_timeout,
+                body=settings.total_timeout,
+                min_rate=settings.min_rate,
+            ),
         )
     finally:
-        collector.receipts.close()
+        collector.close()
         await writing
 
 
-class Collector:
-    """Answers POST /submit."""
+def make_collector(context: Context) -> Collector:
+    """What takes reports, whatever hands them over.
 
-    def __init__(self, context: Context, settings: Settings) -> None:
-        self._context = context
-        self._settings = settings
-        self._hosts = known_hosts(context.settings.fleet.inventory)
-        self._budget = Budget()
-        self.receipts = Receipts(context.journal, context.cluster, context.clock)
-        self.app = Router(
-            [
-                Route(path=ADDRESS, methods={"POST": self.submit}),
-                *operations(context.archive, __version__),
-            ],
-            trusted_proxies=settings.trusted_proxies,
-        )
+    Raises:
+        ConfigError
+    """
+    if problems := list(fatal(context.settings)):
+        raise ConfigError(problems)
+    settings: Settings = context.settings.gatherers["crashes"]
+    statsd = Statsd(settings.statsd, settings.statsd_prefix, (tag("host", socket.gethostname()),))
+    admission = Admission(
+        settings, tokens_of(context.settings, context.clock), rules_of(context.settings, context.clock), context.clock
+    )
+    return Collector(context, settings, admission, Measures(statsd))
 
-    async def submit(self, request: Request) -> None:
-        """Replies as the Socorro family does: `CrashID=bp-<id>` once it is durable, else `Discarded=<code>`."""
-        peer = request.peer
-        host = self._hosts.get(peer) or (HostName.from_address(peer) if peer else LOCAL)
-        with IN_PROGRESS.track_inprogress():
-            try:
-                async with Spool(self._context.archive, self._budget, peer) as spool:
-                    intake = Intake(request, spool, self._context.clock)
-                    accepted = await intake.take(self._settings, host, self._context.cluster)
-            except Refused as refused:
-                REFUSED.labels(refused.code).inc()
-                self.receipts.refused(refused, peer=peer, host=host, size=request.received)
-                retry = [("retry-after", str(RETRY_AFTER))] if refused.status == 503 else []
-                await reply(request.send, refused.status, f"Discarded={refused.code}", headers=retry)
-                return
-        ACCEPTED.inc()
-        BYTES.inc(request.received)
-        self.receipts.accepted(accepted, peer=peer, host=host, size=request.received)
-        await reply(request.send, 200, f"CrashID=bp-{accepted.crash_id}\n")
+
+def application(collector: Collector, context: Context, settings: Settings) -> Router:
+    """The addresses of the collector."""
+
+    async def submit(request: Request) -> None:
+        await collector.submit(request, Style.LINES)
+
+    async def post(request: Request) -> None:
+        await collector.submit(request, Style.ID)
+
+    async def broken(request: Request) -> None:
+        collector.measures.count("collector.health.broken.count")
+        await reply(request.send, 500, "internal_error\n")
+
+    return Router(
+        [
+            Route(path=ADDRESS, methods={"POST": submit}),
+            Route(path=ELECTRON, methods={"POST": post}),
+            Route(path=SENTRY, methods={"POST": post}, prefix=True),
+            Route(path="/__broken__", methods={"GET": broken}),
+            *operations(context.archive, __version__, collector.measures.health),
+        ],
+        trusted_proxies=settings.trusted_proxies,
+    )

@@ -5,11 +5,10 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Final
 
-from lae_monitor.core.ids import new_crash_id
 from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.core.time import Clock
+from lae_monitor.gatherers.crashes.admission import Admitted
 from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.container import Writer
 from lae_monitor.gatherers.crashes.limits import MAX_ANNOTATION, MAX_ANNOTATIONS, YIELD_AFTER
@@ -34,14 +33,15 @@ class Accepted:
 
 
 class Intake:
-    """Takes the report in `request` and writes it into `spool`."""
+    """Takes the report in `request` and writes it into `spool`. `project`: what the address says it is of, if it does."""
 
-    def __init__(self, request: Request, spool: Spool, clock: Clock) -> None:
+    def __init__(self, request: Request, spool: Spool, received: float, project: str = "") -> None:
+        self.report = Report()
+        self.inflated = 0  # bytes of the body after decompression
         self._request = request
         self._spool = spool
-        self._clock = clock
-        self._report = Report()
-        self._zip = Writer(spool.add, clock())
+        self._project = project
+        self._zip = Writer(spool.add, received)
         self._part: Part | None = None  # the one that is coming
         self._is_file = False
         self._bare = False  # a minidump alone, without a form
@@ -51,19 +51,12 @@ class Intake:
         self._annotations = 0  # bytes
         self._since_yield = 0  # bytes
 
-    async def take(self, settings: Settings, host: HostName, cluster: ClusterName) -> Accepted:
-        """Reads the whole body and stores the report.
+    async def read(self, settings: Settings) -> None:
+        """Reads the whole body into `report` and the spool.
 
         Raises:
-            Refused: with what is wrong with it; ArchiveError when it could not be stored. Nothing remains then.
+            Refused: with what is wrong with it; Full, Failed when its temporary file could not be written.
         """
-        try:
-            await self._read(settings)
-            return await self._store(host, cluster)
-        finally:
-            self._zip.abandon()
-
-    async def _read(self, settings: Settings) -> None:
         request = self._request
         boundary = boundary_of(request.headers.get("content-type"))
         self._bare = boundary is None
@@ -84,6 +77,7 @@ class Intake:
         for event in parts.feed(piece):
             self._take(event)
         await self._spool.relieve()
+        self.inflated += len(piece)
         self._since_yield += len(piece)
         if self._since_yield >= YIELD_AFTER:  # a body that inflates far gives a thousand pieces without waiting once
             self._since_yield = 0
@@ -94,11 +88,13 @@ class Intake:
             self._take(None)  # a bare minidump has no end but the body's
         if self._bare:
             for key, value in self._query.items():
-                self._report.set({"product": "prod", "version": "ver"}.get(key, key), value)
-        elif not self._report.annotations:
+                self.report.set({"product": "prod", "version": "ver"}.get(key, key), value)
+        if self._project and not self.report.product:
+            self.report.set("prod", self._project)
+        if not self._bare and not self.report.annotations:
             raise Refused("malformed_no_annotations")
         for note in notes:
-            self._report.note(note)
+            self.report.note(note)
 
     # ---- the parts -------------------------------------------------------------------------------------------------
 
@@ -116,7 +112,7 @@ class Intake:
             part.filename is not None or part.media not in {"", "text/plain"}
         )
         if self._is_file and part.name:
-            self._name = self._report.name_of(part)
+            self._name = self.report.name_of(part)
             self._digest = Digest()
             self._zip.begin(self._name)
 
@@ -135,13 +131,13 @@ class Intake:
         part = self._part
         assert part is not None  # the parser sees to it
         if not self._is_file:
-            self._report.annotate(part, bytes(self._value))
+            self.report.annotate(part, bytes(self._value))
             self._value.clear()
         elif self._name:
             self._zip.end()
-            self._report.add_file(self._name, self._digest.size, self._digest.hexdigest())
+            self.report.add_file(self._name, self._digest.size, self._digest.hexdigest())
         else:
-            self._report.note("a file without a name was dropped")
+            self.report.note("a file without a name was dropped")
         self._part, self._name = None, ""
 
     # ---- storing ---------------------------------------------------------------------------------------------------
@@ -154,11 +150,15 @@ class Intake:
             return {}
         return {key: value[:MAX_QUERY_VALUE] for key, value in pairs if key in QUERY_KEYS}
 
-    async def _store(self, host: HostName, cluster: ClusterName) -> Accepted:
+    async def store(self, admitted: Admitted, received: float, host: HostName, cluster: ClusterName) -> Accepted:
+        """Makes the report durable; a report that was stored under its own id before is not stored again.
+
+        Raises:
+            Refused: `already_stored` for another report of that id, `shutting_down`.
+            Full, Failed: nothing remains.
+        """
         request = self._request
-        self._report.check()
-        received = self._clock()
-        crash_id = new_crash_id(received)
+        self.report.check()
         about = envelope(
             peer=request.peer,
             host=host,
@@ -168,11 +168,23 @@ class Intake:
             compressed="content-encoding" in request.headers,
             query=self._query,
         )
+        about |= admitted.about()
         if self._bare:
             about["payload"] = "minidump"
-        self._zip.add(RAW_CRASH, self._report.raw_crash(crash_id, received, about))
+        if self._project:
+            about["project"] = self._project
+        self._zip.add(RAW_CRASH, self.report.raw_crash(admitted.crash_id, received, about))
         self._zip.finish()
-        return Accepted(crash_id, await self._spool.commit(f"crashes/{crash_id.day}/{crash_id}.zip"))
+        return Accepted(admitted.crash_id, await self._spool.commit(path_of(admitted.crash_id)))
+
+    def abandon(self) -> None:
+        """Lets go of what was not stored; does nothing after `store()`."""
+        self._zip.abandon()
+
+
+def path_of(crash_id: CrashId) -> str:
+    """Where a crash lies in the archive."""
+    return f"crashes/{crash_id.day}/{crash_id}.zip"
 
 
 class _Bare:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from lae_monitor.core.names import ClusterName, CrashId, HostName
@@ -20,11 +21,12 @@ from lae_monitor.gatherers.crashes.limits import (
 from lae_monitor.gatherers.crashes.wire import Part
 
 OURS: Final = frozenset({"metadata", "submitted_timestamp", "uuid", "version"})  # keys of the document that we set
+PRODUCT: Final = ("ProductName", "prod", "_productName", "product")  # Mozilla, Breakpad and Crashpad, Electron
+RELEASE: Final = ("Version", "ver", "_version")
 RAW_CRASH: Final = "raw_crash.json"
 RESERVED: Final = frozenset({"dump_names", "processed_crash", "raw_crash", RAW_CRASH})  # the Socorro family's own names
 MINIDUMP: Final = "upload_file_minidump"
 SCHEMA: Final = 2  # of the raw crash
-THROTTLE_RULE: Final = "accept_everything"
 
 # Text encodings that a client may name. Python knows more, and some of them are slow on hostile input.
 _CHARSETS: Final = {
@@ -118,6 +120,31 @@ class Report:
             return value.replace("\0", "")
         return value
 
+    def remove(self, names: Iterable[str]) -> None:
+        """Forgets annotations that are not to be kept."""
+        for name in names:
+            found = [fields.pop(name, None) is not None for fields in (self._fields, self._json)]
+            if any(found):
+                self.note(f"Removed {name} from raw crash.")
+
+    def take(self, name: str) -> None:
+        """Forgets an annotation that is not one: it was meant for the collector, which has made use of it."""
+        self._fields.pop(name, None)
+        self._json.pop(name, None)
+
+    @property
+    def product(self) -> str:
+        """The product, by whatever name its client calls it; empty when it does not say."""
+        return self._first(PRODUCT)
+
+    @property
+    def release(self) -> str:
+        return self._first(RELEASE)
+
+    def _first(self, names: Iterable[str]) -> str:
+        annotations = self.annotations
+        return next((text for name in names if (text := str(annotations.get(name) or "").strip())), "")
+
     @property
     def annotations(self) -> dict[str, Any]:
         """All of them; where JSON and a field have the same name, JSON wins."""
@@ -166,7 +193,7 @@ class Report:
 
         Args:
             crash_id, received: given to it, and when.
-            envelope: `metadata` that comes from the request.
+            envelope: `metadata` that comes from the request and from the throttle rules.
         """
         annotations = self.annotations
         replaced = {name: annotations[name] for name in sorted(OURS & annotations.keys())}
@@ -179,7 +206,6 @@ class Report:
             "dump_checksums": self.checksums,
             "filenames": self.filenames,
             "replaced": replaced,
-            "throttle_rule": THROTTLE_RULE,
         }
         document = {
             **annotations,

@@ -3,18 +3,29 @@
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
-from lae_monitor.gatherers.sonar.auth import CredentialsError, Passwords
+from lae_monitor.net.passwords import CredentialsError, Passwords
 from lae_monitor.net.http import parse_networks
+
+_IF_MISSING: Final = (
+    "lae-monitor token new sonar makes it, or write lines of the form CLUSTER:PASSWORD into it and chmod it to 600, or set "
+    'gatherers.sonar.auth_file = "" to let anybody on this host send'
+)
 
 
 def auth_file(settings: Settings) -> Path | None:
     """The password file; None when anybody may send."""
     name = settings.gatherers["sonar"].auth_file
     return settings.credentials / "sonar" / name if name else None
+
+
+def passwords_in(path: Path) -> Passwords:
+    """The passwords of the clusters; a missing file lets nobody in and says what to do."""
+    return Passwords(path, if_missing=_IF_MISSING)
 
 
 def fatal(settings: Settings) -> Iterator[str]:
@@ -29,7 +40,7 @@ def fatal(settings: Settings) -> Iterator[str]:
             )
     else:
         try:
-            Passwords(path).refresh()
+            passwords_in(path).refresh()
         except CredentialsError as error:
             yield f"gatherers.sonar.auth_file: {error}"
     try:
@@ -47,7 +58,7 @@ def check(settings: Settings) -> Iterator[str]:
         return
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield f"gatherers.sonar.auth_file: {path} can be read by others than its owner; chmod it to 600"
-    passwords = Passwords(path)
+    passwords = passwords_in(path)
     passwords.refresh()
     if settings.gatherers["sonar"].match_user_and_cluster:
         for user in passwords.users:

@@ -23,8 +23,7 @@ from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.gatherers.context import Context
-from lae_monitor.gatherers.sonar.auth import Passwords
-from lae_monitor.gatherers.sonar.check import auth_file, fatal
+from lae_monitor.gatherers.sonar.check import auth_file, passwords_in, fatal
 from lae_monitor.gatherers.sonar.config import Settings
 from lae_monitor.gatherers.sonar.free_csv import Post, host_of_file
 from lae_monitor.gatherers.sonar.receipts import Receipts
@@ -97,7 +96,7 @@ class Door:
 
     def __init__(self, context: Context, settings: Settings, receipts: Receipts) -> None:
         path = auth_file(context.settings)
-        self._passwords = Passwords(path) if path else None
+        self._passwords = passwords_in(path) if path else None
         self._settings = settings
         self._archive = context.archive
         self._clock = context.clock

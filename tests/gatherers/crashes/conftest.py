@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from lae_monitor.archive import Archive, Journal, Reserve
-from lae_monitor.config.settings import Fleet
+from lae_monitor.config.settings import Fleet, State
 from lae_monitor.config.settings import Settings as AllSettings
 from lae_monitor.config.values import Listen
 from lae_monitor.gatherers.context import Context
@@ -117,7 +117,9 @@ def _running(folder: Path, *, reserve=None, fleet=None, kernel=None, on_context=
         await archive.open()
         context = Context(
             settings=AllSettings(
-                fleet=fleet or Fleet(), gatherers={"crashes": Settings(listen=Listen("127.0.0.1:0"), **settings)}
+                fleet=fleet or Fleet(),
+                state=State(path=folder.parent / "state"),
+                gatherers={"crashes": Settings(listen=Listen("127.0.0.1:0"), **settings)},
             ),
             archive=archive,
             journal=Journal(archive),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lae_monitor.config import ConfigError
 from lae_monitor.core.refusals import Refused
-from lae_monitor.gatherers.sonar import auth
-from lae_monitor.gatherers.sonar.auth import CredentialsError, Passwords, hash_password, parse_basic, parse_passwords
+from lae_monitor.net import passwords as auth
+from lae_monitor.net.passwords import CredentialsError, Passwords, hash_password, parse_basic, parse_passwords
 
 
 def basic(user: str, password: str) -> str:

@@ -1,4 +1,4 @@
-"""Who may send for which cluster: one file of passwords, read anew when it changes, never ignored when it cannot be read.
+"""Who may send for whom: one file of passwords, read anew when it changes, never ignored when it cannot be read.
 
 A line each, blank lines and lines that begin with `#` apart; a user may have several, so that passwords can be rotated:
 
@@ -6,7 +6,8 @@ A line each, blank lines and lines that begin with `#` apart; a user may have se
     mlx.hpc.uio.no:sha256$<salt in hex>$<SHA-256 of salt and password in hex>
     mlx.hpc.uio.no/password                the one-liner of the first infiltrate
 
-Source: infiltrate's -auth-file, see docs/sonar.md#passwords. No method here shows a password in what it raises.
+A user is a cluster that sends samples (source: infiltrate's -auth-file, see docs/sonar.md#passwords) or a product that sends
+crash reports (docs/crashes.md#tokens). No method here shows a password in what it raises.
 """
 
 import base64
@@ -59,12 +60,13 @@ def hash_password(password: str) -> str:
     return f"sha256${salt.hex()}${hashlib.sha256(salt + password.encode()).hexdigest()}"
 
 
-def parse_passwords(text: str, source: str) -> dict[str, list[Password]]:
+def parse_passwords(text: str, source: str, *, may_be_empty: bool = False) -> dict[str, list[Password]]:
     """The passwords of each user.
 
     Args:
         text: the file.
         source: its name, for the error.
+        may_be_empty: whether a file without a password is right.
 
     Raises:
         CredentialsError: a line that is none, or no line at all.
@@ -77,7 +79,7 @@ def parse_passwords(text: str, source: str) -> dict[str, list[Password]]:
         if found is None:
             raise CredentialsError(f"{source}: line {number} is not of the form user:password")
         users.setdefault(found[1], []).append(_password(found[2], f"{source}: line {number}"))
-    if not users:
+    if not users and not may_be_empty:
         raise CredentialsError(f"{source}: holds no line of the form user:password, so nobody could send anything")
     return users
 
@@ -98,11 +100,14 @@ class Passwords:
     Args:
         path: the file.
         clock: now, in seconds.
+        if_missing: what to do when there is no such file, for people; None takes a missing file, and one without a password,
+            for one that lets nobody in.
     """
 
-    def __init__(self, path: Path, clock: Clock = wall_clock) -> None:
+    def __init__(self, path: Path, clock: Clock = wall_clock, *, if_missing: str | None = "make it") -> None:
         self.path = path
         self._clock = clock
+        self._if_missing = if_missing
         self._users: dict[str, list[Password]] = {}
         self._seen: tuple[int, ...] | None = None
 
@@ -117,13 +122,12 @@ class Passwords:
             if self._seen == _signature(status):
                 return
             self._seen = None
-            self._users = parse_passwords(self._read(status), str(self.path))
+            self._users = parse_passwords(self._read(status), str(self.path), may_be_empty=self._if_missing is None)
         except FileNotFoundError:
-            raise CredentialsError(
-                f"{self.path}: there is no such file; lae-monitor token new sonar makes it, or write lines of the form "
-                'CLUSTER:PASSWORD into it and chmod it to 600, or set gatherers.sonar.auth_file = "" to let anybody on '
-                "this host send"
-            ) from None
+            if self._if_missing is None:
+                self._users = {}
+                return
+            raise CredentialsError(f"{self.path}: there is no such file; {self._if_missing}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialsError(f"{self.path}: cannot be read: {error}") from error
         # Within one tick of the file system's clock a second change would leave the same times behind.
@@ -148,11 +152,15 @@ class Passwords:
         except CredentialsError as error:
             raise Refused("credentials_unreadable", str(error)) from error
         user, password = parse_basic(authorization)
-        # All are compared, also for a user that nobody knows: the time taken says nothing about the file.
-        matches = [known.matches(password) for known in self._users.get(user, [_NOBODY])]
-        if user not in self._users or not any(matches):
+        if not self.lets_in(user, password):
             raise Refused("unauthorized")
         return user
+
+    def lets_in(self, user: str, password: bytes) -> bool:
+        """Whether `password` is one of `user`, as the file was when it was last read."""
+        # All are compared, also for a user that nobody knows: the time taken says nothing about the file.
+        matches = [known.matches(password) for known in self._users.get(user, [_NOBODY])]
+        return user in self._users and any(matches)
 
     @property
     def users(self) -> list[str]:

@@ -1,0 +1,170 @@
+"""One upload and its answer: read, let in or not, made durable, acknowledged. In this order."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from lae_monitor.archive import Exists
+from lae_monitor.core.names import HostName
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Span
+from lae_monitor.gatherers.context import Context
+from lae_monitor.gatherers.crashes import replies
+from lae_monitor.gatherers.crashes.admission import Admission, Admitted
+from lae_monitor.gatherers.crashes.check import known_hosts
+from lae_monitor.gatherers.crashes.config import Settings
+from lae_monitor.gatherers.crashes.intake import Accepted, Intake, path_of
+from lae_monitor.gatherers.crashes.limits import MAX_COMPARED, MAX_PROJECT
+from lae_monitor.gatherers.crashes.measures import Measures
+from lae_monitor.gatherers.crashes.receipts import Receipts
+from lae_monitor.gatherers.crashes.replies import Style
+from lae_monitor.gatherers.crashes.spool import Budget, Spool
+from lae_monitor.gatherers.crashes.stored import checksums
+from lae_monitor.gatherers.crashes.tokens import offered
+from lae_monitor.net.http import Request, reply
+from lae_monitor.net.http_router import RETRY_AFTER
+
+ACCEPTED: Final = Counter("lae_crashes_accepted_total", "Crash reports that are durable")
+REFUSED: Final = Counter("lae_crashes_refused_total", "Crash reports that were refused, by reason code", ["reason"])
+BYTES: Final = Counter("lae_crashes_received_bytes_total", "Bytes of crash reports as they came")
+IN_PROGRESS: Final = Gauge("lae_crashes_in_progress", "Uploads that are coming in")
+
+LOCAL: Final = HostName("localhost")  # who comes by a Unix socket
+_PROJECT: Final = re.compile(r"/api/([^/]+)/minidump/?")
+
+Answer = Callable[[int, str, Iterable[tuple[str, str]]], Awaitable[None]]
+
+
+class Collector:
+    """Answers uploads, whatever server they came through."""
+
+    def __init__(self, context: Context, settings: Settings, admission: Admission, measures: Measures) -> None:
+        self.measures = measures
+        self.receipts = Receipts(context.journal, context.cluster, context.clock)
+        self._context = context
+        self._settings = settings
+        self._admission = admission
+        self._hosts = known_hosts(context.settings.fleet.inventory)
+        self._budget = Budget()
+
+    async def submit(self, request: Request, style: Style) -> None:
+        """Replies as the Socorro family does: `CrashID=bp-<id>` once it is durable, else `Discarded=<code>`.
+
+        Raises:
+            Refused: `not_found` for an address below /api/ that takes no minidumps.
+        """
+        project = project_of(request.path)
+        host = self._hosts.get(request.peer) or (HostName.from_address(request.peer) if request.peer else LOCAL)
+        with IN_PROGRESS.track_inprogress(), self.measures.timing("collector.breakpad_resource.on_post.time"):
+            try:
+                text = await self._take(request, host, project, style)
+            except Refused as refused:
+                self._refused(refused, request, host)
+                retry = [("retry-after", str(RETRY_AFTER))] if refused.status == 503 else []
+                await reply(request.send, refused.status, replies.refused(refused), headers=retry)
+            else:
+                await reply(request.send, 200, text)
+
+    def close(self) -> None:
+        """Takes nothing more; the receipts that wait are still written."""
+        self.receipts.close()
+        self.measures.close()
+
+    async def _take(self, request: Request, host: HostName, project: str, style: Style) -> str:
+        """The answer to a report that is durable, or that the rules did not want.
+
+        Raises:
+            Refused
+        """
+        received = self._context.clock()
+        async with Spool(self._context.archive, self._budget, request.peer) as spool:
+            intake = Intake(request, spool, received, project)
+            try:
+                with self.measures.timing("collector.crashmover.crash_handling.time"):
+                    await self._read(intake, request)
+                    admitted = self._admission.decide(intake.report, offered(request), received)
+                    self.measures.decided(admitted.verdict.result.name.lower(), admitted.verdict.rule)
+                    if admitted.kept:
+                        await self._store(intake, admitted, received, host, request)
+                    else:
+                        self._discarded(admitted, request, host)
+            finally:
+                intake.abandon()
+        report = intake.report
+        if admitted.is_told_an_id:
+            return replies.accepted(admitted, report.product, report.release, self._settings, style)
+        return replies.rejected(admitted)
+
+    async def _read(self, intake: Intake, request: Request) -> None:
+        compressed = "content-encoding" in request.headers
+        name = "collector.breakpad_resource.gzipped_crash_decompress"
+        try:
+            await intake.read(self._settings)
+        except Refused as refused:
+            if compressed and refused.code == "malformed_bad_gzip":
+                self.measures.spread(name, request.received, result="fail")
+            raise
+        self.measures.count("collector.breakpad_resource.incoming_crash")
+        if compressed:
+            self.measures.count("collector.breakpad_resource.gzipped_crash")
+            self.measures.spread(name, request.received, result="success")
+        payload = "compressed" if compressed else "uncompressed"
+        self.measures.spread("collector.breakpad_resource.crash_size", intake.inflated, payload=payload)
+
+    async def _store(
+        self, intake: Intake, admitted: Admitted, received: float, host: HostName, request: Request
+    ) -> None:
+        report = intake.report
+        report.remove(self._settings.removed_fields)
+        if admitted.resubmitted:
+            report.take("uuid")
+        try:
+            with self.measures.timing("collector.crashmover.crash_save.time"):
+                accepted = await intake.store(admitted, received, host, self._context.cluster)
+        except Exists:
+            if not admitted.resubmitted or not await self._is_stored(admitted, report.checksums):
+                raise
+            return  # its sender did not hear the first answer
+        self.measures.count("collector.crashmover.save_crash.count")
+        self._accepted(accepted, request, host)
+
+    async def _is_stored(self, admitted: Admitted, sent: dict[str, str]) -> bool:
+        """Whether the report that has this id holds the same files."""
+        path = path_of(admitted.crash_id)
+        size = await self._context.archive.settle(path)
+        if size > MAX_COMPARED:
+            return False
+        return checksums(await self._context.archive.read(Span(path, 0, size))) == sent
+
+    # ---- receipts --------------------------------------------------------------------------------------------------
+
+    def _accepted(self, accepted: Accepted, request: Request, host: HostName) -> None:
+        ACCEPTED.inc()
+        BYTES.inc(request.received)
+        self.receipts.accepted(accepted, peer=request.peer, host=host, size=request.received)
+
+    def _refused(self, refused: Refused, request: Request, host: HostName) -> None:
+        REFUSED.labels(refused.code).inc()
+        self.measures.refused(refused.code)
+        self.receipts.refused(refused, peer=request.peer, host=host, size=request.received)
+
+    def _discarded(self, admitted: Admitted, request: Request, host: HostName) -> None:
+        why = Refused("throttled", f"{admitted.verdict.result.name.lower()} by rule {admitted.verdict.rule}")
+        REFUSED.labels(why.code).inc()
+        self.receipts.refused(why, peer=request.peer, host=host, size=request.received)
+
+
+def project_of(path: str) -> str:
+    """The project in `/api/<project>/minidump/`; empty for addresses that are none of Sentry's.
+
+    Raises:
+        Refused: `not_found`.
+    """
+    if not path.startswith("/api/"):
+        return ""
+    found = _PROJECT.fullmatch(path)
+    if found is None or len(found[1]) > MAX_PROJECT or not found[1].isprintable():
+        raise Refused("not_found")
+    return found[1]

@@ -1,0 +1,50 @@
+"""The text that a client reads; source: the Socorro family, and what its relatives answer. See docs/crashes.md#replies."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from fnmatch import fnmatchcase
+
+from lae_monitor.core.names import CrashId
+from lae_monitor.core.refusals import Refused
+from lae_monitor.gatherers.crashes.admission import Admitted
+from lae_monitor.gatherers.crashes.config import Settings
+from lae_monitor.gatherers.crashes.throttle import Result
+
+
+class Style(Enum):
+    """How an address answers: with `key=value` lines, or with the id and nothing else."""
+
+    LINES = "lines"
+    ID = "id"
+
+
+def accepted(admitted: Admitted, product: str, release: str, settings: Settings, style: Style) -> str:
+    """For a report that is durable, or that its client is to believe so."""
+    if style is Style.ID:
+        return admitted.crash_id
+    lines = [f"CrashID={settings.id_prefix}{admitted.crash_id}"]
+    if settings.view_url:
+        lines.append(f"ViewURL={_view_url(settings.view_url, admitted.crash_id)}")
+    if release and _is_over(product, release, settings.end_of_life):
+        lines.append(f"StopSendingReportsFor={release}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def rejected(admitted: Admitted) -> str:
+    """For a report that a throttle rule did not let pass."""
+    if admitted.verdict.result is Result.IGNORE:
+        return "Unsupported=1\n"
+    return f"Discarded=rule_{admitted.verdict.rule}"
+
+
+def refused(why: Refused) -> str:
+    return f"Discarded={why.code}"
+
+
+def _view_url(template: str, crash_id: CrashId) -> str:
+    return template.replace("{crash_id}", crash_id)
+
+
+def _is_over(product: str, release: str, end_of_life: Mapping[str, Sequence[str]]) -> bool:
+    one_line = release.isprintable()  # a version with a line break would add a line of its own to the reply
+    return one_line and any(fnmatchcase(release, pattern) for pattern in end_of_life.get(product, ()))

@@ -1,0 +1,99 @@
+"""Who may send reports of which product, and who may send reports that have an id already.
+
+Tokens stand in `credentials/crashes/tokens.txt`, a line each, as salted hashes: `PRODUCT:sha256$...`. The product is
+percent-encoded, as it may have spaces and colons; the user `*submitter*` is whoever hands on crashes with their ids.
+"""
+
+import urllib.parse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.net.http import Request
+from lae_monitor.net.passwords import CredentialsError, Passwords
+
+FILE: Final = "tokens.txt"
+SUBMITTER: Final = "*submitter*"
+PARAMETERS: Final = ("token", "sentry_key")  # of the query, for clients that know nothing but a URL
+MAX_TOKEN: Final = 500  # characters; ours have 32
+MAX_PRODUCT: Final = 200  # characters
+
+
+def user_of(product: str) -> str:
+    """The product as it stands in the file."""
+    return urllib.parse.quote(product, safe="")
+
+
+def product_of(user: str) -> str:
+    """The reverse of `user_of`."""
+    return urllib.parse.unquote(user)
+
+
+def offered(request: Request) -> list[str]:
+    """The tokens that a request carries: as `Authorization: Bearer`, or in its query."""
+    scheme, _, bearer = request.headers.get("authorization").partition(" ")
+    found = [bearer.strip()] if scheme.lower() == "bearer" else []
+    try:
+        pairs = urllib.parse.parse_qsl(request.query_string, max_num_fields=20)
+    except ValueError:
+        pairs = []
+    found += [value for key, value in pairs if key in PARAMETERS]
+    return [token for token in found if 0 < len(token) <= MAX_TOKEN]
+
+
+class Tokens:
+    """The tokens of a running collector.
+
+    Args:
+        path: the file; a missing one holds no tokens.
+        required: whether products without a token are refused.
+    """
+
+    def __init__(self, path: Path, *, required: bool = False, clock: Clock = wall_clock) -> None:
+        self._passwords = Passwords(path, clock, if_missing=None)
+        self._required = required
+
+    def refresh(self) -> None:
+        """
+        Raises:
+            Refused: `credentials_unreadable`.
+        """
+        try:
+            self._passwords.refresh()
+        except CredentialsError as error:
+            raise Refused("credentials_unreadable", str(error)) from error
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one, or one is needed."""
+        return self._required or bool(self._passwords.users)
+
+    def check(self, product: str, tokens: Iterable[str]) -> None:
+        """Lets a report of `product` pass.
+
+        Raises:
+            Refused: `unauthorized`, `credentials_unreadable`.
+        """
+        self.refresh()
+        if not self.any:
+            return
+        user = user_of(product[:MAX_PRODUCT])
+        if user not in self._passwords.users and not self._required:
+            return
+        if not self._is_one_of((user, SUBMITTER), tokens):
+            raise Refused("unauthorized", "a token of this product is needed", raw=product)
+
+    def check_submitter(self, tokens: Iterable[str]) -> None:
+        """Lets a report pass that has a crash id already.
+
+        Raises:
+            Refused: `unauthorized_uuid`, `credentials_unreadable`.
+        """
+        self.refresh()
+        if not self._is_one_of((SUBMITTER,), tokens):
+            raise Refused("unauthorized_uuid")
+
+    def _is_one_of(self, users: Iterable[str], tokens: Iterable[str]) -> bool:
+        return any(self._passwords.lets_in(user, token.encode()) for user in users for token in tokens)
