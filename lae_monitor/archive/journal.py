@@ -3,7 +3,7 @@
 `store rebuild` reads it back, so an operator's decision survives the store.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -40,16 +40,21 @@ class Journal:
         Raises:
             Full, Failed
         """
+        return await self.write_all(what, [fields])
+
+    async def write_all(self, what: str, entries: Sequence[Mapping[str, str | float]]) -> Span:
+        """Adds entries of one sort together, all or none of them; otherwise as `write`."""
         now = self._clock()
-        time = fields.pop("time", now)
-        # str(): names have types of their own, which msgspec does not encode.
-        entry = {
-            "time": format_time(float(time), digits=6),
-            "what": what,
-            **{key: redact(str(value)) if isinstance(value, str) else value for key, value in fields.items()},
-        }
         path = f"{FOLDER}/{day_path(now)}/{self._archive.process}.jsonl"
-        return await self._archive.append(path, _encode(entry) + b"\n")
+        return await self._archive.append(path, b"".join(_line(what, fields, now) for fields in entries))
+
+
+def _line(what: str, fields: Mapping[str, str | float], now: float) -> bytes:
+    # str(): names have types of their own, which msgspec does not encode.
+    texts = {
+        key: redact(str(value)) if isinstance(value, str) else value for key, value in fields.items() if key != "time"
+    }
+    return _encode({"time": format_time(float(fields.get("time", now)), digits=6), "what": what, **texts}) + b"\n"
 
 
 def cut(_path: str, data: bytes) -> int:

@@ -94,13 +94,18 @@ class LinuxKernel:
                 _sync(os.path.dirname(root))  # noqa: PTH120
         os.close(os.open(self.root, _FOLDER))
 
-    def _folder(self, path: str) -> "_Folder":
+    def _folder(self, path: str, *, just_used: bool = False) -> "_Folder":
         """The folder `path` ("" is the root), reached without following a link.
 
         Folders are kept open for a while, since every report needs several; what is kept is used if `path` still leads
         there, which one call tells, and opening each step anew takes many.
+
+        Args:
+            just_used: the caller's previous step was in this folder, and this one belongs to it: they must not be two.
         """
         kept = self._folders.get(path)
+        if kept is not None and just_used:
+            return kept
         if kept is not None:
             try:
                 status = os.stat(f"{self.root}/{path}", follow_symlinks=False)  # noqa: PTH116 - made for every report
@@ -200,7 +205,7 @@ class LinuxKernel:
         """Gives the file its final name, never over an existing one (os.rename would replace it silently)."""
         source_folder, _, source_name = source.rpartition("/")
         target_folder, _, target_name = target.rpartition("/")
-        old, new = self._folder(source_folder), self._folder(target_folder)
+        old, new = self._folder(source_folder, just_used=True), self._folder(target_folder)
         arguments = (old.fd, source_name.encode(), new.fd, target_name.encode())
         if self._libc.renameat2(*arguments, _RENAME_NOREPLACE) == 0:
             return
@@ -234,7 +239,7 @@ class LinuxKernel:
         os.mkdir(name, FOLDER_MODE, dir_fd=within.fd)
 
     def sync_folder(self, path: str) -> None:
-        within = self._folder(path)
+        within = self._folder(path, just_used=True)
         os.fsync(within.fd)
 
     def entries(self, path: str) -> list[Entry]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from lae_monitor import __version__
+from lae_monitor.cli.crashes_throttle import throttle_test
 from lae_monitor.cli.options import (
     EXIT_FINDINGS,
     EXIT_TRY_AGAIN,
@@ -39,7 +40,10 @@ MAX_LINE: Final = 200  # characters of it that are shown: what answers may be no
 @click.group()
 @common
 def crashes(_invocation: Invocation) -> None:
-    """Send a crash report."""
+    """Send a crash report; try throttle rules."""
+
+
+crashes.add_command(throttle_test)
 
 
 @crashes.command()

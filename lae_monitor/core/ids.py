@@ -3,8 +3,7 @@
 import base64
 import hashlib
 import secrets
-import uuid
-from datetime import UTC, datetime
+import time
 from typing import Final
 
 from lae_monitor.core.names import CrashId
@@ -13,9 +12,13 @@ SWISSNUM_BITS: Final = 160  # what Foolscap itself uses
 
 
 def new_crash_id(now: float, throttle: int = 0) -> CrashId:
-    """A crash id for a report received at `now` (seconds, UTC) with the throttle result as its digit."""
-    day = datetime.fromtimestamp(now, UTC).strftime("%y%m%d")
-    return CrashId(f"{str(uuid.uuid4())[:-7]}{throttle:d}{day}")
+    """A crash id for a report received at `now` (seconds, UTC) with the throttle result as its digit; the rest is random."""
+    day = time.strftime("%y%m%d", time.gmtime(now))
+    digits = secrets.token_hex(15)
+    return CrashId(
+        f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[int(digits[15], 16) % 4]}{digits[16:19]}-{digits[19:24]}"
+        f"{throttle:d}{day}"
+    )
 
 
 def new_swissnum() -> str:

@@ -5,6 +5,7 @@ import ipaddress
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from lae_monitor.core.refusals import Refused
@@ -16,6 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MAX_ADDRESS: Final = 100  # characters; IPv6 with a zone has some 60
 MAX_PARAMETERS: Final = 100  # of a query string
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
@@ -61,18 +63,18 @@ class Headers:
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self._raw = [(name.decode("latin-1").lower(), value.decode("latin-1").strip()) for name, value in raw]
+        self._first = dict(reversed(self._raw))
 
     def get(self, name: str, default: str = "") -> str:
         """The first of that name."""
-        wanted = name.lower()
-        return next((value for found, value in self._raw if found == wanted), default)
+        return self._first.get(name.lower(), default)
 
     def all(self, name: str) -> list[str]:
         wanted = name.lower()
         return [value for found, value in self._raw if found == wanted]
 
     def __contains__(self, name: str) -> bool:
-        return bool(self.all(name))
+        return name.lower() in self._first
 
 
 class Request:
@@ -128,11 +130,13 @@ class Request:
             raise Refused("bad_parameters", "repeated", raw=self.query_string)
         return parameters
 
-    @property
+    @cached_property
     def peer(self) -> str:
         """The client's address, empty for a Unix socket; what a proxy says of it counts only when it is trusted."""
         client = self._scope.get("client")
         address = _plain(client[0]) if client else ""
+        if "x-forwarded-for" not in self.headers or not self._trusted:
+            return address
         for forwarded in reversed(",".join(self.headers.all("x-forwarded-for")).split(",")):
             hop = _plain(forwarded)
             if not hop or not _is_in(address, self._trusted):
@@ -200,14 +204,19 @@ def parse_networks(texts: Iterable[str]) -> list[Network]:
     return [ipaddress.ip_network(text, strict=False) for text in texts]
 
 
-def _plain(address: str) -> str:
-    """An address in its usual form, an IPv4 address inside an IPv6 one as itself; empty when it is none."""
+@lru_cache(4096)
+def _usual(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address.strip().strip("[]").split("%", 1)[0])
     except ValueError:
         return ""
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return str(mapped or parsed)
+
+
+def _plain(address: str) -> str:
+    """An address in its usual form, an IPv4 address inside an IPv6 one as itself; empty when it is none."""
+    return _usual(address) if len(address) <= MAX_ADDRESS else ""
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:

@@ -34,6 +34,10 @@ class Statsd:
             self._socket.setblocking(False)
             self._socket.connect(place)
 
+    @property
+    def sends(self) -> bool:
+        return self._socket is not None
+
     def count(self, name: str, *tags: str, by: int = 1) -> None:
         self._send(name, f"{by}|c", tags)
 

@@ -1,7 +1,7 @@
 """One upload and its answer: read, let in or not, made durable, acknowledged. In this order."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import Counter, Gauge
@@ -34,8 +34,6 @@ IN_PROGRESS: Final = Gauge("lae_crashes_in_progress", "Uploads that are coming i
 LOCAL: Final = HostName("localhost")  # who comes by a Unix socket
 _PROJECT: Final = re.compile(r"/api/([^/]+)/minidump/?")
 
-Answer = Callable[[int, str, Iterable[tuple[str, str]]], Awaitable[None]]
-
 
 class Collector:
     """Answers uploads, whatever server they came through."""
@@ -56,7 +54,7 @@ class Collector:
             Refused: `not_found` for an address below /api/ that takes no minidumps.
         """
         project = project_of(request.path)
-        host = self._hosts.get(request.peer) or (HostName.from_address(request.peer) if request.peer else LOCAL)
+        host = self._hosts.get(request.peer) or (_host_at(request.peer) if request.peer else LOCAL)
         with IN_PROGRESS.track_inprogress(), self.measures.timing("collector.breakpad_resource.on_post.time"):
             try:
                 text = await self._take(request, host, project, style)
@@ -154,6 +152,9 @@ class Collector:
         why = Refused("throttled", f"{admitted.verdict.result.name.lower()} by rule {admitted.verdict.rule}")
         REFUSED.labels(why.code).inc()
         self.receipts.refused(why, peer=request.peer, host=host, size=request.received)
+
+
+_host_at = lru_cache(4096)(HostName.from_address)
 
 
 def project_of(path: str) -> str:

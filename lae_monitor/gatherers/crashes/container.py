@@ -2,74 +2,111 @@
 
 import io
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Final
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.crashes.limits import MAX_FILES
 
 MODE: Final = 0o100600  # a regular file, its owner's
+STORED: Final = 0  # not compressed
+SIZES_FOLLOW: Final = 8  # a flag: size and checksum stand behind the data
+MADE_BY: Final = 3 << 8 | 20  # Unix, version 2.0: the mode counts
+_LOCAL: Final = struct.Struct("<4s5H3I2H")
+_LOCAL_BEGIN: Final = (b"PK\x03\x04", 20)
+_DESCRIPTOR: Final = struct.Struct("<4s3I")
+_CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
+_END: Final = struct.Struct("<4s4H2IH")
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 
 
 class Writer:
     """Makes the zip piece by piece; each piece goes to `sink` as soon as it is known.
 
-    Sizes and checksums follow each entry's data, as the zip format has it for writers that cannot seek.
+    Size and checksum follow an entry's data where they are not known before it, as the zip format has it for writers that
+    cannot seek. Source of the format: PKWARE's APPNOTE, sections 4.3.7 to 4.3.16; entries are stored, below 4 GiB.
     """
 
     def __init__(self, sink: Callable[[bytes], None], received: float) -> None:
-        self._sink = _Sink(sink)
-        self._zip = zipfile.ZipFile(cast(Any, self._sink), "w", zipfile.ZIP_STORED)
-        self._time = datetime.fromtimestamp(received, UTC).timetuple()[:6]
-        self._entry: Any = None
+        self._sink: Callable[[bytes], None] | None = sink
+        self._time = _dos_time(received)
+        self._at = 0  # bytes written
+        self._directory: list[bytes] = []
+        self._name = b""  # of the entry that is being written
+        self._begun_at = 0
+        self._size = 0
+        self._crc = 0
 
     def begin(self, name: str) -> None:
-        info = zipfile.ZipInfo(name, self._time)
-        info.external_attr = MODE << 16
-        self._entry = self._zip.open(info, "w")
+        """Begins an entry; `name` is plain ASCII, and checked."""
+        self._name = name.encode("ascii")
+        self._begun_at, self._size, self._crc = self._at, 0, 0
+        self._put(
+            _LOCAL.pack(*_LOCAL_BEGIN, SIZES_FOLLOW, STORED, *self._time, 0, 0, 0, len(self._name), 0) + self._name
+        )
 
     def write(self, data: bytes) -> None:
-        self._entry.write(data)
+        self._crc = zlib.crc32(data, self._crc)
+        self._size += len(data)
+        self._put(data)
 
     def end(self) -> None:
-        self._entry.close()
-        self._entry = None
+        self._put(_DESCRIPTOR.pack(b"PK\x07\x08", self._crc, self._size, self._size))
+        self._list(SIZES_FOLLOW)
 
     def add(self, name: str, data: bytes) -> None:
-        self.begin(name)
-        self.write(data)
-        self.end()
+        """A whole entry."""
+        self._name = name.encode("ascii")
+        self._begun_at, self._size, self._crc = self._at, len(data), zlib.crc32(data)
+        sizes = (self._crc, self._size, self._size)
+        self._put(_LOCAL.pack(*_LOCAL_BEGIN, 0, STORED, *self._time, *sizes, len(self._name), 0) + self._name + data)
+        self._list(0)
 
     def finish(self) -> None:
-        self._zip.close()
+        """Writes the directory: the zip is whole then."""
+        directory = b"".join(self._directory)
+        count = len(self._directory)
+        self._put(directory + _END.pack(b"PK\x05\x06", 0, 0, count, count, len(directory), self._at, 0))
 
     def abandon(self) -> None:
-        """Lets go of a zip, finished or not: nothing goes to the sink any more, whatever zipfile does at its own end."""
-        self._sink.close()
-        if self._entry is not None:
-            self.end()
-
-
-class _Sink:
-    """As much of a file as zipfile needs to write one after the other."""
-
-    def __init__(self, sink: Callable[[bytes], None]) -> None:
-        self._sink: Callable[[bytes], None] | None = sink
-
-    def write(self, data: bytes) -> int:
-        if data and self._sink is not None:
-            self._sink(data)
-        return len(data)
-
-    def close(self) -> None:
+        """Lets go of a zip, finished or not: nothing goes to the sink any more."""
         self._sink = None
 
-    def flush(self) -> None:
-        pass
+    def _put(self, data: bytes) -> None:
+        if data and self._sink is not None:
+            self._sink(data)
+            self._at += len(data)
+
+    def _list(self, flags: int) -> None:
+        sizes = (self._crc, self._size, self._size)
+        self._directory.append(
+            _CENTRAL.pack(
+                b"PK\x01\x02",
+                MADE_BY,
+                20,
+                flags,
+                STORED,
+                *self._time,
+                *sizes,
+                len(self._name),
+                0,
+                0,
+                0,
+                0,
+                MODE << 16,
+                self._begun_at,
+            )
+            + self._name
+        )
+
+
+def _dos_time(seconds: float) -> tuple[int, int]:
+    """Time and date as MS-DOS had them, two seconds exact, in UTC; years before 1980 do not exist."""
+    year, month, day, hour, minute, second, *_ = time.gmtime(seconds)
+    return hour << 11 | minute << 5 | second // 2, max(year - 1980, 0) << 9 | month << 5 | day
 
 
 def entries(data: bytes) -> dict[str, memoryview]:

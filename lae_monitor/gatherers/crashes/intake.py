@@ -11,10 +11,11 @@ from lae_monitor.core.rows import Span
 from lae_monitor.gatherers.crashes.admission import Admitted
 from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.container import Writer
-from lae_monitor.gatherers.crashes.limits import MAX_ANNOTATION, MAX_ANNOTATIONS, YIELD_AFTER
+from lae_monitor.gatherers.crashes.limits import MAX_ANNOTATION, MAX_ANNOTATIONS, RESERVE_STEP, YIELD_AFTER
+from lae_monitor.gatherers.crashes.parts import Event, Parts
 from lae_monitor.gatherers.crashes.report import MINIDUMP, RAW_CRASH, Digest, Report, envelope
 from lae_monitor.gatherers.crashes.spool import Spool
-from lae_monitor.gatherers.crashes.wire import Part, Parts, boundary_of, decoder
+from lae_monitor.gatherers.crashes.wire import Part, boundary_of, decoder
 from lae_monitor.net.http import Request
 
 MAGIC: Final = b"MDMP"
@@ -49,6 +50,7 @@ class Intake:
         self._name = ""  # of a file
         self._digest = Digest()
         self._annotations = 0  # bytes
+        self._reserved = 0  # of them
         self._since_yield = 0  # bytes
 
     async def read(self, settings: Settings) -> None:
@@ -98,13 +100,26 @@ class Intake:
 
     # ---- the parts -------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Part | bytes | None) -> None:
-        if isinstance(event, Part):
+    def _take(self, event: Event) -> None:
+        if event is None:
+            self._end()
+        elif isinstance(event, bytes):
+            self._add(event)
+        elif isinstance(event, Part):
             self._begin(event)
-        elif event is None:
+        else:
+            self._take_whole(*event)
+
+    def _take_whole(self, part: Part, data: bytes) -> None:
+        """As `_begin`, `_add` and `_end`; most parts are annotations that come in one piece."""
+        self._begin(part)
+        if self._is_file:
+            self._add(data)
             self._end()
         else:
-            self._add(event)
+            self._count(len(data))
+            self.report.annotate(part, data)
+            self._part = None
 
     def _begin(self, part: Part) -> None:
         self._part = part
@@ -119,13 +134,19 @@ class Intake:
     def _add(self, data: bytes) -> None:
         if not self._is_file:
             self._value += data
-            self._annotations += len(data)
-            if len(self._value) > MAX_ANNOTATION or self._annotations > MAX_ANNOTATIONS:
-                raise Refused("body_too_large", f"annotations; limits {MAX_ANNOTATION} and {MAX_ANNOTATIONS} bytes")
-            self._spool.reserve(len(data))
+            self._count(len(data))
         elif self._name:
             self._digest.feed(data)
             self._zip.write(data)
+
+    def _count(self, size: int) -> None:
+        """More bytes of annotations, which stay in memory."""
+        self._annotations += size
+        if max(size, len(self._value)) > MAX_ANNOTATION or self._annotations > MAX_ANNOTATIONS:
+            raise Refused("body_too_large", f"annotations; limits {MAX_ANNOTATION} and {MAX_ANNOTATIONS} bytes")
+        if self._annotations - self._reserved >= RESERVE_STEP:
+            self._spool.reserve(self._annotations - self._reserved)
+            self._reserved = self._annotations
 
     def _end(self) -> None:
         part = self._part
@@ -194,7 +215,7 @@ class _Bare:
         self._first = b""
         self._begun = False
 
-    def feed(self, data: bytes) -> "list[Part | bytes | None]":
+    def feed(self, data: bytes) -> list[Event]:
         if self._begun:
             return [data]
         self._first += data

@@ -4,10 +4,13 @@ from typing import Final
 
 from lae_monitor.core.limits import KiB, MiB
 
+MAX_PREAMBLE: Final = 64 * KiB  # bytes before the first boundary; some mail programs write a sentence there
 MAX_PARTS: Final = 2000  # parts of a report; real clients send 3 to 200
 MAX_FILES: Final = 100  # file parts; real clients send 1 to 5
 MAX_PART_HEADER: Final = 4 * KiB  # bytes of one header line of a part
 MAX_PART_HEADERS: Final = 8  # lines; the standard knows three
+MAX_KEPT_HEADS: Final = 2000  # heads of parts that are remembered: real clients have some hundred names
+MAX_KEPT_HEAD: Final = 200  # characters of such a head; a longer one is read anew each time
 MAX_ANNOTATION: Final = 2 * MiB  # bytes of one annotation; Firefox's StackTraces come to some 100 KiB
 MAX_ANNOTATIONS: Final = 4 * MiB  # bytes of all annotations of a report: they stay in memory
 MAX_JSON_ITEMS: Final = 50_000  # commas and brackets in JSON; each may become an object of 100 bytes
@@ -25,9 +28,11 @@ FREE_OF_RATIO: Final = 16 * MiB  # inflated bytes below which the ratio does not
 INFLATE_STEP: Final = 64 * KiB  # bytes inflated at a time
 HOLD: Final = 1 * MiB  # bytes of a report kept in memory; a larger one goes to a temporary file as it comes
 BATCH: Final = 256 * KiB  # bytes handed to that file at a time
+RESERVE_STEP: Final = 4 * KiB  # bytes of annotations that a report may hold before they count
 MAX_HELD: Final = 12 * MiB  # bytes held for all reports in progress together; the process is to stay below 80 MB
 MAX_HELD_PEER: Final = 6 * MiB  # bytes of it for one peer: no single one can make the others wait
 YIELD_AFTER: Final = 1 * MiB  # inflated bytes after which others get their turn
 
 RECEIPTS_WAITING: Final = 10_000  # receipts not yet in the journal; beyond, they are counted only
-RECEIPTS_TOGETHER: Final = 64  # written to the journal at the same time: they share one fdatasync
+RECEIPTS_TOGETHER: Final = 200  # written to the journal at once, 60 KB: they share one fdatasync
+RECEIPTS_GATHER: Final = 0.05  # seconds for which receipts wait for others

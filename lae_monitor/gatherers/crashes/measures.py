@@ -7,6 +7,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import Counter, Histogram
@@ -53,6 +54,16 @@ _SPREADS: Final = {
 HEALTH: Final = {"/__version__": "version", "/__lbheartbeat__": "lbheartbeat", "/__heartbeat__": "heartbeat"}
 
 
+@lru_cache(1000)  # the library's own way to a labelled one takes longer than counting
+def _counter(name: str, values: tuple[str, ...]) -> Counter:
+    return _COUNTERS[name].labels(*values) if values else _COUNTERS[name]
+
+
+@lru_cache(1000)
+def _spread(name: str, values: tuple[str, ...]) -> Histogram:
+    return _SPREADS[name].labels(*values) if values else _SPREADS[name]
+
+
 class Measures:
     """One collector's measurements."""
 
@@ -61,15 +72,15 @@ class Measures:
 
     def count(self, name: str, **labels: str) -> None:
         """Adds one to a counter; `name` without the prefix."""
-        counter = _COUNTERS[name]
-        (counter.labels(**labels) if labels else counter).inc()
-        self._statsd.count(name, *(tag(label, value) for label, value in labels.items()))
+        _counter(name, tuple(labels.values())).inc()
+        if self._statsd.sends:
+            self._statsd.count(name, *(tag(label, value) for label, value in labels.items()))
 
     def spread(self, name: str, value: float, **labels: str) -> None:
         """A size in bytes."""
-        spread = _SPREADS[name]
-        (spread.labels(**labels) if labels else spread).observe(value)
-        self._statsd.spread(name, value, *(tag(label, found) for label, found in labels.items()))
+        _spread(name, tuple(labels.values())).observe(value)
+        if self._statsd.sends:
+            self._statsd.spread(name, value, *(tag(label, found) for label, found in labels.items()))
 
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
@@ -77,7 +88,7 @@ class Measures:
         begun = time.perf_counter()
         yield
         seconds = time.perf_counter() - begun
-        _SPREADS[name].observe(seconds)
+        _spread(name, ()).observe(seconds)
         self._statsd.time(name, seconds)
 
     def close(self) -> None:

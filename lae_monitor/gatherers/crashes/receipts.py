@@ -16,7 +16,7 @@ from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock
 from lae_monitor.gatherers.crashes.intake import Accepted
-from lae_monitor.gatherers.crashes.limits import RECEIPTS_TOGETHER, RECEIPTS_WAITING
+from lae_monitor.gatherers.crashes.limits import RECEIPTS_GATHER, RECEIPTS_TOGETHER, RECEIPTS_WAITING
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class Receipts:
         self._queue: deque[Fields] = deque()
         self._wake = asyncio.Event()
         self._closed = False
+        self._ended = asyncio.Event()
         self._peers: OrderedDict[str, Bucket] = OrderedDict()
         self._total = Bucket(TOTAL_BURST, TOTAL_RATE, clock())
         self._suppressed = Suppressed()
@@ -114,6 +115,8 @@ class Receipts:
                 async with asyncio.timeout_at(due):
                     await self._wake.wait()
             self._wake.clear()
+            with suppress(TimeoutError):  # what comes within a moment shares a line's sync
+                await asyncio.wait_for(self._ended.wait(), RECEIPTS_GATHER)
             if self._closed or time() >= due:
                 self._summarise()
                 due = time() + SUMMARY_EVERY
@@ -122,6 +125,7 @@ class Receipts:
     def close(self) -> None:
         """Lets `keep_writing()` write what is left, and end."""
         self._closed = True
+        self._ended.set()
         self._wake.set()
 
     def _fields(self, peer: str, host: str, verdict: str, size: int) -> Fields:
@@ -151,12 +155,11 @@ class Receipts:
     async def _write(self) -> None:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), RECEIPTS_TOGETHER))]
-            outcomes = await asyncio.gather(
-                *(self._journal.write("receipt", **fields) for fields in batch), return_exceptions=True
-            )
-            for fields, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, BaseException):
-                    self._keep_count(fields, outcome)
+            try:
+                await self._journal.write_all("receipt", batch)
+            except Exception as error:  # noqa: BLE001 - a receipt that is not written never fails a report
+                for fields in batch:
+                    self._keep_count(fields, error)
 
     def _keep_count(self, fields: Fields, error: BaseException) -> None:
         UNWRITTEN.inc()

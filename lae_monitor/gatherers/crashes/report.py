@@ -34,6 +34,8 @@ _CHARSETS: Final = {
     "latin-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252", "utf-16": "utf-16", "utf-16le": "utf-16-le",
 }  # fmt: skip
 
+_to_json: Final = json.JSONEncoder(sort_keys=True).encode
+
 
 class Report:
     """Collects what a report says; `raw_crash()` is the document that is stored with its dumps."""
@@ -214,7 +216,7 @@ class Report:
             "version": SCHEMA,
             "metadata": metadata,
         }
-        return json.dumps(document, sort_keys=True).encode("ascii")
+        return _to_json(document).encode("ascii")
 
 
 def envelope(

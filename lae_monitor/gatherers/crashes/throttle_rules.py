@@ -84,7 +84,8 @@ class Rules:
         elif len(tables) > MAX_RULES:
             top.problem("rule", f"has more than {MAX_RULES} rules")
         rules = [_rule(table, lists) for table in tables[:MAX_RULES]]
-        for name in sorted({rule.name for rule in rules if [other.name for other in rules].count(rule.name) > 1}):
+        names = [rule.name for rule in rules]
+        for name in sorted({name for name in names if name and names.count(name) > 1}):
             top.problem("rule", f"there is more than one with the name {shorten(name)}")
         understanding, never_discard = _understanding(top), bool(top.take("never_discard", TRUTH))
         if problems:
@@ -154,19 +155,17 @@ def _understanding(top: Table) -> dict[str, Version] | None:
 
 
 def _rule(table: Table, lists: Lists) -> Rule:
-    name = table.take("name", TEXT) or ""
-    if _NAME.fullmatch(name) and len(name) <= MAX_NAME:
-        table = table.named(f"rule {name}")
-        if name in RESERVED:
-            table.problem("name", "is what stands in the place of a rule's name where none decided")
-    elif "name" not in table:
+    name = table.take("name", TEXT)
+    if "name" not in table:
         table.problem("name", "has to be given")
-    elif name:
+    elif name in RESERVED:
+        table.problem("name", f"{name} is what stands in the place of a rule's name where none decided")
+    elif name is not None and (not _NAME.fullmatch(name) or len(name) > MAX_NAME):
         table.problem("name", f"is 1 to {MAX_NAME} letters, digits and _; this is {shorten(name)}")
-    else:
-        table.problem("name", f"is 1 to {MAX_NAME} letters, digits and _")
+    elif name is not None:
+        table = table.named(f"rule {name}")
     table.only(("name", *KEYS, "result", "sample"))
-    return Rule(name, condition(table, lists), _outcome(table))
+    return Rule(name or "", condition(table, lists), _outcome(table))
 
 
 def _outcome(table: Table) -> Result | Sample:

@@ -82,7 +82,7 @@ class Table:
 
     def named(self, name: str) -> "Table":
         """The same table, at a place that says more to people."""
-        return Table(self._values, f"{self._place.partition(': ')[0]}: {name}", self._problems)
+        return Table(self._values, f"{self._place.rpartition(': ')[0]}: {name}", self._problems)
 
     def only(self, known: Iterable[str]) -> None:
         """Complains of every key that is not known."""

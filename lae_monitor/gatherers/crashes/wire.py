@@ -1,4 +1,4 @@
-"""How a crash report lies in an HTTP request: its media type, its compression, its parts. No I/O.
+"""How a crash report lies in an HTTP request: its media type, its compression, its names. No I/O.
 
 Format: multipart/form-data as Breakpad, Crashpad and Firefox send it; see docs/crashes.md.
 """
@@ -7,9 +7,6 @@ import re
 import zlib
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, Protocol
-from urllib.parse import unquote
-
-from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.crashes.limits import (
@@ -17,15 +14,11 @@ from lae_monitor.gatherers.crashes.limits import (
     INFLATE_STEP,
     MAX_BOUNDARY,
     MAX_MEMBERS,
-    MAX_PART_HEADER,
-    MAX_PART_HEADERS,
-    MAX_PARTS,
     MAX_RATIO,
 )
 
 MULTIPART: Final = frozenset({"multipart/form-data", "multipart/mixed"})
 BARE: Final = frozenset({"application/octet-stream", "application/x-dmp"})
-PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 
 _PARAMETER: Final = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
 _ESCAPE: Final = re.compile(r"%(22|25|0[AaDd])")
@@ -65,13 +58,14 @@ def boundary_of(content_type: str) -> bytes | None:
         return None
     if media not in MULTIPART:
         raise Refused("malformed_wrong_content_type", raw=content_type)
-    boundary = _unquoted(found.get("boundary", "")).encode("latin-1", "replace")
+    boundary = unquoted(found.get("boundary", "")).encode("latin-1", "replace")
     if not 0 < len(boundary) <= MAX_BOUNDARY or b"\r" in boundary or b"\n" in boundary:
         raise Refused("malformed_no_boundary", raw=content_type)
     return boundary
 
 
-def _unquoted(value: str) -> str:
+def unquoted(value: str) -> str:
+    """A parameter's value without its quotes."""
     if len(value) >= 2 and value[0] == value[-1] == '"':
         return re.sub(r"\\(.)", r"\1", value[1:-1])
     return value
@@ -90,55 +84,6 @@ def field_value(value: str) -> str:
     else:
         value = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)
     return value.encode("latin-1", "replace").decode("utf-8", "replace").replace("\0", "")
-
-
-class Parts:
-    """The parts of a multipart body: a `Part`, its bytes, None at its end, and so on.
-
-    Raises from `feed` and `finish`:
-        Refused: `malformed_invalid_payload_structure`, `malformed_too_many_parts`.
-    """
-
-    def __init__(self, boundary: bytes) -> None:
-        self._count = 0
-        self._parser = PushMultipartParser(
-            boundary,
-            max_header_size=MAX_PART_HEADER,
-            max_header_count=MAX_PART_HEADERS,
-            header_charset="latin-1",  # any byte; names are decoded as UTF-8 afterwards
-        )
-
-    def feed(self, data: bytes) -> Iterator[Part | bytes | None]:
-        try:
-            for event in self._parser.parse(data):
-                yield self._part(event) if isinstance(event, MultipartSegment) else event
-        except MultipartError as error:
-            raise Refused("malformed_invalid_payload_structure", str(error)) from error
-
-    def finish(self) -> None:
-        try:
-            self._parser.close()
-        except MultipartError as error:
-            raise Refused("malformed_invalid_payload_structure", str(error)) from error
-
-    def _part(self, segment: MultipartSegment) -> Part:
-        self._count += 1
-        if self._count > MAX_PARTS:
-            raise Refused("malformed_too_many_parts", f"limit {MAX_PARTS}")
-        encoding = segment.header("Content-Transfer-Encoding", "").strip().lower()
-        if encoding not in PLAIN_ENCODINGS:
-            raise Refused("malformed_invalid_payload_structure", "Content-Transfer-Encoding", raw=encoding)
-        _, disposition = parameters(segment.header("Content-Disposition"))
-        media, content = parameters(segment.header("Content-Type", ""))
-        filename = disposition.get("filename")
-        if filename is None and "filename*" in disposition:
-            filename = unquote(disposition["filename*"].rpartition("'")[2], encoding="latin-1")
-        return Part(
-            field_value(disposition.get("name", "")),
-            None if filename is None else field_value(filename),
-            media,
-            _unquoted(content.get("charset", "")).lower(),
-        )
 
 
 class Decoder(Protocol):

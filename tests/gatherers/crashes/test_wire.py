@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.crashes.limits import INFLATE_STEP
-from lae_monitor.gatherers.crashes.wire import Parts, boundary_of, decoder, field_value, parameters
+from lae_monitor.gatherers.crashes.parts import Parts
+from lae_monitor.gatherers.crashes.wire import boundary_of, decoder, field_value, parameters
 
 LIMIT = 10_000_000
 RAW = -15
