@@ -9,14 +9,12 @@ A socket's path may have 107 bytes only, and state folders can be deep, so both 
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 MAX_WAITING: Final = 10_000  # hints kept while the mover does not read; beyond, its sweep finds what they were about
-NOT_BEFORE: Final = 0.05  # seconds until a mover that did not listen is tried again; its sweep finds what it missed
 
 
 @contextmanager
@@ -46,13 +44,10 @@ class Hints:
         self._path = path
         self._socket: socket.socket | None = None
         self._waiting: dict[bytes, None] = {}  # in order, each once
-        self._absent_since = -NOT_BEFORE  # when the mover was last found not to listen
         self._loop: asyncio.AbstractEventLoop | None = None  # set while it watches for room
 
     def send(self, text: str) -> None:
         """Never waits and never fails. Called in the event loop, which sends later what cannot be sent now."""
-        if self._socket is None and time.monotonic() - self._absent_since < NOT_BEFORE:
-            return
         data = text.encode()
         for _ in range(2):
             try:
@@ -103,7 +98,6 @@ class Hints:
             with _short(self._path) as short:
                 sender.connect(short)
         except BaseException:
-            self._absent_since = time.monotonic()
             sender.close()
             raise
         return sender
