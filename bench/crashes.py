@@ -7,11 +7,15 @@ import gzip
 import os
 import statistics
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import wrk
 from bench.figures import Figure, at_least, at_most
 from bench.monitor import await_line, cpu_seconds, free_ports, memory, monitor, processes, running, scratch
+from lae_monitor.archive import hints
 from lae_monitor.demo.crashes import Field, form
 from lae_monitor.gatherers.crashes.sample import minidump
 
@@ -22,6 +26,7 @@ SIZES = {"20 KB": 20_000, "500 KB": 500_000}  # of the dumps: nine reports of te
 CONNECTIONS = 8
 SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))  # of one turn; wrk knows whole ones only
 TURNS = int(os.environ.get("BENCH_TURNS", "5"))
+STOP = b"stop"
 UPLOADS = int(os.environ.get("BENCH_UPLOADS", "10000"))  # after which memory is looked at
 AIM_RATE = 0.6  # of the floor's requests a second
 AIM_CPU = 1.6  # times the floor's CPU a request
@@ -41,7 +46,7 @@ def report(size: int) -> bytes:
 
 def run() -> list[Figure]:
     figures: list[Figure] = []
-    with scratch() as state, monitor(state, "crashes") as ours:
+    with scratch() as state, monitor(state, "crashes") as ours, mover(state):
         collector = processes(ours.config)["gather crashes"]
         port = free_ports(1)[0]
         command = [sys.executable, "-m", "bench.crash_floor", str(port), str(state / "floor")]
@@ -56,6 +61,28 @@ def run() -> list[Figure]:
                     figures += _paired(f"{name}{', gzip' if compressed else ''}", state, size, compressed, servers)
         figures += _growth(state, servers["ours"])
     return figures
+
+
+@contextmanager
+def mover(state: Path) -> Iterator[None]:
+    """Hears what is new, as `serve` does, and forgets it."""
+    listening = hints.listen(state / "state" / "mover.sock")
+    listening.setblocking(True)
+
+    def hear() -> None:
+        while listening.recv(1000) != STOP:
+            pass
+
+    hearing = threading.Thread(target=hear)
+    hearing.start()
+    try:
+        yield
+    finally:
+        sender = hints.Hints(state / "state" / "mover.sock")
+        sender.send(STOP.decode())
+        sender.close()
+        hearing.join()
+        listening.close()
 
 
 def _paired(name: str, state: Path, size: int, compressed: bool, servers: dict[str, tuple[str, int]]) -> list[Figure]:
