@@ -71,11 +71,13 @@ def _facts(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"  received  {when(event['received']) if event['received'] else 'not known'}"
     yield f"  id        {one_line(event['id'])}"
     if event["group"]:
-        yield f"  group     {one_line(event['group'])}"
+        yield f"  group     {one_line(event['group'])}  ({found['group_id']})"
     if found["file"]:
         yield f"  archive   {one_line(found['file'])}, byte {found['offset']:,}, {format_size(found['length'])}"
     for other in found["others"]:
         yield f"  others    {one_line(other['host'])} ({one_line(other['cluster'])}) has this id, too: --host, --cluster"
+    for other in found["duplicates"]:
+        yield f"  twice     {one_line(other['id'])} is the same crash, received {when(other['received'])}"
     if found["note"]:
         yield painted(f"  {one_line(found['note'])}", "warning")
 

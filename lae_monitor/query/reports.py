@@ -15,6 +15,7 @@ from lae_monitor.core.rows import Span
 from lae_monitor.core.secrets import redact
 from lae_monitor.gatherers import KINDS
 from lae_monitor.gatherers.shown import Part, Section, Shown
+from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, Found, select
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -22,6 +23,8 @@ from lae_monitor.store.driver import Parameter
 MAX_TAKEN_APART: Final = 32 * MiB  # bytes of a report that is shown; a larger one can be saved
 PIECE: Final = 1 * MiB  # bytes read at a time when a report is saved
 MAX_NAMESAKES: Final = 20  # events with one id that are told
+MAX_DUPLICATES: Final = 50  # of one crash that are told
+MINIDUMP: Final = "upload_file_minidump"  # the dump that crashes are compared by
 
 
 class Namesake(msgspec.Struct, kw_only=True):
@@ -32,10 +35,20 @@ class Namesake(msgspec.Struct, kw_only=True):
     time: str
 
 
+class Duplicate(msgspec.Struct, kw_only=True):
+    """Another crash with the same minidump and the same guid: its client sent it more than once."""
+
+    id: str
+    cluster: str
+    host: str
+    received: str
+
+
 class Report(msgspec.Struct, kw_only=True):
     """An event in full, where its bytes are (`file` from `offset` on, `length` bytes), and what they say.
 
-    `note` says why there is nothing to show of them, when there is nothing.
+    `duplicates`: the same crash, received at other times, first the first; `group_id`: of the group that it is in.
+    `note` says why there is nothing to show of the bytes, when there is nothing.
     """
 
     event: EventRow
@@ -47,6 +60,8 @@ class Report(msgspec.Struct, kw_only=True):
     parts: list[Part] = []
     note: str = ""
     others: list[Namesake] = []
+    duplicates: list[Duplicate] = []
+    group_id: str = ""
 
 
 async def find(store: Store, id: str, cluster: str = "", host: str = "") -> tuple[Found, list[Found]]:  # noqa: A002
@@ -82,6 +97,8 @@ async def report(store: Store, archive: Archive, id: str, cluster: str = "", hos
         offset=found.offset,
         length=found.length,
         others=[Namesake(cluster=hit.row.cluster, host=hit.row.host, time=hit.row.time) for hit in others],
+        duplicates=await _duplicates(store, found.row),
+        group_id=group_id(found.row.kind, found.row.group) if found.row.group else "",
     )
     if not found.length:
         return answer
@@ -99,6 +116,23 @@ async def report(store: Store, archive: Archive, id: str, cluster: str = "", hos
     else:
         answer.sections, answer.parts = shown.sections, shown.parts
     return answer
+
+
+async def _duplicates(store: Store, event: EventRow) -> list[Duplicate]:
+    digest = event.attrs.get(f"{MINIDUMP}.sha256", "")
+    if event.kind != "crash" or not digest:
+        return []
+    parameters: dict[str, Parameter] = {"sha256": digest, "guid": event.attrs.get("guid", ""), "id": event.id}
+    # The digest is a word of the text index, which spares the engine looking into the attributes of every crash.
+    where = (
+        f"kind = 'crash' AND hasAllTokens(words, {{sha256:String}}) AND attrs['{MINIDUMP}.sha256'] = {{sha256:String}} "
+        "AND attrs['guid'] = {guid:String} AND id != {id:String}"
+    )
+    found = await select(store, where, parameters, MAX_DUPLICATES, order="received, key")
+    return [
+        Duplicate(id=hit.row.id, cluster=hit.row.cluster, host=hit.row.host, received=hit.row.received or hit.row.time)
+        for hit in found
+    ]
 
 
 async def original(archive: Archive, found: Found) -> AsyncIterator[bytes]:

@@ -17,11 +17,12 @@ from lae_monitor.gatherers import FOLDERS, KINDS, reader
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
-from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.quota import retire_beyond, retire_products, younger_than
+from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.retention import retire
 from lae_monitor.net.http import Router, operations
 from lae_monitor.net.http import serve as serve_http
+from lae_monitor.query.decisions import Decisions
 from lae_monitor.service.control import control
 from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
@@ -118,7 +119,14 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         notify("READY=1", f"STATUS={url}/")
 
     fleet = str(settings.fleet.name)
-    pages = create_app(mover.store, archive, fleet=fleet, retry=mover.retry, status=lambda: status(mover, archive))
+    pages = create_app(
+        mover.store,
+        archive,
+        fleet=fleet,
+        retry=mover.retry,
+        status=lambda: status(mover, archive),
+        decisions=Decisions(mover.store, archive, Journal(archive)),
+    )
     machine = Router(operations(archive, __version__))
     commands = Router(control(mover, stop))
     guarded_commands = guarded(commands, fleet)

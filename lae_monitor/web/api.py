@@ -15,7 +15,9 @@ from lae_monitor.query.search import Answer
 from lae_monitor.web import content
 from lae_monitor.web.answering import csv, json
 from lae_monitor.web.asked import Asked
+from lae_monitor.web.groups import group_api
 from lae_monitor.web.site import Site
+from lae_monitor.web.socorro import socorro_routes
 from lae_monitor.web.table import events_csv, hosts_csv
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -44,6 +46,8 @@ def api_routes(site: Site) -> list[Route]:
         Route("/api/reports/{id:path}/retry", _retry(site), methods=["POST"]),
         Route("/api/reports/{id:path}", _json(site, _report)),
         Route("/report/{id:path}/original", _original(site)),
+        *group_api(site),
+        *socorro_routes(site),
     ]
 
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from lae_monitor.archive import Archive
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.query.decisions import Decisions
 from lae_monitor.store import Store, StoreError
 from lae_monitor.web.answering import HERE, refusal
 from lae_monitor.web.api import api_routes
@@ -36,6 +37,7 @@ def create_app(
     retry: Retry,
     status: Status,
     clock: Clock = wall_clock,
+    decisions: Decisions | None = None,
     routes: Iterable[BaseRoute] = (),
 ) -> Starlette:
     """The application; it answers nobody but this host.
@@ -45,9 +47,10 @@ def create_app(
         fleet: the name in the head of every page.
         retry: `async retry(id) -> bool`: reads again what is in quarantine.
         status: what the fleet page says of the machinery; see web.site.
+        decisions: takes what operators decide of groups; without, groups are only looked at.
         routes: further addresses that are to be found here; they come first.
     """
-    site = Site(store=store, archive=archive, fleet=fleet, retry=retry, status=status, clock=clock)
+    site = Site(store=store, archive=archive, fleet=fleet, retry=retry, status=status, clock=clock, decisions=decisions)
     return Starlette(
         routes=[
             *routes,

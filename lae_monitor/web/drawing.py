@@ -69,6 +69,16 @@ def sparkline(host: Host) -> list[Bar]:
     ]
 
 
+def bars(counts: Sequence[int], level: str) -> list[Bar]:
+    """A bar for each count that is not 0, as high as the square root of its share of the most, in the colour of `level`."""
+    most = max(counts, default=0)
+    return [
+        _standing(number * (BAR + 1), BAR, (count / most) ** 0.5, level, str(count))
+        for number, count in enumerate(counts)
+        if count
+    ]
+
+
 def _standing(x: float, width: float, share: float, level: str, title: str = "") -> Bar:
     height = max(round(share * HEIGHT, 1), 3.0)
     return Bar(

@@ -14,6 +14,7 @@ from lae_monitor.web.answering import page
 from lae_monitor.web.api import REPORT, SEARCH, cluster_of, retry
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import overview, sparkline
+from lae_monitor.web.groups import group_pages
 from lae_monitor.web.shown import days
 from lae_monitor.web.site import Site
 
@@ -37,6 +38,7 @@ def page_routes(site: Site) -> list[Route]:
         Route("/host/{cluster}/{host}", bound(_host)),
         Route("/report/{id:path}/retry", bound(_retry), methods=["POST"]),
         Route("/report/{id:path}", bound(_report)),
+        *group_pages(site),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from lae_monitor.archive import Archive
 from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.query.decisions import Decisions
 from lae_monitor.store import Store
 
 Retry = Callable[[str], Awaitable[bool]]
@@ -17,6 +18,7 @@ class Site:
     """
     Args:
         retry: reads again what is in quarantine under an id; False when nothing is.
+        decisions: takes what operators decide of groups; None where pages are only looked at.
         status: of the machinery: `archive` (roots with their health), `mover`, `quarantine`; each may be missing.
     """
 
@@ -26,3 +28,4 @@ class Site:
     retry: Retry
     status: Status
     clock: Clock = wall_clock
+    decisions: Decisions | None = None

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from lae_monitor.query.events import EventRow
+from lae_monitor.query.groups import Group
 from lae_monitor.query.hosts import Host
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -20,6 +21,10 @@ def events_csv(rows: Iterable[EventRow]) -> str:
 
 def hosts_csv(hosts: Iterable[Host]) -> str:
     return _table([field.name for field in msgspec.structs.fields(Host)], hosts)
+
+
+def groups_csv(groups: Iterable[Group]) -> str:
+    return _table([field.name for field in msgspec.structs.fields(Group)], groups)
 
 
 def _table(names: Sequence[str], rows: Iterable[msgspec.Struct]) -> str:

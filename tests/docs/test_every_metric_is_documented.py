@@ -25,7 +25,7 @@ def metrics():
     found = {}
     for metric in list(REGISTRY._collector_to_names):
         name = getattr(metric, "_name", "")
-        if name.startswith("lae_"):
+        if name.startswith(("lae_", "socorro_")):
             shown = f"{name}_total" if metric._type == "counter" else name
             found[shown] = (metric._type, ", ".join(metric._labelnames), metric._documentation)
     return found

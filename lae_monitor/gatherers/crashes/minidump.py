@@ -1,13 +1,17 @@
-"""What a minidump's headers tell: system, exception, module. Reads only what it needs, believes no length, does no I/O.
+"""What a minidump's headers tell: system, exception, module; and what is wrong with them.
+
+Reads only what it needs, believes no length, does no I/O.
 
 Format: MINIDUMP_HEADER and its streams as Breakpad and Crashpad write them; see docs/crashes.md.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.gatherers.crashes.reasons import reason_of
 
 MAGIC: Final = b"MDMP"
@@ -16,6 +20,8 @@ VERSION: Final = 0xA793  # the low word; the high word belongs to whoever wrote 
 MAX_STREAMS: Final = 128  # looked at; real dumps have 9 to 30
 MAX_MODULES: Final = 4096  # looked at; a browser loads some hundred
 MAX_STRING: Final = 1024  # bytes of a name or version in UTF-16
+MAX_INFLATED: Final = 16 * MiB  # bytes of a compressed dump that are looked at; the headers and modules come first
+MAX_PREAMBLE: Final = 64 * KiB  # bytes before a dump that lies within a multipart of its own
 
 THREAD_LIST: Final = 3
 MODULE_LIST: Final = 4
@@ -62,6 +68,48 @@ class Summary:
     reason: str = ""  # its name on that system, such as SIGSEGV
     address: int | None = None
     module: str = ""  # the file that the crashed thread was executing
+    offset: int | None = None  # of the instruction pointer from the module's start
+
+
+def unwrapped(dump: Buffer) -> tuple[Buffer, str]:
+    """The minidump within `dump`, and what it lay in: "gzip", "multipart" (old Electron on Linux), or "" for nothing."""
+    if bytes(dump[:2]) == b"\x1f\x8b":
+        try:
+            return zlib.decompressobj(wbits=31).decompress(dump, MAX_INFLATED), "gzip"
+        except zlib.error:
+            return dump, ""
+    if bytes(dump[:2]) == b"--":
+        start = bytes(dump[:MAX_PREAMBLE]).find(MAGIC)
+        if start >= 0:
+            return dump[start:], "multipart"
+    return dump, ""
+
+
+def problem_of(dump: Buffer, *, whole: bool = True) -> str:
+    """What is wrong with the headers of `dump`, in a sentence; "" for nothing.
+
+    Args:
+        whole: whether these are all of its bytes.
+    """
+    header = _unpack(_HEADER, dump, 0)
+    if header is None:
+        return f"has {len(dump)} bytes, fewer than the header of a minidump"
+    magic, version = bytes(dump[:4]), header[1] & 0xFFFF
+    if magic != MAGIC:
+        big = magic == MAGIC[::-1]
+        return "is of a big-endian machine, and not read" if big else "does not begin with MDMP, as a minidump does"
+    if version != VERSION:
+        return f"has the version 0x{version:04x}, a minidump 0x{VERSION:04x}"
+    return _streams_problem(dump, header[2], header[3], whole=whole)
+
+
+def _streams_problem(dump: Buffer, count: int, directory: int, *, whole: bool) -> str:
+    if directory + count * _DIRECTORY.size > len(dump):
+        return f"says that it has {count} streams, and their table ends beyond the file: it was cut short"
+    beyond = sum(offset + size > len(dump) for _, size, offset in _entries(dump, count, directory))
+    if beyond and whole:
+        return f"has {beyond} of its {count} streams beyond the end of the file: it was cut short"
+    return ""
 
 
 def summarise(dump: Buffer) -> Summary | None:
@@ -73,6 +121,7 @@ def summarise(dump: Buffer) -> Summary | None:
     streams = dict(_streams(dump, count, directory))
     os, version, cpu, processors = _system(dump, streams.get(SYSTEM_INFO))
     code, address, pointer = _exception(dump, streams.get(EXCEPTION), cpu)
+    module, offset = _module_at(dump, streams.get(MODULE_LIST), address if pointer is None else pointer)
     return Summary(
         streams=count,
         written=written,
@@ -85,7 +134,8 @@ def summarise(dump: Buffer) -> Summary | None:
         code=code,
         reason="" if code is None else reason_of(os, code),
         address=address,
-        module=_module_at(dump, streams.get(MODULE_LIST), address if pointer is None else pointer),
+        module=module,
+        offset=None if pointer is None else offset,
     )
 
 
@@ -95,12 +145,17 @@ def _unpack(form: struct.Struct, dump: Buffer, offset: int) -> tuple[int, ...] |
 
 def _streams(dump: Buffer, count: int, directory: int) -> Iterator[tuple[int, int]]:
     """Each stream's type and offset; of a type that comes twice the last."""
+    for kind, _, offset in _entries(dump, count, directory):
+        yield kind, offset
+
+
+def _entries(dump: Buffer, count: int, directory: int) -> Iterator[tuple[int, ...]]:
+    """Each stream's type, size and offset, as far as the table goes."""
     for number in range(min(count, MAX_STREAMS)):
         entry = _unpack(_DIRECTORY, dump, directory + number * _DIRECTORY.size)
         if entry is None:
             return
-        kind, _, offset = entry
-        yield kind, offset
+        yield entry
 
 
 def _system(dump: Buffer, offset: int | None) -> tuple[str, str, str, int]:
@@ -138,19 +193,19 @@ def _count(dump: Buffer, offset: int | None) -> int | None:
     return None if found is None else found[0]
 
 
-def _module_at(dump: Buffer, offset: int | None, address: int | None) -> str:
-    """The base name of the module that holds `address`."""
+def _module_at(dump: Buffer, offset: int | None, address: int | None) -> tuple[str, int | None]:
+    """The base name of the module that holds `address`, and how far into it that is."""
     count = _count(dump, offset)
     if offset is None or count is None or address is None:
-        return ""
+        return "", None
     for number in range(min(count, MAX_MODULES)):
         found = _unpack(_MODULE, dump, offset + 4 + number * _MODULE_SIZE)
         if found is None:
-            return ""
+            return "", None
         base, size, _, _, name = found
         if base <= address < base + size:
-            return _string(dump, name).replace("\\", "/").rpartition("/")[2]
-    return ""
+            return _string(dump, name).replace("\\", "/").rpartition("/")[2], address - base
+    return "", None
 
 
 def _string(dump: Buffer, offset: int) -> str:

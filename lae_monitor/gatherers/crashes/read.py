@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
@@ -12,20 +12,21 @@ from lae_monitor.core.rows import Event, Row, Span
 from lae_monitor.core.secrets import HIDDEN, redact
 from lae_monitor.core.time import clamp, parse_time
 from lae_monitor.gatherers.crashes.container import entries
-from lae_monitor.gatherers.crashes.minidump import Summary, summarise
-from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
+from lae_monitor.gatherers.crashes.minidump import Summary, problem_of, summarise, unwrapped
+from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, PRODUCT, RAW_CRASH, RELEASE
+from lae_monitor.gatherers.crashes.signature import Signature, signature_of
 
-VERSION: Final = 1  # goes up when the same zip gives another row
+VERSION: Final = 2  # goes up when the same zip gives another row
 WHOLE: Final = True
 
 MAX_NAME: Final = 100  # characters of an annotation's name
 MAX_VALUE: Final = 1000  # characters of one annotation in the text
 MAX_ATTRIBUTE: Final = 200  # characters of one annotation among the attrs; longer ones are in the text only
 MAX_ATTRIBUTES: Final = 100
+MAX_GROUP: Final = 360  # characters: a product of 100, and a whole signature
 
-PRODUCT: Final = ("ProductName", "prod", "_productName", "product")  # Mozilla, Breakpad and Crashpad, Electron
-RELEASE: Final = ("Version", "ver", "_version")
 TIME: Final = "CrashTime"
+THROTTLED: Final = {"0": "accept", "1": "defer", "2": "reject", "3": "fake_accept"}  # by the digit of the crash id
 PRIVATE: Final = frozenset({"Email", "email", "TelemetryClientId", "TelemetryServerURL", "TelemetrySessionId"})
 
 
@@ -55,12 +56,15 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
         replaced = {f"{name} (sent)": _text(value) for name, value in metadata.get("replaced", {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Refused) as error:
         raise Refused("unreadable", f"{RAW_CRASH}: {error!r}") from error
-    summary = summarise(files[MINIDUMP]) if MINIDUMP in files else None
+    dump = _dump(files[MINIDUMP]) if MINIDUMP in files else _Dump()
     annotations |= replaced
     sizes = {name: len(content) for name, content in files.items() if name != RAW_CRASH}
     product = _first(annotations, PRODUCT) or "unknown program"
     release = _first(annotations, (*RELEASE, "version (sent)"))
-    reason = _line(annotations.get("MozCrashReason", "")) or (summary.reason if summary else "")
+    reason = _line(annotations.get("MozCrashReason", "")) or dump.reason
+    # Secrets go before siggen takes texts apart, after which nobody would recognise them.
+    signature = signature_of({name: redact(value) for name, value in annotations.items()}, dump.summary, redact(reason))
+    facts = dump.facts | _signature_facts(signature) | _throttled(crash_id, metadata)
     yield Event(
         kind="crash",
         cluster=cluster,
@@ -71,13 +75,60 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
         key=row_key("crash", crash_id),
         level="error",
         title=_title(product, release, reason),
-        text=_page(annotations, summary, sizes, checksums, notes),
-        group=redact("|".join((product, reason, _line(summary.module) if summary else "")))[:MAX_TITLE],
-        attrs=_attributes(annotations, summary, sizes, checksums),
+        text=_page(annotations, facts, sizes, checksums, notes),
+        group=group_of(product, facts["signature"]),
+        attrs=_attributes(annotations, facts, sizes, checksums),
         file=span.path,
         offset=span.start,
         length=span.end - span.start,
     )
+
+
+def group_of(product: str, signature: str) -> str:
+    """What crashes of one mistake have in common; two products never share one."""
+    return redact(" | ".join((product.replace("|", "/"), signature)))[:MAX_GROUP]
+
+
+class _Dump(NamedTuple):
+    """What the minidump says, and what is to be said of it."""
+
+    summary: Summary | None = None
+    problem: str = ""
+    wrapped: str = ""
+
+    @property
+    def reason(self) -> str:
+        return self.summary.reason if self.summary else ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        found = _dump_facts(self.summary) if self.summary else {}
+        if self.wrapped:
+            found["dump.wrapped"] = self.wrapped
+        if self.problem:
+            found |= {"dump.problem": f"the minidump {self.problem}", f"{MINIDUMP}.valid": "no"}
+        elif self.summary:
+            found[f"{MINIDUMP}.valid"] = "yes"
+        return found
+
+
+def _dump(content: memoryview) -> _Dump:
+    dump, wrapped = unwrapped(content)
+    return _Dump(summarise(dump), problem_of(dump, whole=wrapped != "gzip"), wrapped)
+
+
+def _signature_facts(signature: Signature) -> dict[str, str]:
+    why = "; ".join(signature.why)
+    return {"signature": redact(_line(signature.text)), "signature.why": redact(_line(why))[:MAX_ATTRIBUTE]}
+
+
+def _throttled(crash_id: CrashId, metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What the throttle rules said, for a report that they did not simply accept."""
+    result, rule = (metadata.get(name) for name in ("throttle_result", "throttle_rule"))
+    result = _name(result) if isinstance(result, str) else THROTTLED.get(crash_id[-7], "")
+    if result in {"", "accept"}:
+        return {}
+    return {"throttle": result} | ({"throttle.rule": _name(rule)} if isinstance(rule, str) and rule else {})
 
 
 def _text(value: Any) -> str:
@@ -126,6 +177,7 @@ def _dump_facts(summary: Summary) -> dict[str, str]:
         "dump.reason": summary.reason,
         "dump.address": "" if summary.address is None else f"0x{summary.address:x}",
         "dump.module": _line(summary.module),
+        "dump.offset": "" if summary.offset is None else f"0x{summary.offset:x}",
         "dump.threads": "" if summary.threads is None else str(summary.threads),
         "dump.streams": str(summary.streams),
     }
@@ -133,26 +185,25 @@ def _dump_facts(summary: Summary) -> dict[str, str]:
 
 
 def _attributes(
-    annotations: Mapping[str, str], summary: Summary | None, sizes: Mapping[str, int], checksums: Mapping[str, str]
+    annotations: Mapping[str, str], facts: Mapping[str, str], sizes: Mapping[str, int], checksums: Mapping[str, str]
 ) -> dict[str, str]:
     short = {name: value for name, value in annotations.items() if len(value) <= MAX_ATTRIBUTE}
     attrs = {name: _shown(name, short[name]) for name in sorted(short)[:MAX_ATTRIBUTES]}
     for name, size in sizes.items():
         attrs[f"{name}.size"] = str(size)
         attrs[f"{name}.sha256"] = checksums.get(name, "")
-    return attrs | (_dump_facts(summary) if summary else {})
+    return attrs | dict(facts)
 
 
 def _page(
     annotations: Mapping[str, str],
-    summary: Summary | None,
+    facts: Mapping[str, str],
     sizes: Mapping[str, int],
     checksums: Mapping[str, str],
     notes: list[str],
 ) -> str:
     lines = [f"{name}: {_line(_shown(name, _shorten(value)))}" for name, value in sorted(annotations.items())]
-    if summary is not None:
-        lines += [f"{name}: {value}" for name, value in _dump_facts(summary).items()]
+    lines += [f"{name}: {value}" for name, value in facts.items()]
     lines += [f"file: {name}, {size} bytes, sha256 {checksums.get(name, '')}" for name, size in sizes.items()]
     lines += [f"note: {_line(redact(note))}" for note in notes]
     return "\n".join(lines)[:MAX_ROW_TEXT]

@@ -1,8 +1,10 @@
 """One zip of the archive reads as one event; a damaged one is unreadable, and nothing worse."""
 
+import gzip
 import io
 import json
 import random
+import struct
 import zipfile
 
 import pytest
@@ -16,6 +18,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Span
 from lae_monitor.gatherers.crashes import read as reader
 from lae_monitor.gatherers.crashes.container import Writer, entries
+from lae_monitor.gatherers.crashes.minidump import MAX_INFLATED, unwrapped
 from lae_monitor.gatherers.crashes.report import Report, envelope
 from lae_monitor.gatherers.crashes.sample import minidump
 from lae_monitor.gatherers.crashes.wire import Part
@@ -66,7 +69,7 @@ def test_a_crash_is_one_event_with_its_place_and_key():
     assert event.key == row_key("crash", CRASH)
     assert (event.cluster, event.host, event.received) == ("lae", "node1", RECEIVED)
     assert event.title == "LaeTest 1.2.3 crashed: SIGSEGV"
-    assert event.group == "LaeTest|SIGSEGV|lae-test"
+    assert event.group == "LaeTest | SIGSEGV | lae-test+0x1234"
     assert (event.file, event.offset) == (f"crashes/20261122/{CRASH}.zip", 0)
     assert event.length == len(
         crash({"ProductName": "LaeTest", "Version": "1.2.3"}, {"upload_file_minidump": minidump(RECEIVED)})
@@ -136,6 +139,111 @@ def test_a_dump_that_is_none_does_not_matter():
     event = event_of({"ProductName": "P"}, {"upload_file_minidump": b"garbage", "log.txt": b"hello"})
     assert event.title == "P crashed"
     assert event.attrs["log.txt.size"] == "5"
+
+
+DUMP = minidump(RECEIVED)
+FAR = struct.pack("<I", len(DUMP) + 1)
+
+
+@pytest.mark.parametrize(
+    ("dump", "problem"),
+    [
+        (DUMP, None),
+        (b"", "the minidump has 0 bytes, fewer than the header of a minidump"),
+        (b"MZ" + DUMP[2:], "the minidump does not begin with MDMP, as a minidump does"),
+        (b"PMDM" + DUMP[4:], "the minidump is of a big-endian machine, and not read"),
+        (DUMP[:4] + b"\x01\x02" + DUMP[6:], "the minidump has the version 0x0201, a minidump 0xa793"),
+        (DUMP[:40], "the minidump says that it has 5 streams, and their table ends beyond the file: it was cut short"),
+        (
+            DUMP[:12] + FAR + DUMP[16:],
+            "the minidump says that it has 5 streams, and their table ends beyond the file: it was cut short",
+        ),
+        (DUMP[:-200], "the minidump has 3 of its 5 streams beyond the end of the file: it was cut short"),
+    ],
+    ids=range(8),
+)
+def test_what_is_wrong_with_a_dump_is_said_and_refuses_nothing(dump, problem):
+    event = event_of({"ProductName": "P"}, {"upload_file_minidump": dump})
+    assert event.attrs["upload_file_minidump.valid"] == ("no" if problem else "yes")
+    assert event.attrs.get("dump.problem") == problem
+    assert (f"dump.problem: {problem}" in event.text) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("dump", "wrapped"),
+    [
+        (gzip.compress(DUMP), "gzip"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="upload_file_minidump"\r\n\r\n' + DUMP + b"\r\n--b--",
+            "multipart",
+        ),
+        (gzip.compress(DUMP + bytes(64 * 1024 * 1024)), "gzip"),
+    ],
+    ids=["gzip", "multipart", "a bomb"],
+)
+def test_a_dump_within_something_else_is_looked_into(dump, wrapped):
+    event = event_of({"ProductName": "P"}, {"upload_file_minidump": dump})
+    assert event.title == "P crashed: SIGSEGV"
+    assert event.attrs["dump.wrapped"] == wrapped
+    assert event.attrs["upload_file_minidump.valid"] == "yes"
+
+
+@pytest.mark.parametrize(
+    "dump", [b"\x1f\x8b" + b"no gzip at all" * 9, b"--" + b"x" * 70_000 + DUMP, gzip.compress(b"x" * 99)]
+)
+def test_what_only_looks_like_a_wrapped_dump_is_none(dump):
+    event = event_of({"ProductName": "P"}, {"upload_file_minidump": dump})
+    assert event.title == "P crashed"
+    assert event.attrs["upload_file_minidump.valid"] == "no"
+
+
+def test_a_compressed_dump_is_inflated_only_so_far():
+    inner, wrapped = unwrapped(gzip.compress(DUMP + bytes(2 * MAX_INFLATED)))
+    assert (len(inner), wrapped) == (MAX_INFLATED, "gzip")
+
+
+def test_two_products_never_share_a_group_and_versions_do():
+    stacks = json.dumps({"threads": [{"frames": [{"function": "Lemming::Jump()"}]}]})
+
+    def group(product, version):
+        return event_of({"ProductName": product, "Version": version, "StackTraces": stacks}).group
+
+    assert group("A", "1") == group("A", "2") == "A | Lemming::Jump"
+    assert group("B", "1") == "B | Lemming::Jump"
+    assert group("A | B", "1") == "A / B | Lemming::Jump"
+
+
+def test_the_signature_and_what_it_was_made_from_are_attributes():
+    event = event_of({"ProductName": "P", "signature": "the client's own"}, {"upload_file_minidump": DUMP})
+    assert event.attrs["signature"] == "SIGSEGV | lae-test+0x1234"
+    assert event.attrs["signature.why"] == "reason and module: there is no stack"
+    assert event.attrs["dump.offset"] == "0x1234"
+    hidden = event_of({"ProductName": "P", "AbortMessage": FURL, "JavaStackTrace": f"{FURL}\nx"})
+    assert "secretswissnum" not in repr(hidden)
+
+
+@pytest.mark.parametrize(
+    ("digit", "metadata", "attrs"),
+    [
+        ("0", {}, {}),
+        ("1", {}, {"throttle": "defer"}),
+        (
+            "1",
+            {"throttle_rule": "has_comments", "throttle_result": "defer"},
+            {"throttle": "defer", "throttle.rule": "has_comments"},
+        ),
+        ("0", {"throttle_rule": "all", "throttle_result": "accept"}, {}),
+        ("1", {"throttle_rule": 7, "throttle_result": ["x"]}, {"throttle": "defer"}),
+    ],
+)
+def test_what_the_throttle_rules_put_off_is_told(digit, metadata, attrs):
+    def change(document):
+        document["uuid"] = f"{CRASH[:-7]}{digit}{CRASH[-6:]}"
+        document["metadata"] |= metadata
+
+    data = rezipped(change)
+    (event,) = reader.read(Span("crashes/x.zip", 0, len(data)), data)
+    assert {name: value for name, value in event.attrs.items() if name.startswith("throttle")} == attrs
 
 
 def rezipped(change, compression=zipfile.ZIP_STORED) -> bytes:

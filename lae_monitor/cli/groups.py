@@ -1,0 +1,294 @@
+"""`lae-monitor group`."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from lae_monitor.cli.options import (
+    EXIT_FINDINGS,
+    EXIT_TRY_AGAIN,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    Invocation,
+    common,
+)
+from lae_monitor.cli.owner import as_owner
+
+if TYPE_CHECKING:
+    from lae_monitor.query.decisions import Act
+
+PROCESS: Final = "command"  # whose file in the journal it is, when nothing runs
+WIDTH: Final = 100  # characters of a title or a note in lists
+_SINCE: Final = click.option(
+    "--since", default="", metavar="TIME", help="Look back so far: 7d, 2026-11-01. Default: 90d."
+)
+_NOTE: Final = click.option("--note", default="", metavar="TEXT", help="Why, for those who come later.")
+
+
+@click.group()
+@common
+def group(_invocation: Invocation) -> None:
+    """What is probably the same trouble, on whatever host: how often, since when, whether it is over."""
+
+
+@group.command("list")
+@click.option("--kind", multiple=True, metavar="KIND", help="Of this kind: crash, incident. May be repeated.")
+@click.option("--product", default="", help="Crashes of this product.")
+@_SINCE
+@click.option(
+    "--state",
+    type=click.Choice(["active", "open", "regressed", "closed", "all"]),
+    default="active",
+    show_default=True,
+    help="active: open, or closed and happened again.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(["last", "first", "count", "hosts", "level"]),
+    default="last",
+    show_default=True,
+    help="What comes first: the newest, the one that is new, the most, on the most hosts, the worst.",
+)
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Groups at most.")
+@common
+def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
+    """The groups, the one that happened last first. Exits 1 when there are none.
+
+    \b
+    lae-monitor group list
+    lae-monitor group list --kind crash --product Firefox --since 7d --sort count
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.answers import answers  # noqa: PLC0415
+
+    with answers(invocation) as asked:
+        found = asked.get("/api/groups", q=f"kind:{','.join(kind)}" if kind else "", **given)
+    shown = found["groups"]
+    if shown or invocation.as_json:
+        invocation.answer(found, lambda: "\n".join(map(_line, shown)))
+    if not invocation.as_json:
+        more = f"; shown are the first {len(shown):,}" if len(shown) < found["total"] else ""
+        click.echo(f"{found['total']:,} groups since {found['since'][:10]}{more}", err=True)
+        following = f"group show {shown[0]['id']}" if shown else "group list --state all, or a longer --since"
+        click.echo(f"Next: lae-monitor {following}", err=True)
+    if not shown:
+        raise SystemExit(EXIT_FINDINGS)
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    from lae_monitor.cli.lines import painted, sparkline, when  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    level = one_line(found["worst"])
+    state = "" if found["state"] == "open" else f" [{found['state']}]"
+    hosts = f"{found['places']:,} {'host' if found['places'] == 1 else 'hosts'}"
+    return (
+        f"{found['id']}  {painted(when(found['last']), dim=True)}  {painted(f'{level:<8}', level)}  "
+        f"{one_line(found['kind'], 12):<8}  {_count(found):>12}  {hosts:<10} "
+        f"{sparkline(found['days'], [level] * len(found['days']))}  "
+        f"{painted(one_line(found['group'], WIDTH), level)}{state}"
+    )
+
+
+def _count(found: Mapping[str, Any]) -> str:
+    """How many came, and how many of them were not the same crash once more."""
+    twice = found["separate"] < found["events"]
+    return f"{found['events']:,} ({found['separate']:,})" if twice else f"{found['events']:,}"
+
+
+@group.command()
+@click.argument("id_", metavar="ID")
+@_SINCE
+@common
+def show(invocation: Invocation, id_: str, since: str) -> None:
+    """One group: why its reports are one, on which hosts, of which versions, the newest reports, what was decided.
+
+    ID is as the list has it; its beginning will do.
+
+    \b
+    lae-monitor group show 4f2a9c
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+
+    with answers(invocation) as asked:
+        found = asked.get(address("api", "groups", id_), since=since)
+    invocation.answer(found, lambda: "\n".join([*_facts(found), *_lists(found)]))
+    if not invocation.as_json and found["reports"]:
+        import shlex  # noqa: PLC0415
+
+        from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+        click.echo(f"Next: lae-monitor report show {shlex.quote(one_line(found['reports'][0]['id']))}", err=True)
+
+
+def _facts(page: Mapping[str, Any]) -> Iterator[str]:
+    from lae_monitor.cli.lines import painted, sparkline, when  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    found = page["group"]
+    level = found["worst"]
+    yield painted(one_line(found["group"]), level)
+    yield f"  {one_line(found['title'])}"
+    yield f"  id        {found['id']}, {one_line(found['kind'])}, {found['state']}"
+    yield f"  count     {_count(found)} on {found['places']:,} {'host' if found['places'] == 1 else 'hosts'}"
+    if found["separate"] < found["events"]:
+        yield "            (in brackets: without what came more than once)"
+    yield f"  first     {when(found['first'])}, looked at since {when(page['since'])}"
+    yield f"  last      {when(found['last'])}"
+    yield f"  24 hours  {sparkline(found['hours'], [level] * len(found['hours']))}|"
+    yield f"  30 days   {sparkline(found['days'], [level] * len(found['days']))}|"
+    yield f"  why       {one_line(found['why'])}"
+    if found["into"]:
+        yield f"  merged    into {one_line(found['into'])}, and counted there"
+    if found["closed"]:
+        yield f"  closed    {when(found['closed'])}"
+    if found["note"]:
+        yield f"  note      {one_line(found['note'])}"
+
+
+def _lists(page: Mapping[str, Any]) -> Iterator[str]:
+    from lae_monitor.cli.lines import event_line, painted, when  # noqa: PLC0415
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    yield "\n" + painted("Hosts", bold=True)
+    for host in page["hosts"]:
+        place = f"{one_line(host['host']) or 'no host'} ({one_line(host['cluster'])})"
+        yield f"  {host['events']:>8,}  {when(host['first'])} to {when(host['last'])}  {place}"
+    if page["versions"]:
+        yield "\n" + painted("Versions", bold=True)
+    for one in page["versions"]:
+        yield f"  {one['events']:>8,}  {when(one['first'])} to {when(one['last'])}  {one_line(one['version'], WIDTH)}"
+    if page["members"]:
+        yield "\n" + painted("Merged into it", bold=True)
+    for member in page["members"]:
+        yield f"  {member['events']:>8,}  {member['id']}  {one_line(member['group'], WIDTH)}"
+    if page["decisions"]:
+        yield "\n" + painted("Decisions", bold=True)
+    for step in page["decisions"]:
+        said = " ".join(filter(None, (step["act"], step["into"] and f"into {step['into']}", step["note"])))
+        yield f"  {when(step['time'])}  {one_line(step['by'])}: {one_line(said)}"
+    yield "\n" + painted("Newest reports", bold=True)
+    for row in page["reports"]:
+        yield event_line(row) + ("  (came before already)" if row["id"] in page["twice"] else "")
+
+
+@group.command()
+@click.argument("from_", metavar="FROM...", nargs=-1, required=True)
+@click.argument("into", metavar="INTO")
+@_NOTE
+@common
+def merge(invocation: Invocation, from_: tuple[str, ...], into: str, note: str) -> None:
+    """Count groups where another one is counted: it was the same trouble after all.
+
+    \b
+    lae-monitor group merge 4f2a9c 81b07e 0c55d1 --note "all from the same free()"
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    _decide(invocation, "merge", from_, note=note, into=into)
+
+
+@group.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@_NOTE
+@common
+def unmerge(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
+    """Count groups by themselves again that were merged into another.
+
+    \b
+    lae-monitor group unmerge 4f2a9c
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    _decide(invocation, "unmerge", ids, note=note)
+
+
+@group.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@_NOTE
+@common
+def close(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
+    """Say that it is over. If it happens again, the group comes back as regressed.
+
+    \b
+    lae-monitor group close 4f2a9c --note "mended in 1.20.1"
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    _decide(invocation, "close", ids, note=note)
+
+
+@group.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@_NOTE
+@common
+def reopen(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
+    """Say that closed groups are not over after all.
+
+    \b
+    lae-monitor group reopen 4f2a9c
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    _decide(invocation, "reopen", ids, note=note)
+
+
+def _decide(invocation: Invocation, act: Act, ids: Sequence[str], *, note: str, into: str = "") -> None:
+    """Decides of each group in turn: by the running `serve`, or in the store itself when nothing runs."""
+    from urllib.parse import urlencode  # noqa: PLC0415
+
+    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+
+    by = getpass.getuser()
+    fields = {name: value for name, value in (("note", note), ("into", into), ("by", by)) if value}
+    with answers(invocation) as asked:
+        running = asked.running
+        changed = (
+            [asked.post(f"{address('api', 'groups', id_, act)}?{urlencode(fields)}") for id_ in ids] if running else []
+        )
+    if not running:
+        with as_owner(invocation.settings.state.path):
+            changed = asyncio.run(_decide_alone(invocation, act, ids, by=by, note=note, into=into))
+    done = {"close": "closed", "reopen": "open again", "merge": "merged", "unmerge": "by itself again"}[act]
+
+    def text() -> str:
+        return "\n".join(
+            f"{one['id']}: {done}" + (f" into {one['decided']['into']}" if act == "merge" else "") for one in changed
+        )
+
+    invocation.answer(changed, text)
+    if not invocation.as_json:
+        shown = changed[0]["decided"]["into"] if act == "merge" else changed[0]["id"]
+        click.echo(f"Next: lae-monitor group show {shown}", err=True)
+
+
+async def _decide_alone(
+    invocation: Invocation, act: Act, ids: Sequence[str], *, by: str, note: str, into: str
+) -> list[dict[str, Any]]:
+    """Writes to the journal as a process of its own, and to the store that nobody else has open."""
+    import msgspec  # noqa: PLC0415
+
+    from lae_monitor.archive import ArchiveError, Journal  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.query.decisions import Decisions, decided  # noqa: PLC0415
+    from lae_monitor.query.groups import find_id  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
+    from lae_monitor.service.serve import PROCESS as SERVE  # noqa: PLC0415
+    from lae_monitor.service.serve import opened_store  # noqa: PLC0415
+    from lae_monitor.store import StoreError  # noqa: PLC0415
+
+    settings = invocation.settings
+    changed: list[dict[str, Any]] = []
+    try:
+        with only_one(settings.state.path, SERVE):
+            async with opened_archive(settings, PROCESS) as archive, opened_store(settings) as store:
+                decisions = Decisions(store, archive, Journal(archive))
+                known = await decided(store)
+                target = await find_id(store, into, 0.0, known) if into else ""
+                for id_ in [await find_id(store, beginning, 0.0, known) for beginning in ids]:
+                    after = await decisions.decide(act, id_, by=by, note=note, into=target)
+                    changed.append({"id": id_, "decided": msgspec.to_builtins(after)})
+    except AlreadyRunning as error:
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again")
+    except Refused as refused:
+        code = EXIT_FINDINGS if refused.status == 404 else EXIT_USAGE
+        invocation.fail(f"{refused.reason.text}: {refused.detail}", code, following="lae-monitor group list")
+    except (StoreError, ArchiveError) as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor archive status")
+    return changed
