@@ -69,7 +69,7 @@ def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
         found = asked.get("/api/groups", q=f"kind:{','.join(kind)}" if kind else "", **given)
     shown = found["groups"]
     if shown or invocation.as_json:
-        invocation.answer(found, lambda: "\n".join(map(_line, shown)))
+        invocation.answer(found, lambda: "\n".join([HEADING, *map(_line, shown)]))
     if not invocation.as_json:
         more = f"; shown are the first {len(shown):,}" if len(shown) < found["total"] else ""
         click.echo(f"{found['total']:,} groups since {found['since'][:10]}{more}", err=True)
@@ -77,6 +77,12 @@ def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
         click.echo(f"Next: lae-monitor {following}", err=True)
     if not shown:
         raise SystemExit(EXIT_FINDINGS)
+
+
+HEADING: Final = (
+    f"{'id':<12}  {'last':<20}  {'worst':<8}  {'kind':<8}  {'count':>12}  {'on':<10} {'30 days':<30}  "
+    "what they have in common"
+)
 
 
 def _line(found: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ NO_SYMBOLS: Final = "frames of thread {thread} by module and offset: they have n
 
 # Prefixes for siggen, because with symbols a frame in them says little; without, their offset says all.
 _OWN: Final = frozenset({"libxul.so", "xul.dll", "xul"})
+_NUMBER: Final = re.compile(r"(?<![\w.])[0-9][0-9.,]*(?![\w])")  # sizes and indexes, which differ from crash to crash
 _CHANGED: Final = re.compile(r'(\w+): change signature: "')
 _QUIET: Final = frozenset(
     {"_Stack", "SignatureGenerationRule", "SigFixWhitespace", "SigTruncate"}
@@ -83,7 +84,7 @@ def _without_stack(summary: Summary | None, reason: str) -> Signature:
     where = ""
     if summary is not None and summary.module:
         where = summary.module if summary.offset is None else f"{summary.module}+0x{summary.offset:x}"
-    text = " | ".join(filter(None, (reason[:MAX_REASON], where[:MAX_WORD])))
+    text = " | ".join(filter(None, (_NUMBER.sub("N", reason[:MAX_MESSAGE])[:MAX_REASON], where[:MAX_WORD])))
     return Signature(text, (NO_STACK,)) if text else Signature("crash", (NO_REASON,))
 
 
