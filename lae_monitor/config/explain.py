@@ -1,9 +1,10 @@
 """What one key means, what it is now, and why."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lae_monitor.config.describe import effective
-from lae_monitor.config.keys import Key, Sections, all_sections, keys
+from lae_monitor.config.keys import Key, Sections, all_sections, keys, tables
 from lae_monitor.config.load import Loaded
 from lae_monitor.config.written import toml
 from lae_monitor.core.secrets import redact
@@ -29,7 +30,18 @@ class Explained(NamedTuple):
             "value": self.value,
             "from": self.origin,
             "variable": self.key.variable,
-        }
+        } | ({"tables": found} if (found := dict(self._tables())) else {})
+
+    def _tables(self) -> Iterator[tuple[str, list[dict[str, str]]]]:
+        """The keys of the tables that it holds, by their type."""
+        for tag, keys_of_it in tables(self.key):
+            yield (
+                tag,
+                [
+                    {"key": key.name, "description": key.description, "type": key.form, "default": _default_of(key)}
+                    for key in keys_of_it
+                ],
+            )
 
     def as_text(self) -> str:
         lines = [
@@ -41,9 +53,18 @@ class Explained(NamedTuple):
         ]
         if self.key.example is not None:
             lines.append(f"  such as:   {toml(self.key.example)}")
+        for tag, keys_of_it in tables(self.key):
+            lines.append(f'  with type = "{tag}":')
+            lines += [f"    {key.name:<22} {key.description} ({_default_of(key)}; {key.form})" for key in keys_of_it]
         if self.value is not None:
             lines.append(f"  now:       {self.value}   (from {self.origin})")
         return "\n".join(lines)
+
+
+def _default_of(key: Key) -> str:
+    if key.field.required:
+        return "has to be given"
+    return "none by default" if key.default is None else f"default {toml(key.default)}"
 
 
 def explain(about: str, sections: Sections, loaded: Loaded | None) -> list[Explained]:

@@ -3,12 +3,13 @@
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, NamedTuple, Union
 
 import msgspec
 
 from lae_monitor.config.settings import SECTIONS, Section
+from lae_monitor.config.tables import listed_kinds, single_kinds
 from lae_monitor.config.values import FORMS
 from lae_monitor.core.refusals import shorten
 
@@ -67,7 +68,10 @@ def _unwrapped(kind: Any) -> tuple[msgspec.Meta, Any]:
 def form(kind: Any, meta: msgspec.Meta | None = None) -> str:
     """A type in words: what may stand to the right of the equals sign."""
     if kind in FORMS:
-        return FORMS[kind] + (f", {meta.ge} to {meta.le}" if meta is not None and meta.ge is not None else "")
+        return FORMS[kind] + ("" if meta is None or meta.ge is None else _range(meta))
+    if kinds := listed_kinds(kind) or single_kinds(kind):
+        what = "a list of tables, each" if listed_kinds(kind) else "a table"
+        return f"{what} with type = {_choices(kinds)}"
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in {Union, types.UnionType}:
         return " or ".join(form(inner) for inner in arguments if inner is not type(None))
@@ -76,6 +80,20 @@ def form(kind: Any, meta: msgspec.Meta | None = None) -> str:
     if origin is dict:
         return f"a table, each value {form(arguments[1])}"
     return "one of " + ", ".join(f'"{choice}"' for choice in arguments) if origin is typing.Literal else str(kind)
+
+
+def _range(meta: msgspec.Meta) -> str:
+    return f", at least {meta.ge}" if meta.le is None else f", {meta.ge} to {meta.le}"
+
+
+def _choices(names: Iterable[str]) -> str:
+    return " or ".join(f'"{name}"' for name in names)
+
+
+def tables(key: Key) -> Iterator[tuple[str, list[Key]]]:
+    """Of a key that holds tables: what their `type` may say, and the keys that each of them then has."""
+    for tag, kind in listed_kinds(key.field.type).items():
+        yield tag, list(keys({f"{key.dotted}[]": kind}))
 
 
 def unknown(dotted: str, sections: Sections) -> str:

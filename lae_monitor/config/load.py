@@ -14,6 +14,7 @@ import msgspec
 from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, keys, shown, unknown
 from lae_monitor.config.meaning import contradictions
 from lae_monitor.config.settings import Section, Settings
+from lae_monitor.config.tables import Kinds, field_of, listed_kinds, single_kinds
 from lae_monitor.config.values import from_toml, what_it_is
 from lae_monitor.core.limits import MiB
 
@@ -191,10 +192,9 @@ def _build(given: Mapping[str, Given], known: Sections, problems: list[str], sou
         for key in keys({name: kind}):
             if key.dotted in given:
                 found = given[key.dotted]
-                try:
-                    values[key.field.name] = _converted(key, found)
-                except ValueError as error:
-                    problems.append(f"{found.origin}: {error}")
+                mistakes: list[str] = []
+                values[key.field.name] = _value(key, found, mistakes)
+                problems += [f"{found.origin}: {mistake}" for mistake in mistakes]
             elif key.field.required:
                 problems.append(f"{source or DEFAULT_PATH}: {key.dotted}: has to be given: {key.form}")
         if not problems:
@@ -202,6 +202,50 @@ def _build(given: Mapping[str, Given], known: Sections, problems: list[str], sou
     gatherers = {name.removeprefix("gatherers."): part for name, part in sections.items() if "." in name}
     top: dict[str, Any] = {name: part for name, part in sections.items() if "." not in name}
     return Settings(**top, gatherers=gatherers, source=source)
+
+
+def _value(key: Key, given: Given, problems: list[str]) -> Any:
+    """What `key` is set to; with a mistake, None, and a sentence for each that begins with the key it is about."""
+    if (kinds := listed_kinds(key.field.type)) and isinstance(given.value, list):
+        tables = enumerate(given.value)
+        return [_table(f"{key.dotted}[{number}]", kinds, given, table, problems) for number, table in tables]
+    if (kinds := single_kinds(key.field.type)) and isinstance(given.value, dict):
+        return _table(key.dotted, kinds, given, given.value, problems)
+    try:
+        return _converted(key, given)
+    except ValueError as error:
+        problems.append(str(error))
+    return None
+
+
+def _table(name: str, kinds: Kinds, given: Given, table: Any, problems: list[str]) -> Section | None:
+    """The table `name`: one of `kinds`, which its `type` names."""
+    tag = field_of(next(iter(kinds.values())))
+    choices = ", ".join(f'"{choice}"' for choice in kinds)
+    if not isinstance(table, dict):
+        problems.append(
+            f"{name}: wants a table, such as {{{tag} = {next(iter(kinds))!r}}}; this is {what_it_is(table)}"
+        )
+        return None
+    chosen = table.get(tag)
+    if not isinstance(chosen, str) or chosen not in kinds:
+        said = f"this is {shown(chosen)!r}" if isinstance(chosen, str) else "it has to be given"
+        problems.append(f"{name}.{tag}: wants one of {choices}; {said}")
+        return None
+    known = {name: kinds[chosen]}
+    before, values = len(problems), {}
+    problems += [unknown(f"{name}.{other}", known) for other in table if other not in {tag, *_names(known)}]
+    for key in keys(known):
+        if key.name in table:
+            inner = Given(table[key.name], given.origin, given.base)
+            values[key.field.name] = _value(key, inner, problems)
+        elif key.field.required:
+            problems.append(f"{key.dotted}: has to be given: {key.form}")
+    return kinds[chosen](**values) if len(problems) == before else None
+
+
+def _names(sections: Sections) -> set[str]:
+    return {key.name for key in keys(sections)}
 
 
 def _converted(key: Key, given: Given) -> Any:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
+from lae_monitor.config.tables import as_table
 from lae_monitor.config.values import Duration, Size
 from lae_monitor.core.limits import GiB, KiB, MiB, TiB
 from lae_monitor.core.time import DAY, HOUR, MINUTE
@@ -58,4 +61,5 @@ _WRITERS: Final[tuple[tuple[Any, Callable[[Any], str]], ...]] = (  # the first t
     (str | Path, _text),
     (Mapping, _table),
     (list | tuple, _list),
+    (msgspec.Struct, lambda value: _table(dict(as_table(value)))),
 )

@@ -18,6 +18,9 @@ from lae_monitor.core.rows import Reader
 
 KINDS: Final = ("crashes", "incidents", "sonar")
 
+# Rooms within a kind that have a section of their own.
+SUBSECTIONS: Final = {"crashes": ("crashmover",)}
+
 # What the mover reads, by the first folder of its path in the archive.
 FOLDERS: Final = {kind: f"lae_monitor.gatherers.{kind}.read" for kind in KINDS} | {
     "journal": "lae_monitor.archive.journal"
@@ -30,8 +33,13 @@ def module(kind: str, part: str) -> ModuleType:
 
 
 def sections() -> dict[str, type[Section]]:
-    """Every kind's section of the configuration, by its dotted name."""
-    return {f"gatherers.{kind}": module(kind, "config").Settings for kind in KINDS}
+    """Every kind's section of the configuration, and those below it, by their dotted names."""
+    found: dict[str, type[Section]] = {}
+    for kind in KINDS:
+        found[f"gatherers.{kind}"] = module(kind, "config").Settings
+        for name in SUBSECTIONS.get(kind, ()):
+            found[f"gatherers.{kind}.{name}"] = module(kind, f"{name}.config").Settings
+    return found
 
 
 def reader(path: str) -> Reader | None:

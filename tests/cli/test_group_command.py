@@ -139,14 +139,15 @@ def test_the_list_has_a_line_for_each_group_and_says_what_next(cli, site, place)
         event(place, "h2", group=f"{place} | SIGABRT | b", time=NOW - 40, level="warning"),
     )
     said = cli("group", "list", "--product", place, "--sort", "count")
-    lines = said.out.splitlines()
+    heading, *lines = said.out.splitlines()
+    assert heading.split()[:2] == ["id", "last"]
     assert len(lines) == 2
     assert f"{place} | SIGSEGV | a" in lines[0]
     assert "2 hosts" in lines[0]
     assert "warning" in lines[1]
     assert said.err.splitlines()[-1] == f"Next: lae-monitor group show {lines[0][:12]}"
     assert cli("group", "list", "--product", place, "--kind", "incident").code == 1
-    assert cli("group", "list", "--product", place, "--since", "45s").out.count("\n") == 1
+    assert cli("group", "list", "--product", place, "--since", "45s").out.count("\n") == 2  # the heading, and one
     assert cli("group", "list", "--since", "tomorrow").code == 2
     limited = cli("group", "list", "--product", place, "--limit", "1")
     assert "shown are the first 1" in limited.err

@@ -13,6 +13,8 @@ from lae_monitor.cli.group import top
 def leaves(command, path=("lae-monitor",)):
     """Every command that does something: its words, and itself."""
     if isinstance(command, click.Group):
+        if command.invoke_without_command:
+            yield " ".join(path), command
         context = click.Context(command)
         for name in command.list_commands(context):
             yield from leaves(command.get_command(context, name), (*path, name))
@@ -86,6 +88,8 @@ def understand(words):
         if not isinstance(command, click.Group):
             return
         rest = [*context._protected_args, *context.args]
+        if not rest and command.invoke_without_command:
+            return
         name, command, words = command.resolve_command(context, rest)
 
 

@@ -10,6 +10,7 @@ from lae_monitor.core.limits import format_size
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.gatherers.crashes.crashmover.check import check as check_crashmover
 from lae_monitor.gatherers.crashes.throttle import PRESETS, RulesError, RulesFile
 from lae_monitor.gatherers.crashes.tokens import FILE, Tokens
 from lae_monitor.net.http import parse_networks
@@ -102,3 +103,4 @@ def check(settings: Settings) -> Iterator[str]:
     for name in ("head_timeout", "idle_timeout"):
         if getattr(own, name) > own.total_timeout:
             yield f"gatherers.crashes.{name}: is longer than total_timeout, and so never counts"
+    yield from check_crashmover(settings)

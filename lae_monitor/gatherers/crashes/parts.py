@@ -121,20 +121,20 @@ class Parts:
         Raises:
             Refused: what has come of a head can be none.
         """
-        if len(buffer) - at > MAX_HEAD:
+        if len(buffer) - at >= MAX_HEAD + 4:  # its end included
             raise _broken("the head of a part is too large")
         if buffer.startswith(b"\r\n", at):
             raise _broken("a part without a head")
 
     def _skip_preamble(self, buffer: bytes) -> int:
-        """Where it goes on: after the first boundary, which stands first or on a line of its own, or at what may become one."""
+        """Where it goes on: after the first boundary, which stands first or on a line of its own, else at what may be one."""
         boundary = self._delimiter[2:]
         found = buffer.find(boundary)
+        keep = max(0, len(buffer) - len(self._delimiter) - 1) if found < 0 else 0
+        self._skipped += keep
+        if self._skipped + max(found, 0) > MAX_PREAMBLE:
+            raise _broken("no boundary")
         if found < 0:
-            keep = max(0, len(buffer) - len(self._delimiter) - 1)
-            self._skipped += keep
-            if self._skipped > MAX_PREAMBLE:
-                raise _broken("no boundary")
             return keep
         if self._skipped + found and buffer[max(0, found - 2) : found] != b"\r\n":
             raise _broken("unexpected bytes before the first boundary")

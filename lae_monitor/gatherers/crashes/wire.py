@@ -20,6 +20,8 @@ from lae_monitor.gatherers.crashes.limits import (
 MULTIPART: Final = frozenset({"multipart/form-data", "multipart/mixed"})
 BARE: Final = frozenset({"application/octet-stream", "application/x-dmp"})
 
+MAGIC: Final = b"\x1f\x8b"  # a member of gzip begins so; RFC 1952, section 2.3.1
+
 _PARAMETER: Final = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
 _ESCAPE: Final = re.compile(r"%(22|25|0[AaDd])")
 
@@ -143,29 +145,28 @@ class Inflater:
         self._taken = 0
         self._given = 0
         self._members = 0
-        self._begun = False  # the current member has given something
-        self._first = b""  # what came before there was enough to tell zlib from raw deflate
-        self._junk = 0
+        self._first = b""  # what came before there was enough to tell zlib from raw deflate, or a member from junk
+        self._junk = False  # after the end
         self._inflate: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._taken += len(data)
-        if self._form == "deflate" and self._inflate is None and not self._members:
-            data = self._first + data
-            self._first = data if len(data) < 2 else b""
-            if self._first:
-                return
+        data, self._first = self._first + data, b""
         piece = b""
         while data or len(piece) == INFLATE_STEP:  # a full piece: there may be more inside
-            if self._junk or (self._members and self._form == "deflate"):
-                self._junk += len(data)
-                return
+            if self._inflate is None:
+                if len(data) < 2 and not self._junk:
+                    self._first = data
+                    return
+                if self._is_junk(data):
+                    self._junk = True
+                    return
+                self._inflate = self._new_member(data)
+            inflate = self._inflate
             try:
-                inflate = self._inflate = self._inflate or self._new_member(data)
                 piece = inflate.decompress(data, INFLATE_STEP)
             except zlib.error as error:
-                self._fail(str(error), len(data))
-                return
+                raise Refused("malformed_bad_gzip", str(error)) from error
             self._count(piece)
             data = inflate.unconsumed_tail
             if inflate.eof:
@@ -178,35 +179,26 @@ class Inflater:
                 piece = b""
 
     def finish(self) -> None:
-        if self._first:
-            raise Refused("malformed_bad_gzip", "one byte")
-        if self._inflate is not None:
-            self._fail("ends early", 1)
-        if not self._members and self._taken:
+        if self._inflate is not None or (self._taken and not self._members):
             raise Refused("malformed_bad_gzip", "ends early")
-        if self._junk:
+        if self._junk or self._first:
             self.notes.append("bytes after the end of the compressed data were dropped")
+
+    def _is_junk(self, data: bytes) -> bool:
+        """Whether what follows whole data is none: no member of gzip, as gzip(1) sees it, or anything after deflate."""
+        return self._junk or (self._members > 0 and (self._form == "deflate" or not data.startswith(MAGIC)))
 
     def _new_member(self, data: bytes) -> "zlib._Decompress":
         if self._members >= MAX_MEMBERS:
             raise Refused("malformed_bad_gzip", f"more than {MAX_MEMBERS} members")
-        self._begun = False
         if self._form == "gzip":
             return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         with_header = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0  # RFC 1950
         return zlib.decompressobj(wbits=zlib.MAX_WBITS if with_header else -zlib.MAX_WBITS)
 
     def _count(self, piece: bytes) -> None:
-        self._begun = self._begun or bool(piece)
         self._given += len(piece)
         if self._given > self._limit:
             raise Refused("inflates_too_far", f"limit {self._limit} bytes")
         if self._given > FREE_OF_RATIO and self._given > MAX_RATIO * self._taken:
             raise Refused("inflates_too_far", f"more than {MAX_RATIO} times the compressed size")
-
-    def _fail(self, reason: str, rest: int) -> None:
-        """After a whole member, what is no member is junk, as gzip(1) sees it; otherwise the body is broken."""
-        if not self._members or self._begun:
-            raise Refused("malformed_bad_gzip", reason)
-        self._junk += max(rest, 1)
-        self._inflate = None

@@ -57,12 +57,12 @@ class _Worker:
     @classmethod
     def of_this_process(cls) -> "_Worker":
         with cls._lock:
-            if cls._current is None or cls._current._pid != os.getpid():
+            if cls._current is None or cls._current.pid != os.getpid():
                 cls._current = cls()
             return cls._current
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self.pid = os.getpid()
         path = os.environ.get(PATH_VARIABLE)
         self._settings = load(Path(path) if path else None, sections())
         self._process, self._slot = _take_slot(self._settings.state.path)
@@ -102,7 +102,7 @@ class _Worker:
             await archive.close()
 
     def _end(self) -> None:
-        if self._pid == os.getpid() and self._thread.is_alive():
+        if self.pid == os.getpid() and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(STOP_WITHIN)
 
@@ -184,9 +184,11 @@ def _scope(environ: Environ) -> dict[str, Any]:
         for name, value in environ.items()
         if name.startswith("HTTP_")
     ]
-    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if environ.get(name):
-            headers.append((name.lower().replace("_", "-").encode(), environ[name].encode("latin-1")))
+    headers += [
+        (name.lower().replace("_", "-").encode(), environ[name].encode("latin-1"))
+        for name in ("CONTENT_TYPE", "CONTENT_LENGTH")
+        if environ.get(name)
+    ]
     if environ.get("wsgi.input_terminated") and not environ.get("CONTENT_LENGTH"):
         headers = [*(pair for pair in headers if pair[0] != b"transfer-encoding"), (b"transfer-encoding", b"chunked")]
     path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"

@@ -8,8 +8,8 @@ from typing import Final
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
-from lae_monitor.net.passwords import CredentialsError, Passwords
 from lae_monitor.net.http import parse_networks
+from lae_monitor.net.passwords import CredentialsError, Passwords
 
 _IF_MISSING: Final = (
     "lae-monitor token new sonar makes it, or write lines of the form CLUSTER:PASSWORD into it and chmod it to 600, or set "

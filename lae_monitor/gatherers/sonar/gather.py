@@ -23,7 +23,7 @@ from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.gatherers.context import Context
-from lae_monitor.gatherers.sonar.check import auth_file, passwords_in, fatal
+from lae_monitor.gatherers.sonar.check import auth_file, fatal, passwords_in
 from lae_monitor.gatherers.sonar.config import Settings
 from lae_monitor.gatherers.sonar.free_csv import Post, host_of_file
 from lae_monitor.gatherers.sonar.receipts import Receipts

@@ -1,0 +1,171 @@
+"""`lae-monitor crashmover`: hands stored crashes on to where the configuration says."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.cli.owner import as_owner
+
+if TYPE_CHECKING:
+    from lae_monitor.gatherers.crashes.crashmover.ledger import Ledger
+
+
+@click.group(invoke_without_command=True)
+@click.option("--forever", is_flag=True, help="Go on with what comes, until it is stopped; this is the default.")
+@click.option("--all", "everything", is_flag=True, help="Try each crash that waits once, then end.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Try N crashes once, those that wait longest.")
+@common
+def crashmover(invocation: Invocation, forever: bool, everything: bool, count: int | None) -> None:
+    """Hand stored crashes on to the destinations of [gatherers.crashes.crashmover]; the archive keeps them.
+
+    \b
+    Exit code 0 when all was sent, 1 when a crash became a dead letter, 75 when some are to be tried again,
+    78 when no destination is configured.
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    if forever + everything + (count is not None) > 1:
+        invocation.fail("--forever, --all and --count exclude each other", EXIT_USAGE)
+    from lae_monitor.service import crashmover as service  # noqa: PLC0415 - quick start of the command line
+
+    with _explained(invocation):
+        if not everything and count is None:
+            sys.exit(service.run_forever(invocation.settings))
+        outcome = service.run_once(invocation.settings, count)
+    code = EXIT_FINDINGS if outcome.dead else EXIT_TRY_AGAIN if outcome.left and count is None else 0
+    following = {EXIT_FINDINGS: "lae-monitor crashmover dead", EXIT_TRY_AGAIN: "lae-monitor crashmover --all"}.get(
+        code, "lae-monitor crashmover status"
+    )
+    invocation.answer(
+        {**vars(outcome), "next": following},
+        f"sent {outcome.sent:,}, not for there {outcome.skipped:,}, dead letters {outcome.dead:,}, "
+        f"left {outcome.left:,}",
+    )
+    _next(invocation, following)
+    sys.exit(code)
+
+
+@crashmover.command()
+@click.argument("crash_id", required=False, metavar="[ID]")
+@common
+def status(invocation: Invocation, crash_id: str | None) -> None:
+    """What waits for each destination and what it has; or what became of the crash ID."""
+    with _ledger(invocation, looking=True) as ledger:
+        if crash_id is not None:
+            _status_of(invocation, ledger, crash_id.removeprefix("bp-"))
+            return
+        now = time.time()
+        found = {name: ledger.backlog(name, now)._asdict() for name in ledger.destinations()}
+
+    def text() -> str:
+        lines = [f"{'destination':<20}{'waiting':>10}{'oldest':>10}{'sent':>12}{'not for it':>12}{'dead':>8}"]
+        lines += [
+            f"{name:<20}{row['waiting']:>10,}{row['oldest']:>9.0f}s{row['sent']:>12,}{row['skipped']:>12,}{row['dead']:>8,}"
+            for name, row in found.items()
+        ]
+        return "\n".join(lines)
+
+    dead = any(row["dead"] for row in found.values())
+    following = "lae-monitor crashmover dead" if dead else ""
+    invocation.answer({"destinations": found, "next": following}, text)
+    _next(invocation, following)
+
+
+def _status_of(invocation: Invocation, ledger: Ledger, crash_id: str) -> None:
+    rows = ledger.of(crash_id)
+    if not rows:
+        invocation.fail(
+            f"{crash_id}: no destination was ever to get it", EXIT_FINDINGS, following="lae-monitor crashmover --all"
+        )
+    invocation.answer(
+        {"crash_id": crash_id, "destinations": rows},
+        "\n".join(f"{row['destination']:<20}{row['state']:<9}{row['place'] or row['error']}" for row in rows),
+    )
+
+
+@crashmover.command()
+@click.option("--limit", type=click.IntRange(min=1), default=100, help="How many are shown; default 100.")
+@common
+def dead(invocation: Invocation, limit: int) -> None:
+    """The dead letters: crashes that a destination did not get, and why. Exits 1 when there are any."""
+    with _ledger(invocation, looking=True) as ledger:
+        letters = [letter._asdict() for letter in ledger.dead_letters(limit)]
+        count = ledger.dead_count()
+    following = "mend what they say, then lae-monitor crashmover retry --all" if letters else ""
+
+    def text() -> str:
+        if not letters:
+            return "no dead letters"
+        shown = [f"{row['crash_id']}  {row['destination']}  {_one_line(row['error'])}" for row in letters]
+        return "\n".join([*shown, *([f"and {count - len(letters):,} more"] if count > len(letters) else [])])
+
+    invocation.answer({"count": count, "dead": letters, "next": following}, text)
+    _next(invocation, following)
+    if letters:
+        raise SystemExit(EXIT_FINDINGS)
+
+
+@crashmover.command()
+@click.argument("crash_ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@common
+def retry(invocation: Invocation, crash_ids: tuple[str, ...], everything: bool) -> None:
+    """Let dead letters be tried again: those of the crashes ID, or --all."""
+    if everything == bool(crash_ids):
+        invocation.fail("name crash ids, or say --all", EXIT_USAGE, following="lae-monitor crashmover dead")
+    with _ledger(invocation, looking=False) as ledger:
+        wanted = None if everything else [crash_id.removeprefix("bp-") for crash_id in crash_ids]
+        count = ledger.again(wanted, time.time())
+    following = "lae-monitor crashmover --all, unless one runs" if count else "lae-monitor crashmover dead"
+    invocation.answer({"queued": count, "next": following}, f"{count:,} to be tried again")
+    _next(invocation, following)
+    if not count:
+        raise SystemExit(EXIT_FINDINGS)
+
+
+@contextmanager
+def _ledger(invocation: Invocation, *, looking: bool) -> Iterator[Ledger]:
+    from lae_monitor.gatherers.crashes.crashmover.ledger import FILE, Ledger  # noqa: PLC0415
+
+    path = invocation.settings.state.path / FILE
+    with as_owner(invocation.settings.state.path), _explained(invocation):
+        if not path.exists():  # looking must not make it, as whom ever
+            invocation.fail(
+                f"{path}: no crashmover has run yet", EXIT_UNAVAILABLE, following="lae-monitor crashmover --all"
+            )
+        with Ledger(path, looking=looking) as ledger:
+            yield ledger
+
+
+@contextmanager
+def _explained(invocation: Invocation) -> Iterator[None]:
+    """Ends the command with what is wrong."""
+    import sqlite3  # noqa: PLC0415
+
+    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
+
+    try:
+        yield
+    except AlreadyRunning as error:
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following="that one does it; lae-monitor crashmover status")
+    except (OSError, Refused, sqlite3.Error) as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor check config")
+
+
+def _next(invocation: Invocation, following: Any) -> None:
+    if following and not invocation.as_json:
+        click.echo(f"Next: {following}", err=True)
+
+
+def _one_line(text: str) -> str:
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    return one_line(text, 200)

@@ -1,0 +1,14 @@
+"""Hands stored crashes on: to the layouts that older systems read, to object stores, to other collectors.
+
+The archive is the truth, and nothing here removes anything from it. What was sent where is in `state/crashmover.db`; a crash
+counts as sent when its destination has it, durable and compared by checksum. One that cannot be read is never sent.
+
+    config    [gatherers.crashes.crashmover] and its destinations
+    crash     one crash, read and checked
+    source    what the archive has that was not yet noticed
+    ledger    the SQLite file
+    mover     from the one to the others: threads, retries, dead letters
+    antenna, socorro, objects, submitter, tarball, nowhere        the destinations
+    publish   the id of a saved crash, to a queue or an address
+    found     the old layouts as they are read by `lae-monitor import`
+"""

@@ -1,0 +1,314 @@
+"""What was sent where, and what is still to be sent: `state/crashmover.db`.
+
+`sends` has a row for each crash and destination, `publishes` one for each id that somebody has yet to be told. The running
+crashmover writes the file. `lae-monitor crashmover retry` does so too, and touches dead letters only, which the crashmover
+leaves alone; SQLite keeps the two apart.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from lae_monitor.core.names import CrashId
+
+FILE: Final = "crashmover.db"
+BUSY: Final = 10_000  # milliseconds to wait for the other process
+MAX_ERROR: Final = 500  # characters of a reason that are kept
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS sends (
+    day TEXT NOT NULL, crash_id TEXT NOT NULL, destination TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
+    next_try REAL NOT NULL, noticed REAL NOT NULL, ended REAL, checksum TEXT NOT NULL, place TEXT NOT NULL,
+    error TEXT NOT NULL, PRIMARY KEY (day, crash_id, destination)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due ON sends (destination, next_try, crash_id, attempts, noticed) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS dead ON sends (day) WHERE state = 'dead';
+CREATE TABLE IF NOT EXISTS publishes (
+    crash_id TEXT NOT NULL, destination TEXT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
+    next_try REAL NOT NULL, error TEXT NOT NULL, PRIMARY KEY (crash_id, destination)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due_publishes ON publishes (next_try) WHERE state = 'pending';
+"""
+
+
+class Send(NamedTuple):
+    """A crash that is to go to a destination, for the `attempts` + 1st time."""
+
+    crash_id: CrashId
+    destination: str
+    attempts: int
+
+
+class Publish(NamedTuple):
+    """An id that `target` is to be told."""
+
+    crash_id: CrashId
+    destination: str
+    target: str
+    attempts: int
+
+
+class Dead(NamedTuple):
+    """A crash that its destination did not get, and will not until somebody says so. `what`: send or publish."""
+
+    crash_id: str
+    destination: str
+    what: str
+    attempts: int
+    error: str
+
+
+class Backlog(NamedTuple):
+    """How many crashes wait for a destination, the age of the oldest in seconds, and how many are done and dead."""
+
+    waiting: int
+    oldest: float
+    sent: int
+    skipped: int
+    dead: int
+
+
+class Ledger:
+    """Opens (and makes) the file; used from one thread.
+
+    Args:
+        path: of the file.
+        looking: only reads it, and makes nothing.
+
+    Raises:
+        sqlite3.OperationalError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, looking: bool = False) -> None:
+        if looking:
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
+            return
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # what was sent must not be forgotten by a power cut
+        self._db.executescript(_SCHEMA)
+        path.chmod(0o600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+    # ---- what is to be sent ----------------------------------------------------------------------------------------
+
+    def known(self, day: str) -> dict[str, set[str]]:
+        """The crashes of a day by destination, whatever became of them."""
+        found: dict[str, set[str]] = {}
+        for crash_id, destination in self._db.execute("SELECT crash_id, destination FROM sends WHERE day = ?", (day,)):
+            found.setdefault(destination, set()).add(crash_id)
+        return found
+
+    def notice(self, sends: Iterable[tuple[CrashId, str]], now: float) -> None:
+        """Writes down crashes that destinations have to get."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO sends VALUES (?, ?, ?, 'pending', 0, ?, ?, NULL, '', '', '')",
+                ((crash_id.day, str(crash_id), destination, now, now) for crash_id, destination in sends),
+            )
+
+    def due(self, destination: str, now: float, limit: int, among: set[str] | None = None) -> list[Send]:
+        """What can be sent there now, what waits longest first; `among`: of these crashes only."""
+        rows = self._db.execute(
+            "SELECT crash_id, destination, attempts FROM sends WHERE state = 'pending' AND destination = ?1 "
+            "AND next_try <= ?2 AND (?4 IS NULL OR crash_id IN (SELECT value FROM json_each(?4))) "
+            "ORDER BY next_try, crash_id LIMIT ?3",
+            (destination, now, limit, None if among is None else json.dumps(sorted(among))),
+        )
+        return [Send(CrashId(crash_id), name, attempts) for crash_id, name, attempts in rows]
+
+    def oldest(self, count: int) -> set[str]:
+        """The `count` crashes that wait longest, wherever they are to go."""
+        rows = self._db.execute(
+            "SELECT crash_id FROM sends WHERE state = 'pending' GROUP BY crash_id ORDER BY min(noticed), crash_id LIMIT ?",
+            (count,),
+        )
+        return {str(crash_id) for (crash_id,) in rows}
+
+    def done(self, send: Send, now: float, checksum: str, place: str, publish: str) -> None:
+        """It is there. What is to be published is written down in the same moment."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE sends SET state = 'done', attempts = attempts + 1, ended = ?, checksum = ?, place = ?, error = '' "
+                "WHERE day = ? AND crash_id = ? AND destination = ?",
+                (now, checksum, place[:MAX_ERROR], *_key(send)),
+            )
+            if publish:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO publishes VALUES (?, ?, ?, 'pending', 0, ?, '')",
+                    (str(send.crash_id), send.destination, publish, now),
+                )
+
+    def skipped(self, send: Send, now: float) -> None:
+        """It does not go there: what the destination was told to take says so."""
+        self._end(send, "skipped", now, "")
+
+    def dead(self, send: Send, now: float, error: str) -> None:
+        """It does not get there, and is not tried again by itself."""
+        self._end(send, "dead", now, error)
+
+    def _end(self, send: Send, state: str, now: float, error: str) -> None:
+        self._db.execute(
+            "UPDATE sends SET state = ?, attempts = attempts + 1, ended = ?, error = ? "
+            "WHERE day = ? AND crash_id = ? AND destination = ?",
+            (state, now, error[:MAX_ERROR], *_key(send)),
+        )
+
+    def failed(self, send: Send, next_try: float, error: str) -> None:
+        """It was not taken, and will be tried again."""
+        self._db.execute(
+            "UPDATE sends SET attempts = attempts + 1, next_try = ?, error = ? "
+            "WHERE day = ? AND crash_id = ? AND destination = ?",
+            (next_try, error[:MAX_ERROR], *_key(send)),
+        )
+
+    # ---- publishing ------------------------------------------------------------------------------------------------
+
+    def due_publishes(self, now: float, limit: int) -> list[Publish]:
+        rows = self._db.execute(
+            "SELECT crash_id, destination, target, attempts FROM publishes WHERE state = 'pending' AND next_try <= ? "
+            "ORDER BY next_try LIMIT ?",
+            (now, limit),
+        )
+        return [Publish(CrashId(crash_id), name, target, attempts) for crash_id, name, target, attempts in rows]
+
+    def published(self, publish: Publish) -> None:
+        self._db.execute(
+            "DELETE FROM publishes WHERE crash_id = ? AND destination = ?", (str(publish.crash_id), publish.destination)
+        )
+
+    def publish_failed(self, publish: Publish, next_try: float | None, error: str) -> None:
+        """`next_try` is None when it is not tried again."""
+        self._db.execute(
+            "UPDATE publishes SET attempts = attempts + 1, state = ?, next_try = ?, error = ? "
+            "WHERE crash_id = ? AND destination = ?",
+            (
+                "dead" if next_try is None else "pending",
+                next_try or 0,
+                error[:MAX_ERROR],
+                str(publish.crash_id),
+                publish.destination,
+            ),
+        )
+
+    # ---- looking ---------------------------------------------------------------------------------------------------
+
+    def backlog(self, destination: str, now: float) -> Backlog:
+        counts: dict[str, int] = dict(
+            self._db.execute("SELECT state, count(*) FROM sends WHERE destination = ? GROUP BY state", (destination,))
+        )
+        oldest = self._db.execute(
+            "SELECT min(noticed) FROM sends WHERE state = 'pending' AND destination = ?", (destination,)
+        ).fetchone()[0]
+        return Backlog(
+            counts.get("pending", 0),
+            0.0 if oldest is None else max(0.0, now - oldest),
+            counts.get("done", 0),
+            counts.get("skipped", 0),
+            counts.get("dead", 0),
+        )
+
+    def waiting(self, destination: str) -> tuple[int, float | None]:
+        """How many crashes wait for a destination, and since when the oldest does (seconds)."""
+        row = self._db.execute(
+            "SELECT count(*), min(noticed) FROM sends WHERE state = 'pending' AND destination = ?", (destination,)
+        ).fetchone()
+        return int(row[0]), row[1]
+
+    def next_try(self, destination: str) -> float | None:
+        """When the next crash for a destination is due; None when none waits."""
+        row = self._db.execute(
+            "SELECT min(next_try) FROM sends WHERE state = 'pending' AND destination = ?", (destination,)
+        ).fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def next_publish(self) -> float | None:
+        """When the next id is to be told; None when none waits."""
+        row = self._db.execute("SELECT min(next_try) FROM publishes WHERE state = 'pending'").fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def publishes_waiting(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM publishes WHERE state = 'pending'").fetchone()[0])
+
+    def destinations(self) -> list[str]:
+        """Those that anything was ever noticed for."""
+        return [
+            str(name) for (name,) in self._db.execute("SELECT DISTINCT destination FROM sends ORDER BY destination")
+        ]
+
+    def days(self) -> list[str]:
+        return [str(day) for (day,) in self._db.execute("SELECT DISTINCT day FROM sends ORDER BY day")]
+
+    def of(self, crash_id: str) -> list[dict[str, Any]]:
+        """What became of one crash, for each destination."""
+        names = ("destination", "state", "attempts", "ended", "checksum", "place", "error")
+        rows = self._db.execute(
+            f"SELECT {', '.join(names)} FROM sends WHERE day = ? AND crash_id = ? ORDER BY destination",  # noqa: S608
+            (f"20{crash_id[-6:]}", crash_id),
+        )
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def dead_letters(self, limit: int = -1) -> list[Dead]:
+        rows = self._db.execute(
+            "SELECT crash_id, destination, 'send', attempts, error FROM sends WHERE state = 'dead' "
+            "UNION ALL SELECT crash_id, destination, 'publish', attempts, error FROM publishes WHERE state = 'dead' "
+            "ORDER BY 1, 2 LIMIT ?",
+            (limit,),
+        )
+        return [Dead(*row) for row in rows]
+
+    def dead_count(self) -> int:
+        return int(
+            self._db.execute(
+                "SELECT (SELECT count(*) FROM sends WHERE state = 'dead') "
+                "+ (SELECT count(*) FROM publishes WHERE state = 'dead')"
+            ).fetchone()[0]
+        )
+
+    # ---- again, and no more ----------------------------------------------------------------------------------------
+
+    def again(self, crash_ids: Iterable[str] | None, now: float) -> int:
+        """Dead letters wait to be sent again: those of `crash_ids`, or all. Returns how many."""
+        count = 0
+        wanted = [None] if crash_ids is None else list(crash_ids)
+        with self._transaction():
+            for table in ("sends", "publishes"):
+                for crash_id in wanted:
+                    changed = self._db.execute(
+                        f"UPDATE {table} SET state = 'pending', attempts = 0, next_try = ? "  # noqa: S608 - names of our own
+                        "WHERE state = 'dead' AND (? IS NULL OR crash_id = ?)",
+                        (now, crash_id, crash_id),
+                    )
+                    count += changed.rowcount
+        return count
+
+    def forget(self, day: str) -> None:
+        """The archive has nothing of that day any more: retention removed it. What is not done stays, and is told."""
+        self._db.execute("DELETE FROM sends WHERE day = ? AND state IN ('done', 'skipped')", (day,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _key(send: Send) -> tuple[str, str, str]:
+    return send.crash_id.day, str(send.crash_id), send.destination

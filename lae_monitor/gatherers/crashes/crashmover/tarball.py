@@ -1,0 +1,167 @@
+"""The destination that is a row of tar files, names in them as in the Socorro collector's folders. Blocking.
+
+    <id>.dump, <id>.<dump name>.dump, <id>.json: the raw crash last
+
+Each crash is added at the end, durable. What a killed run left half done is cut off by the next one before it adds more, so
+any reader of tar files finds whole crashes only, and after them the end that a tar file has.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+import threading
+from pathlib import Path
+from typing import Final
+
+from lae_monitor.archive.outside import Outside
+from lae_monitor.core.names import CrashId
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import parse_time
+from lae_monitor.gatherers.crashes.crashmover import config
+from lae_monitor.gatherers.crashes.crashmover.crash import Crash, Data
+from lae_monitor.gatherers.crashes.crashmover.destination import Never, Unavailable
+from lae_monitor.gatherers.crashes.crashmover.layouts import MINIDUMP
+
+END: Final = bytes(2 * tarfile.BLOCKSIZE)  # what a tar file ends with
+JSON: Final = ".json"
+MAX_OPEN: Final = 8  # files whose contents are remembered
+
+
+class Tarball:
+    """Used by one process. A crash that came twice is compared with the one that is there."""
+
+    def __init__(self, settings: config.Tar) -> None:
+        self._settings = settings
+        mask = int(settings.umask, 8)
+        self._outside = Outside(mask)
+        self._mode = 0o666 & ~mask
+        self._writing = threading.Lock()
+        self._known: dict[Path, _Contents] = {}
+
+    def save(self, crash: Crash) -> str:
+        """
+        Raises:
+            Unavailable, Never
+        """
+        files = {name_of(crash.crash_id, name): crash.dumps[name] for name in crash.names}
+        files[f"{crash.crash_id}{JSON}"] = crash.raw
+        with self._writing:
+            try:
+                path = self._path(crash.crash_id)
+                contents = self._contents(path)
+                if crash.crash_id not in contents.crashes:
+                    self._add(path, contents, crash.crash_id, self._members(crash, files))
+                self._compare(path, contents, files)
+            except OSError as error:
+                self._known.clear()  # what is there now has to be looked at anew
+                raise Unavailable(str(error)) from error
+        return str(path)
+
+    def _path(self, crash_id: CrashId) -> Path:
+        """The file of the day; or the one that has the crash, or else the first with room."""
+        folder = self._settings.folder
+        if not self._settings.per:
+            return folder / f"{crash_id.day}.tar"
+        number = 1
+        while True:
+            path = folder / f"crashes-{number:06d}.tar"
+            crashes = self._contents(path).crashes
+            if crash_id in crashes or len(crashes) < self._settings.per:
+                return path
+            number += 1
+
+    def _contents(self, path: Path) -> "_Contents":
+        found = self._known.get(path)
+        if found is None:
+            found = _Contents(path)
+            if found.size not in {0, found.end + len(END)}:  # a killed run left a part of a crash, or of the end
+                self._outside.extend(path, found.end, [], END)
+            self._known[path] = found
+            if not self._settings.per and len(self._known) > MAX_OPEN:
+                self._known = {path: found}
+        return found
+
+    def _members(self, crash: Crash, files: dict[str, Data]) -> list[Data]:
+        try:
+            received = parse_time(str(crash.document.get("submitted_timestamp")))
+        except Refused:
+            received = parse_time(crash.crash_id.day)
+        parts: list[Data] = []
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime, info.mode = len(data), int(received), self._mode
+            parts += [info.tobuf(tarfile.PAX_FORMAT), data, bytes(-len(data) % tarfile.BLOCKSIZE)]
+        return parts
+
+    def _add(self, path: Path, contents: "_Contents", crash_id: CrashId, parts: list[Data]) -> None:
+        self._outside.extend(path, contents.end, parts, END)
+        start = contents.end
+        contents.look(path, start)
+        if crash_id not in contents.crashes:
+            raise OSError(f"{path}: does not hold what was written")
+
+    def _compare(self, path: Path, contents: "_Contents", files: dict[str, Data]) -> None:
+        with path.open("rb") as file:
+            for name, data in files.items():
+                start, size = contents.members.get(name, (0, -1))
+                file.seek(start)
+                there = hashlib.sha256(file.read(max(size, 0))).digest()
+                if size != len(data) or there != hashlib.sha256(data).digest():
+                    raise Never(f"{path}: {name} in it is another one")
+
+    def close(self) -> None:
+        self._known.clear()
+
+
+class _Contents:
+    """What a tar file holds: where its last whole crash ends, its members, and the crashes whose raw crash is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.end = 0
+        self.size = 0  # of the file, as it was found
+        self.members: dict[str, tuple[int, int]] = {}  # where the bytes begin, and how many
+        self.crashes: set[str] = set()
+        self.look(path, 0)
+
+    def look(self, path: Path, start: int) -> None:
+        """Adds what stands from `start` on.
+
+        Raises:
+            OSError
+        """
+        try:
+            size = self.size = path.stat().st_size
+        except FileNotFoundError:
+            return
+        pending: dict[str, tuple[int, int]] = {}
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            for info in members(file, start):
+                after = info.offset_data + info.size + (-info.size % tarfile.BLOCKSIZE)
+                if after > size:
+                    return
+                pending[info.name] = (info.offset_data, info.size)
+                if info.name.endswith(JSON):
+                    self.members |= pending
+                    pending = {}
+                    self.crashes.add(info.name.removesuffix(JSON))
+                    self.end = after
+
+
+def name_of(crash_id: CrashId, name: str) -> str:
+    """What a dump is called."""
+    return f"{crash_id}.dump" if name == MINIDUMP else f"{crash_id}.{name}.dump"
+
+
+def members(file: io.BufferedReader, start: int) -> "list[tarfile.TarInfo]":
+    """The members from `start` on, as far as they can be read."""
+    found: list[tarfile.TarInfo] = []
+    file.seek(start)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for info in tar:
+                found.append(info)  # noqa: PERF402 - what was found counts also when the next one is torn
+    except tarfile.TarError:
+        pass
+    return found
