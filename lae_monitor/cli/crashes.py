@@ -33,6 +33,7 @@ from lae_monitor.query.printable import one_line
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000/submit"
 TIMEOUT: Final = 60.0  # seconds, as Crashpad's own
+CRASH_ID: Final = 36  # characters
 MAX_REPLY: Final = 10_000  # bytes; a collector's reply is one line
 MAX_LINE: Final = 200  # characters of it that are shown: what answers may be no collector
 
@@ -55,9 +56,20 @@ crashes.add_command(throttle_test)
     "--annotation", "annotations", multiple=True, metavar="NAME=VALUE", help="Goes with the report; can be repeated."
 )
 @click.option("--gzip", "compress", is_flag=True, help="Compress the body, as Crashpad does.")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Holds the token of the product, if it needs one.",
+)
 @common
 def submit(
-    invocation: Invocation, file: Path | None, url: str | None, annotations: tuple[str, ...], compress: bool
+    invocation: Invocation,
+    file: Path | None,
+    url: str | None,
+    annotations: tuple[str, ...],
+    compress: bool,
+    token_file: Path | None,
 ) -> None:
     """Send FILE, a minidump or a zip out of the archive's crashes/; without it, a small made-up minidump.
 
@@ -73,6 +85,8 @@ def submit(
             invocation.fail(f"--annotation {pair}: has the form NAME=VALUE", EXIT_USAGE)
         told[name] = value
     headers, body = _form(told, files)
+    if token_file is not None:
+        headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
     if compress:
         headers["Content-Encoding"], body = "gzip", gzip.compress(body)
     try:
@@ -85,8 +99,8 @@ def submit(
         )
     if status != 200 or not reply.startswith("CrashID="):
         _refused(invocation, url, status, reply, retry_after)
-    said = one_line(reply, MAX_LINE)
-    crash_id = said.removeprefix("CrashID=").removeprefix("bp-")
+    said = one_line(reply.partition("\n")[0], MAX_LINE)
+    crash_id = said[-CRASH_ID:]  # whatever prefix its collector puts before it
     answer = {"crash_id": crash_id, "reply": said, "status": status, "sent": len(body)}
     invocation.answer(answer, f"{said}\nNext: lae-monitor report show {crash_id}")
 
@@ -176,6 +190,11 @@ def _refused(invocation: Invocation, url: str, status: int, reply: str, retry_af
     """Says why, and what to do."""
     line = one_line(reply, MAX_LINE)
     code = line.removeprefix("Discarded=")
+    if status == 200 and (code.startswith("rule_") or line == "Unsupported=1"):
+        what = (
+            f"throttle rule {code.removeprefix('rule_')} rejects it" if code != line else "its product is not supported"
+        )
+        invocation.fail(f"{url}: not kept: {what}", EXIT_FINDINGS, following="lae-monitor crashes throttle-test --help")
     reason = REASONS.get(code)
     why = f"{code}: {reason.text}" if reason else line or "no reason given"
     message = f"{url}: refused with status {status}: {why}"

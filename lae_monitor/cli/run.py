@@ -15,8 +15,8 @@ from lae_monitor.gatherers import KINDS
 def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
     """Run the whole monitor under one supervisor, until Ctrl-C.
 
-    Without KIND, all gatherers and `serve`; else only those named. What ends is started again; the log of all comes out as
-    one stream.
+    Without KIND, all gatherers and `serve`, and the crashmover if it has destinations; else only those named. What ends is
+    started again; the log of all comes out as one stream.
     """
     from lae_monitor.service.run import run_all  # noqa: PLC0415 - the command line stays quick for everything else
 
@@ -28,7 +28,9 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
         sys.stdout.flush()
 
     names = tuple(dict.fromkeys(kinds)) or (*KINDS, "serve")
-    sys.exit(_guarded(invocation, lambda: run_all(invocation.settings, names, invocation.config, ready)))
+    moves = not kinds and invocation.settings.gatherers["crashes.crashmover"].destinations
+    companions = {"crashmover": ["crashmover", "--forever"]} if moves else {}
+    sys.exit(_guarded(invocation, lambda: run_all(invocation.settings, names, invocation.config, ready, companions)))
 
 
 @click.command()

@@ -60,7 +60,8 @@ SELECT *, count() OVER () AS total FROM (
     SELECT {_ROOT} AS root, count() AS events, uniqExact({SEPARATE}) AS separate, uniqExact(cluster, host) AS places,
       {_MOST} AS hosts, arraySort(groupUniqArrayIf({MAX_NAMES})({VERSION}, {VERSION} != '')) AS versions,
       min(toUnixTimestamp64Micro(time)) AS first, max(toUnixTimestamp64Micro(time)) AS last, max({RANK}) AS worst,
-      argMax((kind, title, `group`, id, cluster, host, attrs['signature.why'], attrs['umid']), (time, key)) AS newest,
+      argMax((kind, title, `group`, id, cluster, host, attrs['signature.why'], attrs['umid']),
+        ({GROUP_ID} = root, time, key)) AS newest,
       {_counted("3600000000", "day")} AS hours, {_counted("86400000000", "month")} AS days
     FROM {{lae}}.events FINAL WHERE `group` != '' AND CONDITION GROUP BY root
   )
@@ -87,7 +88,7 @@ class Group(msgspec.Struct, kw_only=True):
 
     `events`: how many came; `separate`: without what came twice (crashes with the same dump and guid); `places`: hosts, of
     which `hosts` names those with the most; `hours` and `days`: events of the last 24 hours and 30 days, oldest first;
-    `why`: what makes its events one group; `newest`: an example.
+    `why`: what makes its events one group; `newest`: an example, of its own before those of what was merged into it.
     """
 
     id: str

@@ -140,3 +140,41 @@ def test_a_monitor_of_ones_own(tmp_path, blocks):
     monitor = reader.begin("run")
     stop(monitor)
     assert (tmp_path / "state" / "store").is_dir()
+
+
+def test_the_first_session_with_crash_reports(tmp_path, page, markdown):
+    """Start it, send a test report, see it: as docs/crashes.md has it, and the seed had it."""
+    from lae_monitor.gatherers.crashes.sample import minidump
+
+    text = page("crashes.md").partition("## A first session")[2].partition("\n## ")[0]
+    start, verify, submit, curl, look = markdown.fences(text, "")
+    base = free_ports()
+    ports = {"WEB": base, "GATHERERS__CRASHES": base + 1, "GATHERERS__SONAR": base + 2}
+    reader = Reader(tmp_path, {"127.0.0.1:8000": f"127.0.0.1:{base + 1}"})
+    reader.environ |= {f"LAE_MONITOR__{part}__LISTEN": f"127.0.0.1:{port}" for part, port in ports.items()}
+    reader.environ |= {
+        "LAE_MONITOR__STATE__PATH": str(tmp_path / "state"),
+        "LAE_MONITOR__GATHERERS__SONAR__AUTH_FILE": "",
+        "LAE_MONITOR__GATHERERS__INCIDENTS__LISTEN": f"tcp:{base + 3}:interface=127.0.0.1",
+    }
+    (tmp_path / "test.dmp").write_bytes(minidump(time.time()))
+    made, run = start.splitlines()
+    reader.type(made)
+    monitor = reader.begin(*run.split()[1:])
+    try:
+        assert '"errors":[]' in reader.type(commands(verify))
+        assert reader.type(commands(submit)).startswith("CrashID=bp-")
+        reply = reader.type(commands(curl))
+        assert reply.startswith("CrashID=bp-")
+        crash_id = reply.strip().removeprefix("CrashID=bp-")
+        search, show = commands(look).splitlines()
+        reader.type(f"{search} | grep -q {crash_id}")
+        shown = reader.type(" ".join([*show.split()[:-1], crash_id]))
+        assert "Test 1.0 crashed: SIGSEGV" in shown
+    finally:
+        stop(monitor)
+
+
+def commands(block):
+    """What a reader types of a block that shows a session."""
+    return "\n".join(line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))

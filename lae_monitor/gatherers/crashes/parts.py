@@ -127,7 +127,7 @@ class Parts:
             raise _broken("a part without a head")
 
     def _skip_preamble(self, buffer: bytes) -> int:
-        """Where it goes on: after the first boundary, which stands first or on a line of its own, else at what may be one."""
+        """Where it goes on: after the first boundary, which stands first or on its own line, else at what may be one."""
         boundary = self._delimiter[2:]
         found = buffer.find(boundary)
         keep = max(0, len(buffer) - len(self._delimiter) - 1) if found < 0 else 0

@@ -116,3 +116,30 @@ def test_what_answers_cannot_drive_the_terminal(submit, monkeypatch, status, cod
     assert not set("\x1b\x07\x9b") & set(out + err)
     assert "CrashID=bp-\\x1b[2J" in out + err
     assert len(out + err) < 1000
+
+
+def test_a_report_that_a_rule_rejects_is_told_so(running, submit, tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nname = "unwanted"\nkey = "Wanted"\nequals = "no"\nresult = "reject"\n')
+    rules.write_text(rules.read_text() + '[[rule]]\nname = "old"\nkey = "Wanted"\nequals = "old"\nresult = "ignore"\n')
+    with running(rules=str(rules)) as gatherer:
+        for wanted, words in (("no", "throttle rule unwanted rejects it"), ("old", "its product is not supported")):
+            code, out, err = submit("--url", url(gatherer), "--annotation", f"Wanted={wanted}")
+            assert (code, out) == (1, "")
+            assert f"not kept: {words}" in err
+            assert "Next: lae-monitor crashes throttle-test" in err
+
+
+def test_a_token_and_further_lines_of_the_reply(running, submit, tmp_path):
+    from lae_monitor.net.passwords import hash_password
+
+    folder = tmp_path / "state" / "credentials" / "crashes"
+    folder.mkdir(parents=True)
+    (folder / "tokens.txt").write_text(f"lae-test:{hash_password('secret')}\n")
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    with running(view_url="https://x/{crash_id}", id_prefix="xx-") as gatherer:
+        assert submit("--url", url(gatherer))[0] == 1
+        code, out, _ = submit("--url", url(gatherer), "--token-file", token)
+        (path,) = gatherer.files()
+    assert (code, out.splitlines()) == (0, [f"CrashID=xx-{path.stem}", f"Next: lae-monitor report show {path.stem}"])
