@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lae_monitor.config import Settings
+from lae_monitor.demo import crashes
 from lae_monitor.demo.hosts import ML, SICK
 from lae_monitor.demo.story import SILENT_FROM, Story
 
@@ -54,7 +55,7 @@ def announcement(settings: Settings, config: Path, story: Story, fleet: str, *, 
     yield f"  A host with a story  {where['story']}"
     yield f"                       {SICK.name}: its memory grew; from {crashed:%H:%M} UTC on its server crashed,"
     yield f"                       again and again; since {silent:%H:%M} UTC it is silent"
-    yield f"  Entrances            crashes    POST {where['crashes']}"
+    yield f"  Entrances            crashes    POST {where['crashes']}; the browser's come by {crashes.client()}"
     yield f"                       sonar      POST {where['sonar']}"
     yield f"                       incidents  Foolscap at {where['incidents']}, a FURL per host"
     yield ""

@@ -1,18 +1,22 @@
 """Clients that POST crashes, each as the real one does; see docs/crashes.md.
 
 The storage servers' reports come from a Crashpad handler: gzip, chunked, without Content-Length, annotations as fields.
-The browser's come from a crash reporter like Firefox's: Content-Length, annotations as one JSON object named `extra`.
+The browser's come from curl, which Firefox's crash reporter calls, too. Where this machine has none, a client like it sends
+them: Content-Length, annotations as one JSON object named `extra`.
 """
 
+import asyncio
 import gzip
 import hashlib
 import json
 import random
+import shutil
 import uuid
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
-from lae_monitor.demo.posts import Post
+from lae_monitor.demo import posts
+from lae_monitor.demo.posts import Answer, Post
 from lae_monitor.demo.story import Happening, Story
 from lae_monitor.gatherers.crashes.sample import minidump
 
@@ -30,6 +34,14 @@ BROWSER_REASONS: Final = (
 )
 
 
+CURL: Final = shutil.which("curl") or ""
+# -q: whatever the user's own .curlrc says is not meant for this.
+CURL_OPTIONS: Final = (
+    "-q", "--silent", "--noproxy", "*", "--max-time", "30", "--retry", "11", "--retry-connrefused",
+    "--write-out", "\n%{http_code}", "--user-agent", REPORTER,
+)  # fmt: skip
+
+
 class Field(NamedTuple):
     """One part of a form."""
 
@@ -37,6 +49,33 @@ class Field(NamedTuple):
     data: bytes
     filename: str = ""
     media: str = ""
+
+
+def client() -> str:
+    """What the browser's crashes are sent by."""
+    return CURL or "a client of the demo's own"
+
+
+async def send(story: Story, happening: Happening, address: str) -> Answer | None:
+    """Reports the crash that `happening` is, to the collector at `address`; None when there was no answer."""
+    if happening.host.work == "gateway" and CURL:
+        return await _by_curl(_browser_fields(happening), address, happening.host.address)
+    return await posts.send(post(story, happening, address))
+
+
+async def _by_curl(fields: list[Field], address: str, source: str) -> Answer | None:
+    """`fields` as `curl --form` sends them: annotations by name, and the minidump, which it reads from its input."""
+    extra, dump = fields
+    annotations = json.loads(extra.data)
+    forms = [word for name, value in annotations.items() for word in ("--form-string", f"{name}={value}")]
+    file = f"{dump.name}=@-;filename={dump.filename};type={dump.media}"
+    command = [CURL, *CURL_OPTIONS, *(["--interface", source] if source else []), *forms, "--form", file]
+    sending = await asyncio.create_subprocess_exec(
+        *command, f"http://{address}/submit", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await sending.communicate(dump.data)
+    text, _, status = said.decode("utf-8", "replace").rpartition("\n")
+    return Answer(int(status), text) if sending.returncode == 0 else None
 
 
 def post(story: Story, happening: Happening, address: str) -> Post:
@@ -84,7 +123,7 @@ def _from_server(story: Story, happening: Happening, address: str) -> Post:
     )
 
 
-def _from_browser(happening: Happening, address: str) -> Post:
+def _browser_fields(happening: Happening) -> list[Field]:
     dice, time = happening.dice, happening.time
     product, version = BROWSER
     dump = _dump(happening, f"/usr/lib/{PROGRAMS[product]}/{PROGRAMS[product]}")
@@ -101,8 +140,12 @@ def _from_browser(happening: Happening, address: str) -> Post:
         "SubmittedFrom": "Client",
         "Throttleable": "1",
     }
-    boundary = "-" * 24 + _letters(dice, 16)
-    fields = [Field("extra", json.dumps(extra).encode(), "extra.json", "application/json"), dump]
+    return [Field("extra", json.dumps(extra).encode(), "extra.json", "application/json"), dump]
+
+
+def _from_browser(happening: Happening, address: str) -> Post:
+    fields = _browser_fields(happening)
+    boundary = "-" * 24 + _letters(happening.dice, 16)
     return Post(
         address=address,
         target="/submit",

@@ -17,7 +17,7 @@ from lae_monitor.config import Settings
 from lae_monitor.core.time import HOUR, Clock, format_time, wall_clock
 from lae_monitor.demo import crashes, sonar
 from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK, Host
-from lae_monitor.demo.posts import Answer, Post, send
+from lae_monitor.demo.posts import Answer, send
 from lae_monitor.demo.stage import FLEET, PASSWORDS, read_passwords, read_told, write_told
 from lae_monitor.demo.story import Happening, What
 from lae_monitor.fleet.registry import register_incident
@@ -173,20 +173,19 @@ class Fleet:
             task.add_done_callback(self._under_way.discard)
 
     async def _report(self, happening: Happening) -> None:
-        post = self._post(happening)
-        answer = await send(post)
+        answer = await self._send(happening)
         if answer is None:
             return
         self._sent[happening.what if answer.status == 200 else "refused"] += 1
         if answer.status != 200:
-            log.warning("%s: %s: %s", happening.host.name, post.target, _said(answer))
+            log.warning("%s: %s: %s", happening.host.name, happening.what, _said(answer))
 
-    def _post(self, happening: Happening) -> Post:
+    async def _send(self, happening: Happening) -> Answer | None:
         host = happening.host
         if happening.what == "crash":
-            return crashes.post(self._story, happening, self._settings.gatherers["crashes"].listen)
+            return await crashes.send(self._story, happening, str(self._settings.gatherers["crashes"].listen))
         address = self._settings.gatherers["sonar"].listen
-        return sonar.post(self._story, host, happening.time, address, self._passwords[host.cluster])
+        return await send(sonar.post(self._story, host, happening.time, address, self._passwords[host.cluster]))
 
     def describe(self) -> str:
         """What was sent, in one line."""

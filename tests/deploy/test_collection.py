@@ -54,7 +54,9 @@ def test_it_holds_what_deploys_and_nothing_else(archive):
         "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "lae_monitor", "meta", "playbooks", "plugins",
         "requirements.yml", "roles",
     }  # fmt: skip
-    assert {name for name in files if name.startswith("lae_monitor/")} == {"lae_monitor/fleet/tahoe_cfg.py"}
+    assert {name for name in files if name.startswith("lae_monitor/")} == {
+        "lae_monitor/fleet/tahoe_cfg.py", "lae_monitor/node/crash_finder.py", "lae_monitor/node/crash_reporter.py",
+    }  # fmt: skip
     assert {name for name in files if name.startswith("plugins/")} == {
         "plugins/module_utils/tahoe_cfg.py", *(f"plugins/modules/{module}.py" for module in MODULES)
     }  # fmt: skip
@@ -67,6 +69,13 @@ def test_every_role_is_documented_in_it(tool, elsewhere, role):
     told = json.loads(tool("ansible-doc", "-t", "role", "--json", f"lae.monitor.{role}", cwd=folder, **environ))
     (about,) = told.values()
     assert about["entry_points"].keys() == {"main", "preflight"}
+
+
+def test_what_a_role_copies_to_hosts_is_what_the_package_has(elsewhere):
+    folder, _ = elsewhere
+    files = folder / "collections/ansible_collections/lae/monitor/roles/crash_reporting/files"
+    for name in ("crash_finder.py", "crash_reporter.py"):
+        assert (files / name).read_bytes() == (HOUSE / "lae_monitor/node" / name).read_bytes()
 
 
 def test_every_module_is_documented_in_it(tool, elsewhere):

@@ -14,8 +14,15 @@ PHASES = {"install": "install", "configure": "configure", "service": "run", "pro
 # Whatever is below these is removed by roles/lae_common/tasks/uninstall.yml.
 TAKEN_AWAY = (
     "/etc/lae-monitor/", "{{ __lae_common_etc }}/", "{{ __lae_common_config }}", "{{ lae_common_root }}/",
-    "/etc/systemd/system/lae-monitor-", "/etc/tmpfiles.d/lae-monitor.conf",
+    "/etc/systemd/system/lae-monitor-", "{{ __crash_collector_rules_file }}", "/etc/tmpfiles.d/lae-monitor.conf",
 )  # fmt: skip
+
+# And these by the role's own.
+OWN = {
+    "crash_reporting": (
+        "/usr/local/lib/lae-crash-reporter/", "/etc/lae-crash-reporter/", "/etc/systemd/system/lae-crash-reporter.",
+    ),
+}  # fmt: skip
 
 every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
@@ -110,17 +117,19 @@ def test_what_a_role_brings_is_taken_away_again(role):
         for action in task.values()
         if isinstance(action, dict) and "dest" in action
     ]
-    assert [path for path in written if not path.startswith(TAKEN_AWAY)] == []
+    assert [path for path in written if not path.startswith(TAKEN_AWAY + OWN.get(role.name, ()))] == []
+    removed = (role / "tasks/uninstall.yml").read_text() if role.name in OWN else ""
+    assert [path for path in OWN.get(role.name, ()) if path.rstrip("/.").rpartition("/")[2] not in removed] == []
     if not written:
         assert (role / "tasks/uninstall.yml").exists()
 
 
 @every_role
 def test_secrets_are_not_told(role):
-    """A task that handles a FURL or an identity says no_log, unless its module keeps the value to itself."""
+    """A task that handles a FURL, an identity or a token says no_log, unless its module keeps the value to itself."""
     for task in tasks(role):
         name = next((key for key in task if "." in key or key in {"tahoe_option", "lae_release", "lae_preflight"}), "")
         if name in {"ansible.builtin.assert", "ansible.builtin.fail", "tahoe_option"}:
             continue
-        if re.search(r"--print-furl|_identity \}\}", str(task.get(name))):
+        if re.search(r"--print-furl|_identity \}\}|_token \}\}", str(task.get(name))):
             assert task.get("no_log") is True, task["name"]

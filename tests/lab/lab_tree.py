@@ -34,6 +34,8 @@ ExecStartPre=/usr/sbin/sshd -t
 RESOLV_CONF = "# No name server: the lab ends at its own network. Names are in /etc/hosts.\n"
 DPKG = (
     "force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\n"
+    # The kernel has one core_pattern for all: systemd-coredump must not set this machine's, neither now nor at a boot.
+    "path-exclude=/usr/lib/sysctl.d/50-coredump.conf\n"
 )
 
 # Mounts of the build are its own, and are gone with it; its processes end with it.

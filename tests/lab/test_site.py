@@ -3,6 +3,8 @@
 The tests of this file follow one fleet through its life, in this order; each leaves it deployed.
 """
 
+import base64
+import hashlib
 import importlib.util
 import json
 import os
@@ -61,7 +63,8 @@ def deployed(site):
     """The fleet, deployed as the page says, one node being cut off meanwhile; what the runs came to."""
     (listed,) = blocks("Tell Ansible of your fleet")[:1]
     graph = site.shell(listed)
-    site.shell(blocks("Tell Ansible of your fleet")[1])
+    for block in blocks("Tell Ansible of your fleet")[1:]:
+        site.shell(block)
     first = run_and_cut(site, "node2")
     site.lab.hosts["node2"].heal()
     second = site.play()
@@ -163,6 +166,50 @@ def test_what_hosts_report_is_on_their_timelines(deployed, site):
         assert age(row["received"]) - age(row["time"]) < 60, row
 
 
+DUMPS = "/home/customer/crashes"  # as the page has it
+STORED = """
+import glob, hashlib, zipfile
+for path in glob.glob("/var/lib/lae-monitor/archive/crashes/*/*.zip"):
+    whole = zipfile.ZipFile(path)
+    if "upload_file_minidump" in whole.namelist():
+        print(hashlib.sha256(whole.read("upload_file_minidump")).hexdigest())
+"""
+
+
+def test_what_crashes_on_a_host_is_on_its_timeline(deployed, site):
+    """A program that dies, which only systemd-coredump notices; and a minidump that a program leaves in a watched folder."""
+    monitor, dying, dumping = (site.lab.hosts[name] for name in HOSTS)
+    die = (CHECKOUT / "tests/lab/die.py").read_text()
+    boom = "import ctypes; ctypes.string_at(1)"
+    dying.exec(["python3", "-", "/usr/bin/python3", "-c", boom, "private"], stdin=die, check=True)
+    data = b"MDMP" + os.urandom(50_000)
+    script = f"mkdir -p {DUMPS} && base64 -d > {DUMPS}/.new && mv {DUMPS}/.new {DUMPS}/a.dmp && chown -R customer {DUMPS} && chmod 600 {DUMPS}/a.dmp"
+    dumping.exec(["sh", "-c", script], stdin=base64.b64encode(data).decode(), check=True)
+    await_that(
+        lambda: hashlib.sha256(data).hexdigest() in monitor.exec(["python3", "-c", STORED]).stdout,
+        lambda: dumping.journal("lae-crash-reporter"),
+    )
+    (row,) = await_that(
+        lambda: [row for row in ask(site, "search", "kind:crash host:node1")["rows"] if "python3" in row["title"]],
+        lambda: dying.journal("lae-crash-reporter"),
+    )
+    version = dying.exec(["dpkg-query", "-W", "-f", "${Version}", "python3.11-minimal"]).stdout
+    assert row["title"].startswith(f"python3.11 {version} crashed: SIGSEGV in ")
+    assert age(row["received"]) - age(row["time"]) < 90
+    shown = monitor.exec([LAE, "report", "show", row["id"]]).stdout
+    assert "Stack trace of thread" in shown
+    assert "private" not in shown
+    rows = await_that(lambda: ask(site, "search", "kind:crash host:node2")["rows"], "the minidump is on the timeline")
+    assert any("a.dmp" in json.dumps(row) for row in rows)
+
+
+def test_a_host_that_does_not_reach_the_collector_is_told_so_before_anything_is_changed(deployed, site):
+    run = site.play("nodes", "-e", "crash_reporting_url=http://monitoring.lab:9/submit")
+    assert run.code != 0
+    assert "crash_reporting_url: http://monitoring.lab:9 is not reached from here" in re.sub(r"\s+", " ", run.said)
+    assert run.changed() == {"node1": 0, "node2": 0}
+
+
 def test_the_monitor_is_reached_by_its_name_and_not_by_its_address(deployed, site):
     furl = site.lab.hosts["node1"].read("/home/customer/storageserver/tahoe.cfg").decode()
     assert re.search(r"^log_gatherer.furl = pb://[a-z2-7]{32}@tcp:monitoring.lab:3118/", furl, re.MULTILINE)
@@ -213,6 +260,8 @@ def test_the_monitor_host_restarted_everything_comes_back_by_itself(deployed, si
         ({"incident_gatherer_location_host": "tcp:monitoring.lab:3118"}, "without a port and without tcp:"),
         ({"crash_collector_port": "eighty"}, "eighty"),
         ({"crash_collector_port": "8999"}, "crash_collector_port: port 8999 of this host is in use by busy.service: stop that"),
+        ({"crash_collector_settings": {"listen": "x"}}, "listen is set through a variable of its own"),
+        ({"crash_collector_destinations": [{"type": "tar", "folder": "/home/tar"}]}, "crash_collector_destinations: /home/tar: give absolute paths"),
         ({"monitor_port": "70000"}, "monitor_port: 70000 is no port: give one from 1 to 65535"),
         ({"lae_common_archive_roots": ["/srv/readonly/archive"]}, "lae_common_archive_roots: /srv/readonly cannot be written"),
         ({"lae_common_state": "/etc/hostname/state"}, "lae_common_state: /etc/hostname is no folder"),
@@ -258,9 +307,20 @@ def test_a_changed_variable_restarts_only_what_it_concerns(deployed, site):
         }
 
     before = pids()
-    run = site.play("monitor", "-e", json.dumps({"crash_collector_settings": {"max_body": "26 MiB"}}))
+    changed = {
+        "crash_collector_settings": {"max_body": "26 MiB"},
+        "crash_collector_rules_toml": '[[rule]]\nname = "all"\nkey = "ProductName"\nnot_in = [""]\nresult = "accept"\n',
+        "crash_collector_destinations": [{"type": "antenna", "fs_root": "/srv/crashes"}],
+    }
+    run = site.play("monitor", "-e", json.dumps(changed))
     assert run.code == 0, run.said[-6000:]
     after = pids()
+    await_that(
+        lambda: monitor.exec(["sh", "-c", "find /srv/crashes -type f"]).stdout,
+        lambda: monitor.journal("lae-monitor-crashmover"),
+    )
+    closed = monitor.exec(["systemd-analyze", "security", "--no-pager", "lae-monitor-crashmover.service"]).stdout
+    assert float(re.search(r"exposure level for .*: ([0-9.]+)", closed)[1]) <= 2.0
     assert {part for part in UNITS if before[part] != after[part]} == {"crashes"}
     run = site.play("monitor", "-e", json.dumps({"crash_collector_settings": {"max_bodi": "26 MiB"}}))
     assert run.code != 0
@@ -268,6 +328,9 @@ def test_a_changed_variable_restarts_only_what_it_concerns(deployed, site):
     assert {part for part in UNITS if pids()[part] != after[part]} <= {"crashes"}
     run = site.play("monitor")
     assert run.code == 0, run.said[-6000:]
+    for path in ("/etc/systemd/system/lae-monitor-crashmover.service", "/etc/lae-monitor/throttle.toml"):
+        assert monitor.exec(["test", "-e", path]).returncode == 1, "gone with what it was for"
+    assert monitor.exec(["systemctl", "is-active", "lae-monitor-crashmover"]).returncode != 0
 
 
 @pytest.fixture(scope="module")
@@ -355,6 +418,10 @@ def test_uninstalled_nothing_is_left_but_what_was_gathered(deployed, site):
         "node2",
     ]
     for name in ("node1", "node2"):
+        left = site.lab.hosts[name].exec(
+            ["sh", "-c", "ls -d /etc/*/*/lae-crash* /etc/lae-crash* /usr/local/lib/lae-crash*"]
+        )
+        assert left.stdout == ""
         for node in ("storageserver", "introducer"):
             text = site.lab.hosts[name].read(f"/home/customer/{node}/tahoe.cfg").decode()
             assert "pb://" not in text
@@ -378,6 +445,7 @@ def purge(site):
     for path in ("/var/lib/lae-monitor", "/home/gatherer"):
         assert monitor.exec(["test", "-e", path]).returncode == 1, path
     assert monitor.exec(["id", "gatherer"]).returncode == 1
+    assert site.lab.hosts["node1"].exec(["ls", "/var/lib/private"]).stdout == ""
 
 
 def test_a_new_monitor_host_that_is_handed_the_identity_is_the_same_to_every_node(deployed, site):

@@ -38,6 +38,11 @@ def monitor(request):
     return host(request.param)
 
 
+@pytest.fixture(scope="session", params=NODES)
+def node(request):
+    return host(request.param)
+
+
 @pytest.fixture(scope="session", params=[*MONITORS, *NODES])
 def each(request):
     return host(request.param)
@@ -64,7 +69,7 @@ def hosts():
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed:
-        for name in {"monitor", "each"} & item.funcargs.keys():
-            told = item.funcargs[name].run("journalctl --no-pager --quiet --lines=60 --unit='lae-monitor-*'").stdout
-            report.sections.append(("journal of lae-monitor", told or "empty"))
+        for name in {"monitor", "node", "each"} & item.funcargs.keys():
+            told = item.funcargs[name].run("journalctl --no-pager --quiet --lines=60 --unit='lae-*'").stdout
+            report.sections.append(("journal of our units", told or "empty"))
     return report

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-SERVICES = ("serve", "incidents", "crashes")
+SERVICES = ("serve", "incidents", "crashes", "crashmover")
 SOCKETS = ("serve", "crashes")
 LISTENS = ("tcp://0.0.0.0:3118", "tcp://0.0.0.0:8000", "tcp://127.0.0.1:8642")
 STATE = "/var/lib/lae-monitor"
@@ -16,6 +16,10 @@ OURS = re.compile(
     r"|/usr/local/bin/lae-monitor$|/etc/tmpfiles\.d/lae-monitor\.conf$|/etc/systemd/system/(?:[\w-]+\.target\.wants/)?lae-monitor-"
     r"|/etc/systemd/system/sockets\.target\.wants$"
     r"|/etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-$|/var/mail/gatherer$"
+)
+OURS_ON_NODES = re.compile(
+    r"/(?:usr/local/lib|etc|var/lib|var/lib/private)/lae-crash-reporter(?:/|$)|/var/lib/private$"
+    r"|/etc/systemd/system/(?:[\w-]+\.target\.wants/)?lae-crash-reporter\.|/etc/systemd/system/(?:paths|timers)\.target\.wants$"
 )
 VISIT = re.compile(
     r"/root/\.ansible|/(?:var/log|run/log)/|/var/lib/systemd/|/var/tmp/|/home/customer/|.*/__pycache__(?:/|$)"
@@ -93,12 +97,35 @@ def test_nothing_that_was_there_has_another_owner_or_mode(paths):
 def test_nothing_was_added_or_taken_but_what_is_ours(is_monitor, paths):
     before, now = paths
     differ = sorted(before.keys() ^ now.keys())
-    assert [path for path in differ if not (VISIT.match(path) or (is_monitor and OURS.match(path)))] == []
+    ours = OURS if is_monitor else OURS_ON_NODES
+    assert [path for path in differ if not (VISIT.match(path) or ours.match(path))] == []
 
 
 def test_what_is_ours_belongs_to_root_and_cannot_be_written_by_others(monitor):
     found = monitor.check_output(
         r"find /opt/lae-monitor /etc/lae-monitor /etc/systemd/system/lae-monitor-* /etc/tmpfiles.d/lae-monitor.conf "
+        r"! -type l \( ! -user root -o ! -group root -o -perm /022 \)"
+    )
+    assert found == ""
+
+
+@pytest.mark.parametrize("unit", ["lae-crash-reporter.timer", "lae-crash-reporter.path"])
+def test_nodes_watch_for_crashes_now_and_after_a_restart(node, unit):
+    service = node.service(unit)
+    assert service.is_running
+    assert service.is_enabled
+
+
+def test_what_reports_crashes_is_closed_and_runs_as_nobody_else(node):
+    told = node.check_output("systemd-analyze security --no-pager lae-crash-reporter.service")
+    assert float(re.search(r"exposure level for .*: ([0-9.]+)", told)[1]) <= EXPOSURE
+    told = node.check_output("systemctl show -p Result -p DynamicUser -p User lae-crash-reporter.service")
+    assert set(told.split()) == {"Result=success", "DynamicUser=yes", "User=lae-crash-reporter"}
+
+
+def test_what_reports_crashes_belongs_to_root_and_cannot_be_written_by_others(node):
+    found = node.check_output(
+        r"find /usr/local/lib/lae-crash-reporter /etc/lae-crash-reporter /etc/systemd/system/lae-crash-reporter.* "
         r"! -type l \( ! -user root -o ! -group root -o -perm /022 \)"
     )
     assert found == ""

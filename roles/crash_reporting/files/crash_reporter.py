@@ -1,0 +1,1 @@
+../../../lae_monitor/node/crash_reporter.py
