@@ -9,7 +9,7 @@ import logging
 from collections import Counter as TallyOf
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from prometheus_client import Counter
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -90,6 +90,37 @@ class _WatchedFlow(FlowControl):
     def resume_reading(self) -> None:
         super().resume_reading()
         self._on_resume()
+
+
+class _Joined:
+    """A transport that sends the head of an answer together with what follows at once: one call into the kernel, not two."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+        self._begun = False
+
+    def write(self, data: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            self._held = data
+            self._loop.call_soon(self._flush)
+            return
+        held, self._held = self._held, b""
+        self._transport.write(held + data if held else data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -212,6 +243,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._phase.begin(self.limits.body)
         self._idle.begin(self.limits.idle)
         super().on_headers_complete()
+        self.cycle.transport = cast(asyncio.Transport, _Joined(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         if not self._over:

@@ -1,6 +1,7 @@
 """One upload and its answer: read, let in or not, made durable, acknowledged. In this order."""
 
 import re
+import time
 from functools import lru_cache
 from typing import Final
 
@@ -55,15 +56,19 @@ class Collector:
         """
         project = project_of(request.path)
         host = self._hosts.get(request.peer) or (_host_at(request.peer) if request.peer else LOCAL)
-        with IN_PROGRESS.track_inprogress(), self.measures.timing("collector.breakpad_resource.on_post.time"):
-            try:
-                text = await self._take(request, host, project, style)
-            except Refused as refused:
-                self._refused(refused, request, host)
-                retry = [("retry-after", str(RETRY_AFTER))] if refused.status == 503 else []
-                await reply(request.send, refused.status, replies.refused(refused), headers=retry)
-            else:
-                await reply(request.send, 200, text)
+        begun = time.perf_counter()
+        IN_PROGRESS.inc()
+        try:
+            text = await self._take(request, host, project, style)
+        except Refused as refused:
+            self._refused(refused, request, host)
+            retry = [("retry-after", str(RETRY_AFTER))] if refused.status == 503 else []
+            await reply(request.send, refused.status, replies.refused(refused), headers=retry)
+        else:
+            await reply(request.send, 200, text)
+        finally:
+            IN_PROGRESS.dec()
+            self.measures.took("collector.breakpad_resource.on_post.time", begun)
 
     def close(self) -> None:
         """Takes nothing more; the receipts that wait are still written."""
@@ -76,18 +81,18 @@ class Collector:
         Raises:
             Refused
         """
-        received = self._context.clock()
+        received, begun = self._context.clock(), time.perf_counter()
         async with Spool(self._context.archive, self._budget, request.peer) as spool:
             intake = Intake(request, spool, received, project)
             try:
-                with self.measures.timing("collector.crashmover.crash_handling.time"):
-                    await self._read(intake, request)
-                    admitted = self._admission.decide(intake.report, offered(request), received)
-                    self.measures.decided(admitted.verdict.result.name.lower(), admitted.verdict.rule)
-                    if admitted.kept:
-                        await self._store(intake, admitted, received, host, request)
-                    else:
-                        self._discarded(admitted, request, host)
+                await self._read(intake, request)
+                admitted = self._admission.decide(intake.report, offered(request), received)
+                self.measures.decided(admitted.verdict.result.name.lower(), admitted.verdict.rule)
+                if admitted.kept:
+                    await self._store(intake, admitted, received, host, request)
+                    self.measures.took("collector.crashmover.crash_handling.time", begun)
+                else:
+                    self._discarded(admitted, request, host)
             finally:
                 intake.abandon()
         report = intake.report
@@ -118,13 +123,14 @@ class Collector:
         report.remove(self._settings.removed_fields)
         if admitted.resubmitted:
             report.take("uuid")
+        begun = time.perf_counter()
         try:
-            with self.measures.timing("collector.crashmover.crash_save.time"):
-                accepted = await intake.store(admitted, received, host, self._context.cluster)
+            accepted = await intake.store(admitted, received, host, self._context.cluster)
         except Exists:
             if not admitted.resubmitted or not await self._is_stored(admitted, report.checksums):
                 raise
             return  # its sender did not hear the first answer
+        self.measures.took("collector.crashmover.crash_save.time", begun)
         self.measures.count("collector.crashmover.save_crash.count")
         self._accepted(accepted, request, host)
 

@@ -112,36 +112,50 @@ def _dos_time(seconds: float) -> tuple[int, int]:
 def entries(data: bytes) -> dict[str, memoryview]:
     """The files in a zip of ours, without copying them.
 
-    Nothing is inflated, so the files together are never larger than `data`.
+    Nothing is inflated, so the files together are never larger than `data`. Every byte has to be where `Writer` puts it:
+    entries one after the other, their directory, its end, and nothing else.
 
     Raises:
         Refused: `unreadable` for what is no zip, or none of ours: compressed, encrypted, overlapping or damaged entries.
     """
     whole = memoryview(data)
     found: dict[str, memoryview] = {}
+    at = 0  # where the next entry has to begin
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
-            if len(infos) > MAX_FILES + 1 or sum(info.file_size for info in infos) > len(data):
-                raise Refused("unreadable", "more entries, or longer ones, than a crash has")
+            if len(infos) > MAX_FILES + 1:
+                raise Refused("unreadable", "more entries than a crash has")
             for info in infos:
-                content = _content(whole, info)
+                content, at = _content(whole, info, at)
                 if info.filename in found:
                     raise Refused("unreadable", "two entries of one name", raw=info.filename)
                 if zlib.crc32(content) != info.CRC:
                     raise Refused("unreadable", "checksum", raw=info.filename)
                 found[info.filename] = content
+            _check_end(whole, at, len(infos))
     except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError, OSError, EOFError, KeyError) as error:
         raise Refused("unreadable", str(error)) from error
     return found
 
 
-def _content(whole: memoryview, info: zipfile.ZipInfo) -> memoryview:
+def _content(whole: memoryview, info: zipfile.ZipInfo, at: int) -> tuple[memoryview, int]:
+    """The bytes of an entry that begins at `at`, and where the next one begins."""
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
         raise Refused("unreadable", "not a stored entry", raw=info.filename)
-    signature, name_size, extra_size = _LOCAL_HEADER.unpack_from(whole, info.header_offset)
-    start = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size
+    signature, name_size, extra_size = _LOCAL_HEADER.unpack_from(whole, at)
+    name_at = at + _LOCAL_HEADER.size
+    start = name_at + name_size + extra_size
     content = whole[start : start + info.file_size]
-    if signature != b"PK\x03\x04" or len(content) != info.file_size:
+    same = info.header_offset == at and whole[name_at : name_at + name_size] == info.orig_filename.encode()
+    if signature != b"PK\x03\x04" or not same or len(content) != info.file_size:
         raise Refused("unreadable", "damaged entry", raw=info.filename)
-    return content
+    return content, start + info.file_size + (_DESCRIPTOR.size if info.flag_bits & SIZES_FOLLOW else 0)
+
+
+def _check_end(whole: memoryview, directory: int, count: int) -> None:
+    """Checks that the zip ends with the end of its directory, which begins right after the entries."""
+    signature, *disks, here, total, size, begin, comment = _END.unpack(whole[-_END.size :])
+    is_last = signature == b"PK\x05\x06" and begin == directory and begin + size + _END.size == len(whole)
+    if not is_last or disks != [0, 0] or not here == total == count or comment:
+        raise Refused("unreadable", "damaged directory")

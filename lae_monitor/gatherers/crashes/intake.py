@@ -77,7 +77,10 @@ class Intake:
 
     async def _take_piece(self, parts: "Parts | _Bare", piece: bytes) -> None:
         for event in parts.feed(piece):
-            self._take(event)
+            if event.__class__ is tuple:
+                self._take_whole(*event)
+            else:
+                self._take(event)
         await self._spool.relieve()
         self.inflated += len(piece)
         self._since_yield += len(piece)
@@ -107,11 +110,13 @@ class Intake:
             self._add(event)
         elif isinstance(event, Part):
             self._begin(event)
-        else:
-            self._take_whole(*event)
 
     def _take_whole(self, part: Part, data: bytes) -> None:
         """As `_begin`, `_add` and `_end`; most parts are annotations that come in one piece."""
+        if part.plain:
+            self._count(len(data))
+            self.report.annotate(part, data)
+            return
         self._begin(part)
         if self._is_file:
             self._add(data)

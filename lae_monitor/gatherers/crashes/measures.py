@@ -5,8 +5,6 @@
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
@@ -82,14 +80,12 @@ class Measures:
         if self._statsd.sends:
             self._statsd.spread(name, value, *(tag(label, found) for label, found in labels.items()))
 
-    @contextmanager
-    def timing(self, name: str) -> Iterator[None]:
-        """How long the block takes; a block that raises does not count."""
-        begun = time.perf_counter()
-        yield
+    def took(self, name: str, begun: float) -> None:
+        """A time: from `begun`, by `time.perf_counter()`, until now."""
         seconds = time.perf_counter() - begun
         _spread(name, ()).observe(seconds)
-        self._statsd.time(name, seconds)
+        if self._statsd.sends:
+            self._statsd.time(name, seconds)
 
     def close(self) -> None:
         self._statsd.close()

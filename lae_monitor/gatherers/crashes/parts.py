@@ -179,12 +179,9 @@ def _read_head(head: bytes) -> Part:
     filename = disposition.get("filename")
     if filename is None and "filename*" in disposition:
         filename = unquote(disposition["filename*"].rpartition("'")[2], encoding="latin-1")
-    return Part(
-        field_value(disposition.get("name", "")),
-        None if filename is None else field_value(filename),
-        media,
-        unquoted(content.get("charset", "")).lower(),
-    )
+    name, charset = field_value(disposition.get("name", "")), unquoted(content.get("charset", "")).lower()
+    plain = bool(name) and name != "extra" and filename is None and not media and not charset
+    return Part(name, None if filename is None else field_value(filename), media, charset, plain)
 
 
 _kept_part = lru_cache(MAX_KEPT_HEADS)(_read_head)

@@ -5,7 +5,10 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
+
+import msgspec
 
 from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused, shorten
@@ -34,6 +37,7 @@ _CHARSETS: Final = {
     "latin-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252", "utf-16": "utf-16", "utf-16le": "utf-16-le",
 }  # fmt: skip
 
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 _to_json: Final = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -64,6 +68,12 @@ class Report:
         Raises:
             Refused: `malformed_invalid_json`, `malformed_invalid_json_value`.
         """
+        if part.plain and part.name not in self._fields:
+            with suppress(UnicodeDecodeError):
+                text = value.decode()
+                if "\0" not in text:
+                    self._fields[part.name] = text
+                    return
         if part.media == "application/json":
             self.merge(value)
         elif part.name == "extra" and part.filename is None and not part.media and value.lstrip().startswith(b"{"):
@@ -212,11 +222,17 @@ class Report:
         document = {
             **annotations,
             "submitted_timestamp": format_time(received, digits=6).replace("Z", "+00:00"),
-            "uuid": crash_id,
+            "uuid": str(crash_id),
             "version": SCHEMA,
             "metadata": metadata,
         }
-        return _to_json(document).encode("ascii")
+        try:
+            return _encode(document)
+        except (
+            UnicodeEncodeError,
+            OverflowError,
+        ):  # a lone surrogate, or a number beyond 64 bits: only this one knows them
+            return _to_json(document).encode("ascii")
 
 
 def envelope(
@@ -231,8 +247,8 @@ def envelope(
 ) -> dict[str, Any]:
     """What the request says beside the report."""
     return {
-        "cluster": cluster,
-        "host": host,
+        "cluster": str(cluster),  # plain text: names have types of their own, which msgspec does not know
+        "host": str(host),
         "peer": peer,
         "payload_compressed": "1" if compressed else "0",
         "payload_size": size,

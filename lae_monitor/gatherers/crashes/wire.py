@@ -27,12 +27,16 @@ _ESCAPE: Final = re.compile(r"%(22|25|0[AaDd])")
 
 
 class Part(NamedTuple):
-    """The head of one part. `filename` is None, and `media` empty, when the part does not say."""
+    """The head of one part. `filename` is None, and `media` empty, when the part does not say.
+
+    `plain`: it is an annotation in UTF-8 and nothing else, as most parts are.
+    """
 
     name: str
     filename: str | None
     media: str
     charset: str
+    plain: bool = False
 
 
 def parameters(header: str) -> tuple[str, dict[str, str]]:
