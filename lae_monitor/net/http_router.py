@@ -14,7 +14,7 @@ from prometheus_client import Counter, Histogram
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.net.http_limits import RETRY_AFTER
-from lae_monitor.net.http_request import Message, Receive, Request, Send, parse_networks, reply
+from lae_monitor.net.http_request import PLAIN_TEXT, Message, Receive, Request, Send, parse_networks, reply
 
 __all__ = ["RETRY_AFTER", "Handler", "Route", "Router"]
 
@@ -51,7 +51,7 @@ class Router:
     Args:
         routes: the addresses.
         trusted_proxies: addresses or networks whose X-Forwarded-For is believed.
-        explain: the answer's text for a refusal; by default its code.
+        explain: the answer's text for a refusal, by default its code; or a pair of body and Content-Type.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Router:
         routes: Iterable[Route],
         *,
         trusted_proxies: Iterable[str] = (),
-        explain: Callable[[Refused], str] = lambda refused: f"{refused.code}\n",
+        explain: Callable[[Refused], str | tuple[str, str]] = lambda refused: f"{refused.code}\n",
     ) -> None:
         known = list(routes)
         self._exact = {route.path: route for route in known if not route.prefix}
@@ -121,4 +121,6 @@ class Router:
             headers.append(("retry-after", str(RETRY_AFTER)))
         if refused.status == 405 and (route := self._route(request.path)) is not None:
             headers.append(("allow", ", ".join(sorted(route.methods))))
-        await reply(request.send, refused.status, self._explain(refused), headers=headers)
+        explained = self._explain(refused)
+        body, media = (explained, PLAIN_TEXT) if isinstance(explained, str) else explained
+        await reply(request.send, refused.status, body, media, headers)

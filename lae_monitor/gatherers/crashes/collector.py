@@ -63,9 +63,9 @@ class Collector:
         except Refused as refused:
             self._refused(refused, request, host)
             retry = [("retry-after", str(RETRY_AFTER))] if refused.status == 503 else []
-            await reply(request.send, refused.status, replies.refused(refused), headers=retry)
+            await reply(request.send, refused.status, replies.refused(refused), replies.PLAIN, retry)
         else:
-            await reply(request.send, 200, text)
+            await reply(request.send, 200, text, replies.PLAIN)
         finally:
             IN_PROGRESS.dec()
             self.measures.took("collector.breakpad_resource.on_post.time", begun)

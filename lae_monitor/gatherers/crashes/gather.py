@@ -7,6 +7,7 @@ from typing import Final
 from lae_monitor import __version__
 from lae_monitor.config import ConfigError
 from lae_monitor.gatherers.context import Context
+from lae_monitor.gatherers.crashes import replies
 from lae_monitor.gatherers.crashes.admission import Admission
 from lae_monitor.gatherers.crashes.check import fatal, rules_of, tokens_of
 from lae_monitor.gatherers.crashes.collector import Collector
@@ -88,4 +89,5 @@ def application(collector: Collector, context: Context, settings: Settings) -> R
             *operations(context.archive, __version__, collector.measures.health),
         ],
         trusted_proxies=settings.trusted_proxies,
+        explain=replies.elsewhere,
     )

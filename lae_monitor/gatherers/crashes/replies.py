@@ -1,14 +1,19 @@
 """The text that a client reads; source: the Socorro family, and what its relatives answer. See docs/crashes.md#replies."""
 
+import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from fnmatch import fnmatchcase
+from http import HTTPStatus
+from typing import Final
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.crashes.admission import Admitted
 from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.throttle import Result
+
+PLAIN: Final = "text/plain"  # of every answer to a report, to the letter
 
 
 class Style(Enum):
@@ -39,6 +44,11 @@ def rejected(admitted: Admitted) -> str:
 
 def refused(why: Refused) -> str:
     return f"Discarded={why.code}"
+
+
+def elsewhere(why: Refused) -> tuple[str, str]:
+    """Body and Content-Type for an address that takes no reports, or a method that it does not take, as Antenna has them."""
+    return json.dumps({"title": f"{why.status} {HTTPStatus(why.status).phrase}"}), "application/json"
 
 
 def _view_url(template: str, crash_id: CrashId) -> str:

@@ -30,7 +30,7 @@ def notes_of(stored: dict[str, bytes]) -> str:
 
 def test_a_plain_report_is_stored_whole(gatherer, file):
     status, text, headers = gatherer.submit(ANNOTATION, file("upload_file_minidump", DUMP), User_Agent="Breakpad/1.0")
-    assert (status, headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert (status, headers["content-type"]) == (200, "text/plain")
     assert "transfer-encoding" not in headers
     stored = gatherer.stored(text)
     document = document_of(stored)
@@ -423,9 +423,15 @@ def test_a_dump_without_any_annotation_is_discarded(gatherer, file):
 
 
 def test_other_addresses_and_methods(gatherer):
-    assert gatherer.post(GOOD, FORM, "/submit/")[:2] == (404, "not_found\n")
-    assert gatherer.post(GOOD, FORM, "/other")[:2] == (404, "not_found\n")
-    assert gatherer.post(b"", {}, "/submit", "GET")[0] == 405
+    for path in ("/submit/", "/other"):
+        status, text, headers = gatherer.post(GOOD, FORM, path)
+        assert (status, json.loads(text), headers["content-type"]) == (
+            404,
+            {"title": "404 Not Found"},
+            "application/json",
+        )
+    status, text, headers = gatherer.post(b"", {}, "/submit", "GET")
+    assert (status, json.loads(text), headers["allow"]) == (405, {"title": "405 Method Not Allowed"}, "POST")
     assert gatherer.post(GOOD, FORM, "/submit?anything=%FF&a&a")[0] == 200
 
 
