@@ -76,7 +76,7 @@ def test_a_refusal_says_why_and_what_next(running, submit, tmp_path):
         assert "Next: send less" in err
         code, out, _ = submit("--json", "--url", url(gatherer).replace("/submit", "/other"))
         assert code == 1
-        assert "not_found" in json.loads(out)["error"]
+        assert "404 Not Found" in json.loads(out)["error"]
 
 
 def test_nobody_there_is_69_and_mistakes_are_2(submit, tmp_path):
