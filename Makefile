@@ -10,6 +10,8 @@ PY := $(VENV)/bin/python
 ARGS ?=
 JOBS ?= 2
 SETUP := $(VENV)/.setup
+FUZZ := .cache/fuzz
+FUZZ_SECONDS ?= 300
 
 .PHONY: help run test test-lab check bench bench-deploy fuzz soak setup docs lab wheelhouse lock clean
 
@@ -37,8 +39,14 @@ bench: $(SETUP)-test ## measure; prints a table and writes bench/results.json
 bench-deploy: $(SETUP)-test ## deploy three real hosts, again and again; prints how long each run takes
 	$(PY) -m bench deploy $(ARGS)
 
-fuzz: $(SETUP)-test ## hypothesis for long
-	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'not soak' -k 'hypothesis or fuzz or hostile' --timeout 3600 $(ARGS)
+fuzz: $(SETUP)-test ## look for input that breaks us: hypothesis for long, and atheris beside it for FUZZ_SECONDS
+	@mkdir -p $(FUZZ)/crash_reports
+	@$(PY) tests/fuzz/crash_reports.py $(FUZZ)/crash_reports -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(FUZZ)/found- >$(FUZZ)/log 2>&1 & atheris=$$!; \
+	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'not soak' -k 'hypothesis or fuzz or hostile' --timeout 3600 $(ARGS); hypothesis=$$?; \
+	wait $$atheris; atheris=$$?; \
+	grep -aE 'NOT FUZZED|DONE|^(Done|stat::)|ERROR|Error|Test unit' $(FUZZ)/log; \
+	test $$atheris -eq 0 || echo "atheris: $(FUZZ)/log says what broke; next: pin the input in tests/fuzz/test_fuzz.py"; \
+	exit $$((atheris ? atheris : hypothesis))
 
 soak: $(SETUP)-test ## the tests that kill, 1,000 times each
 	LAE_KILLS_ARCHIVE=10000 LAE_KILLS=1000 $(PY) -m pytest tests/faults --timeout 36000 $(ARGS)

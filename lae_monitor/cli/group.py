@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "crashmover": ("lae_monitor.cli.crashmover:crashmover", "Hand stored crashes on to other systems"),
     "import": ("lae_monitor.cli.import_:import_", "Take over the crashes of an older collector"),
     "fleet": ("lae_monitor.cli.fleet:fleet", "Register hosts; who of them is heard; what drifts on EC2"),
-    "token": ("lae_monitor.cli.token:token", "Credentials of the clusters that send samples"),
+    "token": ("lae_monitor.cli.token:token", "Passwords of clusters, tokens of crash clients"),
     "archive": ("lae_monitor.cli.archive:archive", "What was accepted: state of the roots"),
     "store": ("lae_monitor.cli.store:store", "The searchable copy: state, rebuild"),
     "check": ("lae_monitor.cli.check:check", "Try the configuration and what it needs"),

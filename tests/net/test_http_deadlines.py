@@ -171,6 +171,85 @@ def test_the_clocks_of_a_body_stand_still_while_we_do_not_read(serving, exchange
     assert answer.endswith(str(size).encode())
 
 
+async def paced(port: int, pieces: int, piece: bytes, pause: float) -> bytes:
+    """Sends a body of `pieces` that come `pause` seconds apart, as long as the server takes them; returns its answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {pieces * len(piece)}\r\n\r\n"
+    writer.write(head.encode())
+    answer = asyncio.create_task(reader.read())
+    for _ in range(pieces):
+        if answer.done():
+            break
+        writer.write(piece)
+        await asyncio.wait({answer}, timeout=pause)
+    try:
+        return await asyncio.wait_for(answer, 60)
+    finally:
+        writer.close()
+
+
+SLOWER = HttpLimits(head=FOREVER, idle=FOREVER, body=FOREVER, rate_grace=0.3, min_rate=1000)
+
+
+def test_a_body_below_the_least_rate_is_cut_though_every_piece_comes_in_time(serving, exchange):
+    listener = Listener()
+
+    async def run():
+        async with serving(listener.app(), SLOWER) as port:
+            slow = asyncio.create_task(paced(port, 1_500, b"x", 0.02))  # 50 bytes a second at most
+            while not slow.done():
+                assert (await exchange(port, b"GET /__lbheartbeat__ HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            return await slow
+
+    answer = asyncio.run(run())
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert answer.endswith(b"\r\n\r\ntoo_slow\n")
+    assert listener.refusals == ["too_slow"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "pieces", "piece", "pause"),
+    [
+        (SLOWER, 40, b"x" * 100_000, 0.02),  # far above the rate, even if the machine hangs for half a minute
+        (HttpLimits(rate_grace=FOREVER, min_rate=10**6), 40, b"x", 0.02),  # its beginning may be as slow as it likes
+        (HttpLimits(rate_grace=0.1, min_rate=0), 40, b"x", 0.02),
+    ],
+    ids=["keeps the rate", "within the grace", "no rate is asked for"],
+)
+def test_a_body_that_is_fast_enough_is_taken(serving, limits, pieces, piece, pause):
+    async def run():
+        async with serving(Listener().app(), limits) as port:
+            return await paced(port, pieces, piece, pause)
+
+    answer = asyncio.run(run())
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(str(pieces * len(piece)).encode())
+
+
+def test_a_body_is_not_too_slow_while_it_waits_for_us(serving, exchange):
+    """We read nothing for three seconds: by the clock on the wall the body is far below the rate, by ours it is not."""
+    listener = Listener()
+    thinking = []
+
+    async def think():
+        if not thinking:
+            thinking.append(True)
+            await asyncio.sleep(3)
+
+    listener.pause = think
+    size = 4_000_000
+    limits = HttpLimits(rate_grace=2, min_rate=400_000)
+
+    async def run():
+        async with serving(listener.app(), limits) as port:
+            head = f"POST /submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+            return await exchange(port, head.encode(), b"x" * size)
+
+    answer = asyncio.run(run())
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(str(size).encode())
+
+
 class FakeLoop:
     """A loop whose time is ours."""
 
