@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+import os
 import random
 import shutil
 import uuid
@@ -64,18 +65,33 @@ async def send(story: Story, happening: Happening, address: str) -> Answer | Non
 
 
 async def _by_curl(fields: list[Field], address: str, source: str) -> Answer | None:
-    """`fields` as `curl --form` sends them: annotations by name, and the minidump, which it reads from its input."""
-    extra, dump = fields
-    annotations = json.loads(extra.data)
-    forms = [word for name, value in annotations.items() for word in ("--form-string", f"{name}={value}")]
-    file = f"{dump.name}=@-;filename={dump.filename};type={dump.media}"
-    command = [CURL, *CURL_OPTIONS, *(["--interface", source] if source else []), *forms, "--form", file]
-    sending = await asyncio.create_subprocess_exec(
-        *command, f"http://{address}/submit", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await sending.communicate(dump.data)
+    """`fields` as Firefox's crash reporter has curl send them: each a file of its own, which curl reads from us."""
+    opened = [_in_memory(field) for field in fields]
+    forms = [
+        f"{field.name}=@/dev/fd/{fd};filename={field.filename};type={field.media}"
+        for field, fd in zip(fields, opened, strict=True)
+    ]
+    options = [*CURL_OPTIONS, *(["--interface", source] if source else [])]
+    options += [word for form in forms for word in ("--form", form)]
+    try:
+        sending = await asyncio.create_subprocess_exec(
+            CURL, *options, f"http://{address}/submit", pass_fds=opened,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await sending.communicate()
+    finally:
+        for fd in opened:
+            os.close(fd)
     text, _, status = said.decode("utf-8", "replace").rpartition("\n")
     return Answer(int(status), text) if sending.returncode == 0 else None
+
+
+def _in_memory(field: Field) -> int:
+    """A file that holds what `field` has to say."""
+    fd = os.memfd_create(field.name)
+    os.write(fd, field.data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def post(story: Story, happening: Happening, address: str) -> Post:

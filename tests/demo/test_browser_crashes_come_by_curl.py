@@ -44,6 +44,10 @@ def test_it_arrives_by_curl_from_the_address_of_its_host(collector):
     raw = json.loads(files["raw_crash.json"])
     assert (raw["ProductName"], raw["metadata"]["host"]) == ("Gridbrowser", happening.host.name)
     assert raw["metadata"]["dump_checksums"]["upload_file_minidump"] == raw["MinidumpSha256Hash"]
+    assert (raw["metadata"]["payload"], raw["metadata"]["filenames"]["upload_file_minidump"]) == (
+        "json",
+        "minidump.dmp",
+    )
     assert crashes.client() == crashes.CURL
 
 

@@ -22,6 +22,15 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on, no two the same."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
 def await_that(condition, what: str, deadline: float = DEADLINE):
     """Waits until `condition()` is true, and returns what it returned."""
     end = time.monotonic() + deadline
@@ -43,7 +52,7 @@ class Monitor:
         self.folder = folder
         self.state = folder / "state"
         self.config = folder / "lae-monitor.toml"
-        self.ports = {name: free_port() for name in ("web", "crashes", "sonar", "incidents")}
+        self.ports = dict(zip(("web", "crashes", "sonar", "incidents"), free_ports(4), strict=True))
         self.web = f"http://127.0.0.1:{self.ports['web']}"
         self.crashes = f"http://127.0.0.1:{self.ports['crashes']}"
         self.sonar = f"http://127.0.0.1:{self.ports['sonar']}"
