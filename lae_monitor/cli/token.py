@@ -100,8 +100,8 @@ def _user(invocation: Invocation, kind: str, cluster: str | None, product: str |
         invocation.fail("crashes: --cluster belongs to sonar", EXIT_USAGE)
     if submitter == (product is not None):
         invocation.fail("crashes: say for whom, with --product NAME or --submitter", EXIT_USAGE)
-    if product is not None and not 0 < len(product.strip()) <= MAX_PRODUCT:
-        invocation.fail(f"a product has 1 to {MAX_PRODUCT} characters", EXIT_USAGE)
+    if product is not None and not (0 < len(product.strip()) <= MAX_PRODUCT and product.isprintable()):
+        invocation.fail(f"a product has 1 to {MAX_PRODUCT} printable characters", EXIT_USAGE)
     return SUBMITTER if product is None else user_of(product.strip())
 
 

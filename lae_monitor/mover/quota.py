@@ -10,7 +10,9 @@ from lae_monitor.store.store import DELETED_AT_ONCE
 
 _OF_PRODUCT: Final = (
     "SELECT DISTINCT file FROM {lae}.events WHERE kind = 'crash' AND file != '' "
-    "AND if(attrs['ProductName'] != '', attrs['ProductName'], attrs['prod']) = {product:String}"
+    # The names of the annotation are those of gatherers/crashes/report.py: PRODUCT.
+    "AND arrayFirst(name -> name != '', arrayMap(key -> trimBoth(attrs[key]), "
+    "['ProductName', 'prod', '_productName', 'product'])) = {product:String}"
 )
 
 

@@ -6,6 +6,7 @@ has paused reading: then it is us who are slow.
 
 import asyncio
 import logging
+import re
 from collections import Counter as TallyOf
 from collections.abc import Callable
 from http import HTTPStatus
@@ -21,6 +22,10 @@ from lae_monitor.net.http_limits import CLOSE_GRACE, RETRY_AFTER, SPARE, HttpLim
 log = logging.getLogger("lae_monitor.http")
 
 CUT = Counter("lae_http_cut_connections_total", "Connections that were cut off, by the reason code", ["reason"])
+
+_UPGRADE = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+
+Explain = Callable[[str], tuple[str, str]]  # a reason's code -> body and Content-Type
 
 CUT_STATE = "lae_cut"  # in the ASGI scope's state: the code for which the connection was cut off
 
@@ -102,6 +107,8 @@ class _Joined:
         self._begun = False
 
     def write(self, data: bytes) -> None:
+        if self._transport.is_closing():  # we have cut it off, and what is said now comes too late
+            return
         if not self._begun:
             self._begun = True
             self._held = data
@@ -129,6 +136,11 @@ class DeadlineProtocol(HttpToolsProtocol):
     limits: ClassVar[HttpLimits] = HttpLimits()
     peers: ClassVar[TallyOf[str]] = TallyOf()  # connections that are open, by address
 
+    @staticmethod
+    def explain(code: str) -> tuple[str, str]:
+        """Body and Content-Type for a connection that is cut off for the reason `code`."""
+        return f"{code}\n", "text/plain; charset=utf-8"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._phase = Countdown(self.loop, self._phase_expired)  # the whole of a head or body
@@ -136,6 +148,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._write = Countdown(self.loop, self._abort)
         self._closing: asyncio.TimerHandle | None = None
         self._ended = False  # we have said our last word, and wait for the client to go
+        self._deaf = False  # what came last was no HTTP: the answers that are due go out, and nothing is read any more
         self._in_body = False
         self._body_size = 0  # bytes of the body so far
         self._unparsed = 0  # bytes of a head that the parser may be holding back
@@ -173,8 +186,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         return self._ended or self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
-        if self._over:
+        if self._over or self._deaf:
             return
+        if not self._in_body:
+            data = _without_upgrade(data)
         if self._in_body:
             self._idle.begin(self.limits.idle)
             if self.flow.read_paused:
@@ -237,6 +252,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._head_size > self.limits.max_head:
             self._cut("head_too_large")
         if self._over:
+            return
+        if self.parser.should_upgrade():  # the parser stops here, and would take the body for another request
+            self.send_400_response("Upgrade is not supported here.")
             return
         self._in_body = True
         self._body_size = 0
@@ -301,7 +319,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if begun or self.pipeline:
             self.transport.close()
         else:
-            self._say_goodbye(_answer(code))
+            self._say_goodbye(_answer(code, self.explain))
         if cycle is not None:
             cycle.disconnected = True  # what the application says now comes too late
             cycle.message_event.set()
@@ -325,20 +343,37 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._over:  # we have cut it off ourselves, and the parser trips over the rest
             return
         CUT.labels("bad_request").inc()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            # What came before the rubbish is whole, and has a right to its answer; then we hang up.
+            cycle.keep_alive = False
+            self._deaf = True
+            return
         super().send_400_response(msg)
 
 
-def with_limits(limits: HttpLimits) -> type[DeadlineProtocol]:
-    """The protocol with these limits."""
-    return type("DeadlineProtocol", (DeadlineProtocol,), {"limits": limits, "peers": TallyOf()})
+def _without_upgrade(data: bytes) -> bytes:
+    """`data`, in whose head no Upgrade is asked for: a server may ignore it (RFC 9110, 7.8), and the parser does not.
+
+    Clients such as curl and Java offer HTTP/2 this way, and send their request all the same.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    return _UPGRADE.sub(rb"\1x-grade", head) + data[len(head) :] if _UPGRADE.search(head) else data
 
 
-def _answer(code: str) -> bytes:
+def with_limits(limits: HttpLimits, explain: Explain | None = None) -> type[DeadlineProtocol]:
+    """The protocol with these limits; `explain`: body and Content-Type for a connection that is cut off."""
+    own = {"limits": limits, "peers": TallyOf()}
+    return type("DeadlineProtocol", (DeadlineProtocol,), own | ({"explain": staticmethod(explain)} if explain else {}))
+
+
+def _answer(code: str, explain: Explain) -> bytes:
     reason = REASONS[code]
-    body = f"{code}\n"
+    body, media = explain(code)
     retry = f"Retry-After: {RETRY_AFTER}\r\n" if reason.status == 503 else ""
     head = (
-        f"HTTP/1.1 {reason.status} {HTTPStatus(reason.status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"HTTP/1.1 {reason.status} {HTTPStatus(reason.status).phrase}\r\nContent-Type: {media}\r\n"
         f"Content-Length: {len(body)}\r\n{retry}Connection: close\r\n\r\n"
     )
     return (head + body).encode("ascii")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from lae_monitor.net.http_deadlines import with_limits
+from lae_monitor.net.http_deadlines import Explain, with_limits
 from lae_monitor.net.http_limits import HttpLimits
 
 FIRST_ACTIVATED: Final = 3  # the first descriptor that systemd passes
@@ -29,6 +29,7 @@ async def serve(
     ready: Callable[[str], None],
     limits: HttpLimits | None = None,
     sockets: Sequence[socket.socket] | None = None,
+    explain: Explain | None = None,
 ) -> None:
     """Serves `app` until `stop` is set, then finishes the requests in progress, and returns.
 
@@ -40,6 +41,7 @@ async def serve(
         ready: called once, when it listens, with its URL.
         limits: deadlines and sizes.
         sockets: listening sockets to use instead; they are closed at the end.
+        explain: body and Content-Type for a connection that is cut off, by the reason's code; by default the code.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -49,7 +51,7 @@ async def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong is counted, not logged
     config = uvicorn.Config(
         app,
-        http=with_limits(limits),
+        http=with_limits(limits, explain),
         ws="none",
         loop="none",
         lifespan="off",

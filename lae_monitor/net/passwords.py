@@ -100,8 +100,8 @@ class Passwords:
     Args:
         path: the file.
         clock: now, in seconds.
-        if_missing: what to do when there is no such file, for people; None takes a missing file, and one without a password,
-            for one that lets nobody in.
+        if_missing: what to do when there is no such file, for people; None takes a file that was never there, and one
+            without a password, for one that lets nobody in.
     """
 
     def __init__(self, path: Path, clock: Clock = wall_clock, *, if_missing: str | None = "make it") -> None:
@@ -118,15 +118,19 @@ class Passwords:
             CredentialsError: it is missing, cannot be read, or has a line that is none; nobody is let in until then.
         """
         try:
-            status = self.path.stat()
+            status = os.stat(self.path)  # noqa: PTH116 - asked for every report
             if self._seen == _signature(status):
                 return
             self._seen = None
             self._users = parse_passwords(self._read(status), str(self.path), may_be_empty=self._if_missing is None)
         except FileNotFoundError:
-            if self._if_missing is None:
-                self._users = {}
+            self._seen = None
+            if self._if_missing is None and not self._users:
                 return
+            if self._if_missing is None:
+                raise CredentialsError(
+                    f"{self.path}: is gone; what it held stays in force; an empty file in its place holds none"
+                ) from None
             raise CredentialsError(f"{self.path}: there is no such file; {self._if_missing}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialsError(f"{self.path}: cannot be read: {error}") from error

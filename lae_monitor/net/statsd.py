@@ -3,10 +3,15 @@
 Format: `NAME:VALUE|TYPE|#TAG:VALUE,...`, a datagram each.
 """
 
+import logging
 import re
 import socket
+import threading
 from typing import Final
 
+log = logging.getLogger(__name__)
+
+ASK_AGAIN: Final = 30.0  # seconds until a name that is not known is asked for again
 MAX_TAG: Final = 100  # characters of a tag's value
 _BAD: Final = re.compile(r"[^A-Za-z0-9_./-]")
 
@@ -14,25 +19,53 @@ _BAD: Final = re.compile(r"[^A-Za-z0-9_./-]")
 class Statsd:
     """
     Args:
-        address: `host:port` of the server; empty sends nothing. Resolved once.
+        address: `host:port` of the server; empty sends nothing. A name is asked for until it is known.
         prefix: what every name begins with.
         tags: `name:value`, on every measurement.
 
     Raises:
-        OSError: the host is not known.
         ValueError: `address` is none.
     """
 
     def __init__(self, address: str, prefix: str = "", tags: tuple[str, ...] = ()) -> None:
         self._prefix = prefix
         self._tags = tags
+        self._address = address
         self._socket: socket.socket | None = None
-        if address:
-            host, port = parse_address(address)
-            family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-            self._socket = socket.socket(family, kind, protocol)
-            self._socket.setblocking(False)
-            self._socket.connect(place)
+        self._closed = threading.Event()
+        if not address:
+            return
+        try:
+            self._connect(socket.AI_NUMERICHOST)
+        except OSError:  # a name, and asking for it may take long
+            threading.Thread(target=self._keep_asking, name="statsd", daemon=True).start()
+
+    def _keep_asking(self) -> None:
+        told = False
+        while not self._closed.is_set():
+            try:
+                self._connect(0)
+            except OSError as error:
+                if not told:
+                    log.warning("statsd at %s: %s; it is asked for again", self._address, error.strerror or error)
+                told = True
+                self._closed.wait(ASK_AGAIN)
+            else:
+                return
+
+    def _connect(self, flags: int) -> None:
+        host, port = parse_address(self._address)
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=flags)[0]
+        connected = socket.socket(family, kind, protocol)
+        connected.setblocking(False)
+        try:
+            connected.connect(place)
+        except BaseException:
+            connected.close()
+            raise
+        self._socket = connected
+        if self._closed.is_set():
+            self.close()
 
     @property
     def sends(self) -> bool:
@@ -49,17 +82,19 @@ class Statsd:
         self._send(name, f"{value:g}|h", tags)
 
     def close(self) -> None:
+        self._closed.set()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _send(self, name: str, value: str, tags: tuple[str, ...]) -> None:
-        if self._socket is None:
+        sender = self._socket
+        if sender is None:
             return
         all_tags = ",".join((*self._tags, *tags))
         line = f"{self._prefix}{name}:{value}" + (f"|#{all_tags}" if all_tags else "")
         try:
-            self._socket.send(line.encode())
+            sender.send(line.encode())
         except OSError:  # nobody listens now, or its buffer is full
             return
 

@@ -59,11 +59,12 @@ def test_a_product_has_its_own_time(tmp_path):
                 crash(3, "20261102", "nightly", name="prod"),
                 crash(4, "20261103", "Nightly", name="prod"),
                 crash(5, "20261104", "Release"),
+                crash(6, "20261105", " Nightly ", name="_productName"),
             )
             gone = await retire_products(mover, {"Nightly": 7 * DAY, "Unheard": DAY}, NOW)
             return gone, days(await kept(mover))
 
-    assert spine.run(go()) == (2, ["20261102", "20261104", "20261120"])
+    assert spine.run(go()) == (3, ["20261102", "20261104", "20261120"])
 
 
 def test_a_product_that_is_kept_longer_is_spared(tmp_path):

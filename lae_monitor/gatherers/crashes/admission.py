@@ -1,13 +1,14 @@
 """Whether a report is kept, and under which crash id: tokens first, then the id it may bring, then the throttle rules."""
 
 import random
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from lae_monitor.core.ids import new_crash_id
 from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.time import Clock
+from lae_monitor.core.time import DAY, Clock
 from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.report import Report
 from lae_monitor.gatherers.crashes.throttle import Result, RulesFile, Verdict
@@ -77,18 +78,20 @@ class Admission:
         self._tokens.check(report.product, tokens)
         if "uuid" in annotations:
             self._tokens.check_submitter(tokens)
-            return self._resubmitted(annotations["uuid"])
+            return self._resubmitted(annotations["uuid"], received)
         crash_id = new_crash_id(received)
         verdict = self._rules.current().decide(annotations, crash_id=crash_id, now=received, random=self._chance)
         if self._depth:
             return Admitted(_with_digit(crash_id, self._depth), verdict)
         return Admitted(_with_digit(crash_id, int(verdict.result)), verdict)
 
-    def _resubmitted(self, uuid: object) -> Admitted:
+    def _resubmitted(self, uuid: object, received: float) -> Admitted:
         try:
             crash_id = CrashId(str(uuid))
         except Refused as refused:
             raise Refused("malformed_invalid_uuid", refused.detail) from None
+        if crash_id.day > time.strftime("%Y%m%d", time.gmtime(received + DAY)):
+            raise Refused("malformed_invalid_uuid", "its day is yet to come", raw=crash_id)
         deferred = not self._depth and crash_id[-7] == str(int(Result.DEFER))
         return Admitted(crash_id, Verdict(Result.DEFER if deferred else Result.ACCEPT, FROM_CRASH_ID, None), True)
 

@@ -14,7 +14,7 @@ from lae_monitor.gatherers.crashes.crashmover.check import check as check_crashm
 from lae_monitor.gatherers.crashes.throttle import PRESETS, RulesError, RulesFile
 from lae_monitor.gatherers.crashes.tokens import FILE, Tokens
 from lae_monitor.net.http import parse_networks
-from lae_monitor.net.statsd import Statsd
+from lae_monitor.net.statsd import parse_address
 
 MAX_PREFIX: Final = 20  # characters before the crash id in a reply; the Socorro family uses three
 
@@ -78,11 +78,11 @@ def fatal(settings: Settings) -> Iterator[str]:
         yield f"tokens of crash clients: {refused.detail}"
     if own.statsd:
         try:
-            Statsd(own.statsd).close()
-        except (ValueError, OSError) as error:
+            parse_address(own.statsd)
+        except ValueError as error:
             yield f"gatherers.crashes.statsd: {error}"
-    if not own.id_prefix.isprintable() or len(own.id_prefix) > MAX_PREFIX:
-        yield f"gatherers.crashes.id_prefix: is at most {MAX_PREFIX} printable characters"
+    if not own.id_prefix.isprintable() or len(own.id_prefix) > MAX_PREFIX or "/" in own.id_prefix:
+        yield f"gatherers.crashes.id_prefix: is at most {MAX_PREFIX} printable characters without a slash"
     if not own.view_url.isprintable():
         yield "gatherers.crashes.view_url: is one line of printable characters"
     try:

@@ -21,8 +21,9 @@ from lae_monitor.gatherers.crashes.limits import MAX_COMPARED, MAX_PROJECT
 from lae_monitor.gatherers.crashes.measures import Measures
 from lae_monitor.gatherers.crashes.receipts import Receipts
 from lae_monitor.gatherers.crashes.replies import Style
+from lae_monitor.gatherers.crashes.report import Report
 from lae_monitor.gatherers.crashes.spool import Budget, Spool
-from lae_monitor.gatherers.crashes.stored import checksums
+from lae_monitor.gatherers.crashes.stored import is_same
 from lae_monitor.gatherers.crashes.tokens import offered
 from lae_monitor.net.http import Request, reply
 from lae_monitor.net.http_router import RETRY_AFTER
@@ -33,6 +34,7 @@ BYTES: Final = Counter("lae_crashes_received_bytes_total", "Bytes of crash repor
 IN_PROGRESS: Final = Gauge("lae_crashes_in_progress", "Uploads that are coming in")
 
 LOCAL: Final = HostName("localhost")  # who comes by a Unix socket
+_NO_PROJECTS: Final = frozenset({".", ".."})
 _PROJECT: Final = re.compile(r"/api/([^/]+)/minidump/?")
 
 
@@ -127,20 +129,21 @@ class Collector:
         try:
             accepted = await intake.store(admitted, received, host, self._context.cluster)
         except Exists:
-            if not admitted.resubmitted or not await self._is_stored(admitted, report.checksums):
+            if not admitted.resubmitted or not await self._is_stored(admitted, report):
                 raise
             return  # its sender did not hear the first answer
         self.measures.took("collector.crashmover.crash_save.time", begun)
         self.measures.count("collector.crashmover.save_crash.count")
         self._accepted(accepted, request, host)
 
-    async def _is_stored(self, admitted: Admitted, sent: dict[str, str]) -> bool:
-        """Whether the report that has this id holds the same files."""
+    async def _is_stored(self, admitted: Admitted, sent: Report) -> bool:
+        """Whether the report that has this id says the same."""
         path = path_of(admitted.crash_id)
         size = await self._context.archive.settle(path)
         if size > MAX_COMPARED:
             return False
-        return checksums(await self._context.archive.read(Span(path, 0, size))) == sent
+        stored = await self._context.archive.read(Span(path, 0, size))
+        return is_same(stored, sent.annotations, sent.checksums)
 
     # ---- receipts --------------------------------------------------------------------------------------------------
 
@@ -172,6 +175,8 @@ def project_of(path: str) -> str:
     if not path.startswith("/api/"):
         return ""
     found = _PROJECT.fullmatch(path)
-    if found is None or len(found[1]) > MAX_PROJECT or not found[1].isprintable():
+    if found is None or len(found[1]) > MAX_PROJECT or not found[1].isprintable() or found[1] in _NO_PROJECTS:
+        raise Refused("not_found")
+    if "\ufffd" in found[1]:  # bytes that are no text
         raise Refused("not_found")
     return found[1]

@@ -6,6 +6,7 @@ from typing import Final
 
 from lae_monitor import __version__
 from lae_monitor.config import ConfigError
+from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.context import Context
 from lae_monitor.gatherers.crashes import replies
 from lae_monitor.gatherers.crashes.admission import Admission
@@ -45,6 +46,7 @@ async def gather(context: Context) -> None:
                 body=settings.total_timeout,
                 min_rate=settings.min_rate,
             ),
+            explain=lambda code: (replies.refused(Refused(code)), replies.PLAIN),
         )
     finally:
         collector.close()

@@ -3,7 +3,7 @@
 import asyncio
 import urllib.parse
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused
@@ -12,7 +12,7 @@ from lae_monitor.gatherers.crashes.admission import Admitted
 from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.container import Writer
 from lae_monitor.gatherers.crashes.limits import MAX_ANNOTATION, MAX_ANNOTATIONS, RESERVE_STEP, YIELD_AFTER
-from lae_monitor.gatherers.crashes.parts import Event, Parts
+from lae_monitor.gatherers.crashes.parts import Event, Parts, Whole
 from lae_monitor.gatherers.crashes.report import MINIDUMP, RAW_CRASH, Digest, Report, envelope
 from lae_monitor.gatherers.crashes.spool import Spool
 from lae_monitor.gatherers.crashes.wire import Part, boundary_of, decoder
@@ -76,11 +76,19 @@ class Intake:
         self._finish(body.notes)
 
     async def _take_piece(self, parts: "Parts | _Bare", piece: bytes) -> None:
+        plain = 0  # bytes of annotations that came in one piece; no single one can be too large then
         for event in parts.feed(piece):
-            if event.__class__ is tuple:
-                self._take_whole(*event)
-            else:
+            if event.__class__ is not tuple:
                 self._take(event)
+                continue
+            part, data = cast(Whole, event)
+            if part.plain:
+                plain += len(data)
+                self.report.annotate(part, data)
+            else:
+                self._take_whole(part, data)
+        if plain:
+            self._count(plain)
         await self._spool.relieve()
         self.inflated += len(piece)
         self._since_yield += len(piece)
@@ -112,11 +120,7 @@ class Intake:
             self._begin(event)
 
     def _take_whole(self, part: Part, data: bytes) -> None:
-        """As `_begin`, `_add` and `_end`; most parts are annotations that come in one piece."""
-        if part.plain:
-            self._count(len(data))
-            self.report.annotate(part, data)
-            return
+        """As `_begin`, `_add` and `_end`."""
         self._begin(part)
         if self._is_file:
             self._add(data)
@@ -147,7 +151,7 @@ class Intake:
     def _count(self, size: int) -> None:
         """More bytes of annotations, which stay in memory."""
         self._annotations += size
-        if max(size, len(self._value)) > MAX_ANNOTATION or self._annotations > MAX_ANNOTATIONS:
+        if len(self._value) > MAX_ANNOTATION or self._annotations > MAX_ANNOTATIONS:
             raise Refused("body_too_large", f"annotations; limits {MAX_ANNOTATION} and {MAX_ANNOTATIONS} bytes")
         if self._annotations - self._reserved >= RESERVE_STEP:
             self._spool.reserve(self._annotations - self._reserved)

@@ -121,6 +121,8 @@ class Receipts:
                 self._summarise()
                 due = time() + SUMMARY_EVERY
             await self._write()
+        self._summarise()  # what was counted while the last ones were written
+        await self._write()
 
     def close(self) -> None:
         """Lets `keep_writing()` write what is left, and end."""

@@ -5,7 +5,6 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -68,12 +67,8 @@ class Report:
         Raises:
             Refused: `malformed_invalid_json`, `malformed_invalid_json_value`.
         """
-        if part.plain and part.name not in self._fields:
-            with suppress(UnicodeDecodeError):
-                text = value.decode()
-                if "\0" not in text:
-                    self._fields[part.name] = text
-                    return
+        if part.plain and part.name not in self._fields and self._took(part.name, value):
+            return
         if part.media == "application/json":
             self.merge(value)
         elif part.name == "extra" and part.filename is None and not part.media and value.lstrip().startswith(b"{"):
@@ -85,6 +80,17 @@ class Report:
             self.note("a part without a name was dropped")
         else:
             self.set(part.name, self._text(part, value))
+
+    def _took(self, name: str, value: bytes) -> bool:
+        """The short way of what nearly every annotation is: UTF-8 without NUL."""
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            return False
+        if "\0" in text:
+            return False
+        self._fields[name] = text
+        return True
 
     def set(self, name: str, text: str) -> None:
         if name in self._fields:

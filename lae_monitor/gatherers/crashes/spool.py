@@ -50,7 +50,7 @@ class Spool:
         self._reserved = 0  # of the budget, for what is not in the buffer
         self._crowded = False
         self._upload: Upload | None = None
-        self._stack = AsyncExitStack()
+        self._stack: AsyncExitStack | None = None  # holds the upload
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,7 +60,8 @@ class Spool:
     ) -> None:
         self._buffer.clear()
         self._budget.give(self._peer, self._buffered + self._reserved)
-        await self._stack.aclose()
+        if self._stack is not None:
+            await self._stack.aclose()
 
     def reserve(self, size: int) -> None:
         """Memory for something that cannot go to a file: annotations.
@@ -87,6 +88,7 @@ class Spool:
             Full, Failed
         """
         if self._upload is None and (len(self._buffer) > HOLD or self._crowded):
+            self._stack = AsyncExitStack()
             self._upload = await self._stack.enter_async_context(self._archive.upload())
             await self._flush(self._upload)
             self._budget.give(self._peer, self._buffered)

@@ -91,11 +91,13 @@ class RulesFile:
         self._seen = None
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not make us wait for a writer
-            with os.fdopen(fd, "rb") as file:
+            try:
                 status = os.fstat(fd)
                 if not stat.S_ISREG(status.st_mode):
                     raise RulesError([f"{path}: is no plain file"])
-                data = file.read(MAX_FILE + 1)
+                data = _all_of(fd)
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             raise RulesError([f"{path}: there is no such file{_hint(path)}"]) from None
         except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
@@ -109,6 +111,14 @@ class RulesFile:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise RulesError([f"{path}: line {line} is not UTF-8"]) from error
+
+
+def _all_of(fd: int) -> bytes:
+    """What a file holds, up to a byte more than it may."""
+    data = b""
+    while len(data) <= MAX_FILE and (piece := os.read(fd, MAX_FILE + 1 - len(data))):
+        data += piece
+    return data
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:

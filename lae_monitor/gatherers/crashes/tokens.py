@@ -4,6 +4,7 @@ Tokens stand in `credentials/crashes/tokens.txt`, a line each, as salted hashes:
 percent-encoded, as it may have spaces and colons; the user `*submitter*` is whoever hands on crashes with their ids.
 """
 
+import logging
 import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,10 +21,12 @@ PARAMETERS: Final = ("token", "sentry_key")  # of the query, for clients that kn
 MAX_TOKEN: Final = 500  # characters; ours have 32
 MAX_PRODUCT: Final = 200  # characters
 
+log = logging.getLogger(__name__)
+
 
 def user_of(product: str) -> str:
     """The product as it stands in the file."""
-    return urllib.parse.quote(product, safe="")
+    return urllib.parse.quote(product.encode("utf-8", "surrogatepass"), safe="")
 
 
 def product_of(user: str) -> str:
@@ -54,16 +57,25 @@ class Tokens:
     def __init__(self, path: Path, *, required: bool = False, clock: Clock = wall_clock) -> None:
         self._passwords = Passwords(path, clock, if_missing=None)
         self._required = required
+        self._read_once = False
+        self.problem = ""  # a sentence as long as the file cannot be used, and older tokens are in force
 
     def refresh(self) -> None:
-        """
+        """Reads the file if it has changed. One that cannot be used changes nothing, and is complained of once.
+
         Raises:
-            Refused: `credentials_unreadable`.
+            Refused: `credentials_unreadable`, when it could never be read.
         """
         try:
             self._passwords.refresh()
         except CredentialsError as error:
-            raise Refused("credentials_unreadable", str(error)) from error
+            if not self._read_once:
+                raise Refused("credentials_unreadable", str(error)) from error
+            if str(error) != self.problem:
+                log.error("tokens of crash clients: %s; those read before stay in force", error)  # noqa: TRY400 - it says all
+            self.problem = str(error)
+        else:
+            self._read_once, self.problem = True, ""
 
     @property
     def any(self) -> bool:

@@ -13,6 +13,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -29,10 +30,12 @@ from lae_monitor.gatherers import sections
 from lae_monitor.gatherers.context import Context
 from lae_monitor.gatherers.crashes.gather import application as addresses
 from lae_monitor.gatherers.crashes.gather import make_collector
+from lae_monitor.net.http_router import RETRY_AFTER
 
 READ: Final = 64 * KiB  # bytes of a body that are asked for at a time
 SLOTS: Final = 256  # workers of one state folder at the same time
 START_WITHIN: Final = 60.0  # seconds for opening the archive
+AGAIN_AFTER: Final = 5.0  # seconds until opening is tried again after it failed
 STOP_WITHIN: Final = 8.0  # seconds for what is left to write at the end
 
 log = logging.getLogger(__name__)
@@ -43,9 +46,18 @@ StartResponse = Callable[..., Any]
 
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The WSGI application. What it needs is opened at the first request of each process, after any fork."""
-    status, headers, body = _Worker.of_this_process().answer(environ)
+    try:
+        status, headers, body = _Worker.of_this_process().answer(environ)
+    except NotReady:
+        body = b"Discarded=archive_failed"
+        status, headers = 503, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+        headers.append(("Retry-After", str(RETRY_AFTER)))
     start_response(f"{status} {HTTPStatus(status).phrase}", headers)
     return [body]
+
+
+class NotReady(Exception):
+    """The archive or the settings do not allow to begin; the log says why."""
 
 
 class _Worker:
@@ -53,12 +65,25 @@ class _Worker:
 
     _current: "_Worker | None" = None
     _lock = threading.Lock()
+    _not_before = 0.0  # by time.monotonic(): when it is tried again after it failed
 
     @classmethod
     def of_this_process(cls) -> "_Worker":
+        """
+        Raises:
+            NotReady: it could not be opened, now or a moment ago.
+        """
         with cls._lock:
-            if cls._current is None or cls._current.pid != os.getpid():
+            if cls._current is not None and cls._current.pid == os.getpid():
+                return cls._current
+            if time.monotonic() < cls._not_before:
+                raise NotReady
+            try:
                 cls._current = cls()
+            except Exception as error:
+                cls._not_before = time.monotonic() + AGAIN_AFTER
+                log.exception("the crash collector cannot begin; again in %.0f s", AGAIN_AFTER)
+                raise NotReady from error
             return cls._current
 
     def __init__(self) -> None:
@@ -72,7 +97,11 @@ class _Worker:
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="crash collector", daemon=True)
         self._thread.start()
-        self._ready.result(START_WITHIN)
+        try:
+            self._ready.result(START_WITHIN)
+        except BaseException:
+            os.close(self._slot)
+            raise
         atexit.register(self._end)
 
     # ---- the loop --------------------------------------------------------------------------------------------------
@@ -86,6 +115,8 @@ class _Worker:
                 log.exception("the crash collector ended")
             else:
                 self._ready.set_exception(error)
+        finally:
+            self._loop.close()
 
     async def _serve(self) -> None:
         archive = await _open_archive(self._settings, self._process)

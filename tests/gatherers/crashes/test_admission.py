@@ -305,3 +305,147 @@ def test_statsd_gets_antennas_measurements(running, field):
     for name in ("breakpad_resource.on_post.time", "crashmover.crash_save.time", "crashmover.crash_handling.time"):
         assert "|ms|#" in seen[f"socorro.collector.{name}"]
     assert "|h|#" in seen["socorro.collector.breakpad_resource.crash_size"]
+
+
+# ---- what breaks while it runs -------------------------------------------------------------------------------------
+
+
+def test_tokens_that_cannot_be_read_any_more_stay_in_force_and_come_back(running, field, tokens, tmp_path, caplog):
+    tokens(Known="secret")
+    folder = tmp_path / "state" / "credentials" / "crashes"
+    with running() as gatherer:
+        for broken in (
+            lambda: folder.rename(folder.with_name("away")),
+            lambda: (folder / "tokens.txt").write_text("rubbish"),
+        ):
+            assert gatherer.submit(field("prod", "Known"))[0] == 401
+            assert gatherer.submit(field("prod", "Known"), Authorization="Bearer secret")[0] == 200
+            broken()
+            assert gatherer.submit(field("prod", "Known"))[0] == 401
+            assert gatherer.submit(field("prod", "Known"), Authorization="Bearer secret")[0] == 200
+            assert gatherer.submit(field("prod", "Else"))[0] == 200
+            if not folder.exists():
+                folder.with_name("away").rename(folder)
+    told = [record.getMessage() for record in caplog.records if "stay in force" in record.getMessage()]
+    assert len(told) == 2, told
+
+
+def test_tokens_that_could_never_be_read_let_nobody_in(running, tmp_path):
+    from lae_monitor.config import ConfigError
+
+    folder = tmp_path / "state" / "credentials" / "crashes"
+    folder.mkdir(parents=True)
+    (folder / "tokens.txt").write_text("rubbish")
+    with pytest.raises(ConfigError) as error, running():
+        pass
+    assert "not of the form" in str(error.value)
+
+
+def test_a_product_that_is_half_a_character_needs_no_token_and_breaks_nothing(running, field, tokens):
+    tokens(Known="secret")
+    with running() as gatherer:
+        extra = field("extra", b'{"ProductName": "\\ud800"}', "Content-Type: application/json\r\n")
+        assert gatherer.submit(extra)[0] == 200
+
+
+def test_rules_that_become_a_folder_cost_no_descriptors(running, field, rules):
+    import os
+    import time
+
+    def opened() -> list[str]:
+        """What this process has open of the rules."""
+        found = []
+        for fd in os.listdir("/proc/self/fd"):
+            try:
+                found.append(os.readlink(f"/proc/self/fd/{fd}"))
+            except FileNotFoundError:
+                continue
+        return [path for path in found if "rules.toml" in path]
+
+    with running(rules=str(rules)) as gatherer:
+        gatherer.submit(field("prod", "Unwanted"))
+        rules.rename(rules.with_name("away"))
+        rules.mkdir()
+        for _ in range(4):
+            time.sleep(1.05)  # the file is looked at once a second
+            assert gatherer.submit(field("prod", "Unwanted"))[1] == "Discarded=rule_unwanted"
+        assert opened() == []
+
+
+def test_another_report_under_a_stored_id_is_refused_though_neither_has_a_file(running, field, tokens):
+    tokens(submitter="right")
+    with running() as gatherer:
+        for product, status in (("A", 200), ("A", 200), ("B", 409)):
+            answer = gatherer.submit(field("prod", product), field("uuid", ID), Authorization="Bearer right")
+            assert answer[0] == status
+
+
+def test_an_id_of_a_day_that_is_yet_to_come_is_refused(running, field, tokens):
+    tokens(submitter="right")
+    with running() as gatherer:
+        report = (field("prod", "P"), field("uuid", ID[:-6] + "991231"))
+        answer = gatherer.submit(*report, Authorization="Bearer right")
+        assert answer[:2] == (400, "Discarded=malformed_invalid_uuid")
+
+
+def test_projects_that_are_no_names_are_not_found(gatherer):
+    for path in ("/api/%2e%2e/minidump/", "/api/./minidump/", "/api/%ff/minidump/"):
+        assert gatherer.post(DUMP, {"Content-Type": "application/octet-stream"}, path)[0] == 404
+
+
+def test_a_statsd_host_that_nobody_knows_keeps_nothing_from_starting(running, field):
+    with running(statsd="nohost.invalid:8125") as gatherer:
+        gatherer.accept(field("prod", "P"))
+
+
+def test_a_connection_that_is_cut_off_hears_what_other_refusals_hear(running):
+    head = b"POST /submit HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 90\r\n\r\n"
+    with running(idle_timeout=0.3) as gatherer:
+        answer = gatherer.exchange(head)
+        assert answer.endswith(b"\r\n\r\nDiscarded=too_slow")
+        assert b"\r\nContent-Type: text/plain\r\n" in answer
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE "])
+def test_a_client_that_offers_http_2_is_answered_in_http_1(gatherer, form, field, name):
+    body = form(field("prod", "P"))
+    head = (
+        b"POST /submit HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n" + name.strip() + b": h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+    )
+    request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body + b"GET /ping HTTP/1.0\r\n\r\n"
+    answer = gatherer.exchange(request)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"CrashID=" in answer
+    assert answer.endswith(b"pong\n")
+
+
+def test_an_upgrade_that_comes_in_pieces_is_refused_and_its_body_is_no_request(gatherer):
+    import time
+
+    with gatherer.connect() as connection:
+        for piece in (
+            b"POST /submit HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgr",
+            b"ade: h2c\r\nContent-Length: 30\r\n\r\n",
+        ):
+            connection.sendall(piece)
+            time.sleep(0.2)  # so that they come apart
+        connection.sendall(b"GET /__version__ HTTP/1.1\r\n\r\n")
+        answer = b""
+        try:
+            while piece := connection.recv(65536):
+                answer += piece
+        except ConnectionResetError:
+            pass
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"lae-monitor" not in answer
+
+
+def test_rubbish_after_a_report_does_not_cost_its_answer(gatherer, form, field, caplog):
+    body = form(field("prod", "P"))
+    head = b"POST /submit HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: %d\r\n\r\n"
+    one = head % len(body) + body
+    answer = gatherer.exchange(one + one + b"GARBAGE\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert answer.count(b"CrashID=") == 2
+    assert not [record for record in caplog.records if record.exc_info]

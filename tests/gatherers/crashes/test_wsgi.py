@@ -213,3 +213,27 @@ def test_a_server_that_does_not_mark_the_end_of_a_body_needs_its_length(tmp_path
         assert b"Discarded=malformed_no_content_length" in answer
         server.shutdown()
         thread.join(PATIENCE)
+
+
+def test_what_keeps_it_from_beginning_is_told_and_costs_no_descriptors(tmp_path):
+    """It is asked again and again; each time used to take another slot."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text("no rules")
+    os.environ["LAE_MONITOR__GATHERERS__CRASHES__RULES"] = str(rules)
+    try:
+        with gunicorn(tmp_path, "--workers", "1", "--threads", "2", "--worker-class", "gthread") as served:
+            for _ in range(6):
+                status, head, text = served.post(form(b"MDMP"))
+                assert (status, text) == (503, "Discarded=archive_failed")
+                assert "retry-after" in head.lower()
+            (worker,) = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+            held = [os.readlink(fd) for fd in Path(f"/proc/{worker}/fd").iterdir()]
+            assert not [path for path in held if path.endswith(".lock")]
+            rules.write_text('[[rule]]\nname = "all"\nkey = "*"\nresult = "accept"\n')
+            until = time.monotonic() + PATIENCE
+            while served.post(form(b"MDMP"))[0] != 200:
+                assert time.monotonic() < until
+                time.sleep(0.2)
+    finally:
+        del os.environ["LAE_MONITOR__GATHERERS__CRASHES__RULES"]
+    assert "rules.toml" in (tmp_path / "gunicorn.log").read_text()
