@@ -24,12 +24,11 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-FINE, FINDINGS, CONFIGURATION = 0, 1, 78  # exit codes; argparse's own is 2
+FINE, FINDINGS, UNAVAILABLE, CONFIGURATION = 0, 1, 69, 78  # exit codes; argparse's own is 2
 MAX_WAITING = 200  # reports that wait to be sent; beyond, core dumps wait in the journal
 MAX_TEXT = 65_536  # bytes of a stack trace, and of an annotation within a dump
 MAX_BESIDE = 2_097_152  # bytes of a file of annotations, as the collector takes of one
@@ -73,10 +72,10 @@ class Found:
         path = folder / "found.json"
         try:
             told = json.loads(path.read_text())
-            self.cursor, self.files = str(told["cursor"]), dict(told["files"])
+            self.cursor, self.files = str(told["cursor"]), {name: list(about) for name, about in told["files"].items()}
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             say(f"{path} cannot be read ({error!r}) and is begun anew: what is still there is reported once more", 4)
 
     def add(self, name: str, report: dict[str, Any]) -> None:
@@ -85,21 +84,32 @@ class Found:
             told = report["annotations"]
             say(f"{report.get('dump', 'core dump')}: {told.get('ProductName', '')} {told.get('Version', '')}")
             return
-        self._write(f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.report", report)
+        self._write(self.report_of(name), report)
         self.save()
 
     def save(self) -> None:
         if not self._dry:
-            self._write("found.json", {"cursor": self.cursor, "files": self.files})
+            self._write(self.folder / "found.json", {"cursor": self.cursor, "files": self.files})
 
-    def _write(self, name: str, content: Any) -> None:
+    def report_of(self, name: str) -> Path:
+        return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.report"
+
+    def _write(self, path: Path, content: Any) -> None:
         """Makes a file hold `content`, whole or not at all."""
-        part = self.folder / f"{name}.part"
+        part = path.with_name(f"{path.name}.part")
         part.write_text(json.dumps(content))
-        part.replace(self.folder / name)
+        part.replace(path)
 
     def is_known(self, path: Path, about: os.stat_result) -> bool:
         return self.files.get(str(path), [])[:2] == [about.st_size, about.st_mtime_ns]
+
+    def cannot(self, path: Path, error: OSError) -> int:
+        """Says once that a file or folder cannot be reported, and has it tried again; returns an exit code."""
+        before = self.files.get(str(path), [])
+        if before[:1] != [error.strerror]:
+            say(f"{path} cannot be reported: {error.strerror}", 4)
+        self.files[str(path)] = [error.strerror, *before[1:]]
+        return FINDINGS
 
     def has_twin(self, path: Path, digest: str) -> bool:
         """Whether it is the same dump elsewhere, whence Crashpad moved it, or before it was touched."""
@@ -107,13 +117,13 @@ class Found:
 
     def forget_gone(self, folders: list[Path]) -> None:
         """Lets go of files that are no longer there; those of a folder that cannot be seen at all may come back."""
-        seen = {folder for folder in folders if folder.is_dir()}
-        for path in [Path(path) for path in self.files]:
-            if seen & set(path.parents) and not os.path.lexists(str(path)):
-                del self.files[str(path)]
-
-
-# ---- minidumps -----------------------------------------------------------------------------------------------------
+        seen = {folder for folder in folders if os.path.isdir(str(folder))}  # noqa: PTH112 - never raises
+        for path in [Path(path) for path in self.files if seen & set(Path(path).parents)]:
+            try:
+                path.lstat()
+            except OSError as error:
+                if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                    del self.files[str(path)]
 
 
 def look(found: Found, options: argparse.Namespace) -> int:
@@ -123,7 +133,8 @@ def look(found: Found, options: argparse.Namespace) -> int:
     for turn in range(LOOKS):
         time.sleep(options.settle if turn else 0)
         changing = False
-        for path in [path for folder in options.folders for path in dumps(folder)]:
+        places = [place for folder in options.folders for place in places_of(folder)]
+        for path in [path for place in places for path in dumps(place, found)]:
             try:
                 take(path, found, before, options)
             except Changing:
@@ -131,21 +142,14 @@ def look(found: Found, options: argparse.Namespace) -> int:
             except FileNotFoundError:  # Crashpad has moved it meanwhile
                 continue
             except OSError as error:
-                if found.files.get(str(path)) != [error.strerror]:
-                    say(f"{path} cannot be reported: {error.strerror}", 4)
-                found.files[str(path)] = [error.strerror]  # said once, and tried again
-                worst = FINDINGS
+                worst = found.cannot(path, error)
         if not changing:
             break
-    return worst
+    return FINDINGS if any(str(place) in found.files for place in places) else worst
 
 
 def take(path: Path, found: Found, before: dict[Path, tuple[int, int]], options: argparse.Namespace) -> None:
-    """Reports a minidump that is new. `before`: size and time of change, at the look before.
-
-    Raises:
-        Changing, OSError
-    """
+    """Reports a minidump that is new; Changing when it is not whole. `before`: size and time at the look before."""
     about = path.lstat()
     if found.is_known(path, about) or is_crashpads(path, about):
         return
@@ -164,34 +168,40 @@ def take(path: Path, found: Found, before: dict[Path, tuple[int, int]], options:
         after = os.fstat(file.fileno())
     if (after.st_size, after.st_mtime_ns) != now:
         raise Changing
-    new = not found.has_twin(path, digest.hexdigest())
+    name = f"{path.name} {digest.hexdigest()}"  # wherever it is moved
+    new = not found.has_twin(path, digest.hexdigest()) or found.report_of(name).exists()
     found.files[str(path)] = [*now, digest.hexdigest()]
     if new:
         defaults = {"CrashTime": str(int(about.st_mtime)), "Hostname": socket.gethostname(), "DumpFile": path.name}
         product = {"ProductName": options.product} if options.product else {}
         files = [str(path.with_suffix(ending)) for ending in (*BESIDE, ".meta")]
         annotations = {**defaults, **product, **told, **beside(path), "MinidumpSha256Hash": digest.hexdigest()}
-        found.add(
-            f"{path} {digest.hexdigest()}",
-            {"annotations": annotations, "dump": str(path), "about": now, "beside": files},
-        )
+        found.add(name, {"annotations": annotations, "dump": str(path), "about": now, "beside": files})
 
 
-def dumps(folder: Path) -> Iterator[Path]:
-    """The minidumps of a folder: of a Crashpad database those that its handler has written, or else `*.dmp`."""
-    for place in [part for part in (folder / "completed", folder / "pending") if part.is_dir()] or [folder]:
-        try:
-            yield from sorted(path for path in place.iterdir() if path.suffix == ".dmp")
-        except FileNotFoundError:
-            continue  # the program was never started
-        except OSError as error:
-            say(f"{place}: {error.strerror}: nothing of it is reported", 4)
+def places_of(folder: Path) -> list[Path]:
+    """Where its minidumps are: of a Crashpad database those that its handler has written."""
+    both = (folder / "completed", folder / "pending")
+    return [place for place in both if os.path.isdir(str(place))] or [folder]  # noqa: PTH112 - never raises
+
+
+def dumps(place: Path, found: Found) -> list[Path]:
+    try:
+        (place / "..").stat()  # a folder may have names to list, and let nobody enter
+        paths = sorted(path for path in place.iterdir() if path.suffix == ".dmp")
+    except FileNotFoundError:
+        paths = []  # the program was never started
+    except OSError as error:
+        found.cannot(place, error)
+        return []
+    found.files.pop(str(place), None)
+    return paths
 
 
 def is_crashpads(path: Path, about: os.stat_result) -> bool:
     """Whether Crashpad has sent a dump itself, or may be about to; crashpad/client/crash_report_database_generic.cc."""
     young = time.time() - about.st_mtime < CRASHPADS_TURN
-    if path.with_suffix(".lock").exists():
+    if os.path.exists(str(path.with_suffix(".lock"))):  # noqa: PTH110 - never raises
         return young
     with suppress(OSError, struct.error), opened(path.with_suffix(".meta")) as meta:
         version, attributes = struct.unpack("<i20xB", meta.read(25))
@@ -248,19 +258,12 @@ def parsed(data: bytes) -> dict[str, str]:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """A regular file; neither a link nor a pipe.
-
-    Raises:
-        OSError: it is none, or cannot be read.
-    """
+    """A regular file; OSError of a link, a pipe, and what cannot be read."""
     number = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise OSError(errno.EINVAL, "it is no regular file")
     return os.fdopen(number, "rb")
-
-
-# ---- core dumps ----------------------------------------------------------------------------------------------------
 
 
 def read_journal(found: Found, options: argparse.Namespace) -> int:
@@ -296,6 +299,8 @@ def read_journal(found: Found, options: argparse.Namespace) -> int:
 
 def of_core(entry: dict[str, Any], private: list[str]) -> dict[str, str]:
     """The annotations of a core dump's report; the fields are those of systemd-coredump(8)."""
+    if not isinstance(entry["__CURSOR"], str):
+        raise TypeError("its cursor is no text")
     told = {name: as_text(entry[name]) for name in (*PUBLIC, *private) if entry.get(name)}
     program = re.sub(r" \(deleted\)$", "", told.get("COREDUMP_EXE", ""))
     why = told.get("COREDUMP_SIGNAL_NAME") or told.get("COREDUMP_SIGNAL", "")
@@ -342,31 +347,22 @@ def asked(*command: str) -> str:
 def options_of(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").rpartition("\n\n")[0],
-        epilog="Next: crash_reporter.py sends the reports. Exit codes: 0 fine, 1 something was not read, 78 misconfigured.",
+        epilog="Next: crash_reporter.py sends the reports. Exit codes: 0 fine, 1 something was not read, "
+        "69 --reports cannot be used, 78 misconfigured.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="JSON with defaults of these options, by their names")
     add("--reports", type=Path, metavar="FOLDER", default="/var/lib/lae-crash-reporter",
         help="where reports go, and what was found is remembered (default: %(default)s)")  # fmt: skip
-    add(
-        "--folders", nargs="*", type=Path, default=[], metavar="FOLDER", help="Crashpad databases, and folders of *.dmp"
-    )
+    add("--folders", nargs="*", type=Path, default=[], metavar="FOLDER",
+        help="Crashpad databases, and folders of *.dmp")  # fmt: skip
     add("--product", default="", metavar="NAME", help="ProductName of minidumps that do not say it")
-    add(
-        "--settle",
-        type=float,
-        default=2.0,
-        metavar="SECONDS",
-        help="how long a young file has to stay as it is (default: %(default)s)",
-    )
+    add("--settle", type=float, default=2.0, metavar="SECONDS",
+        help="how long a young file has to stay as it is (default: %(default)s)")  # fmt: skip
     add("--core-dumps", action="store_true", help="report what systemd-coredump recorded")
-    add(
-        "--journal-command",
-        default="journalctl",
-        metavar="COMMAND",
-        help="what reads the journal (default: %(default)s)",
-    )
+    add("--journal-command", default="journalctl", metavar="COMMAND",
+        help="what reads the journal (default: %(default)s)")  # fmt: skip
     add("--environ", action="store_true", help="report the environment of programs that dumped core, too")
     add("--cmdline", action="store_true", help="report the command line of programs that dumped core, too")
     add("--dry-run", action="store_true", help="show what would be reported, and change nothing")
@@ -384,15 +380,19 @@ def options_of(words: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     options = options_of(sys.argv[1:])
-    if not options.dry_run:
-        options.reports.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(str(options.reports), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one run at a time, whoever begins it; until this one ends
-    found = Found(options.reports, dry=options.dry_run)
-    worst = read_journal(found, options) if options.core_dumps else FINE
-    worst = look(found, options) or worst
-    found.forget_gone(options.folders)
-    found.save()
+    try:
+        if not options.dry_run:
+            options.reports.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(str(options.reports), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one run at a time, whoever begins it; until this one ends
+        found = Found(options.reports, dry=options.dry_run)
+        worst = read_journal(found, options) if options.core_dumps else FINE
+        worst = look(found, options) or worst
+        found.forget_gone(options.folders)
+        found.save()
+    except OSError as error:
+        say(f"{error.filename or options.reports}: {error.strerror}. --reports has to be a folder of one's own", 3)
+        return UNAVAILABLE
     return worst
 
 

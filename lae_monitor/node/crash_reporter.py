@@ -13,30 +13,36 @@ import argparse
 import email.utils
 import fcntl
 import gzip
+import hashlib
 import http.client
 import json
 import os
 import re
 import secrets
+import signal
 import socket
 import stat
 import sys
 import tempfile
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-FINE, FINDINGS, TRY_AGAIN, CONFIGURATION = 0, 1, 75, 78  # exit codes; argparse's own is 2
+FINE, FINDINGS, UNAVAILABLE, TRY_AGAIN, CONFIGURATION = 0, 1, 69, 75, 78  # exit codes; argparse's own is 2
 MAX_BODY = 25 * 1024 * 1024  # bytes, compressed; what the collector takes
 MAX_REPLY = 10_000  # bytes
 MAX_REFUSED = 200  # refused reports that are kept for --again
 HOLD, STEP = 1_048_576, 262_144  # bytes of a body in memory, before a temporary file has it; bytes read at a time
 TIMEOUT = 60.0  # seconds for each step of an upload, as Crashpad has it
+DEADLINE = 900.0  # seconds for all steps of one; 25 MiB take 820 at 256 kbit/s
 PAUSE, LONGEST_PAUSE = 30.0, 900.0  # seconds until the second attempt, doubled for each further one, and at most
 LONGEST_RETRY_AFTER = 3600.0  # seconds that a collector may make us wait
+# Replies that are about the way there, the token or the moment, never about a report: those of the operator, or of a proxy.
+PASSING = frozenset({401, 403, 404, 405, 407, 408, 409, 421, 425, 426, 429})
 MAGIC = b"MDMP"
+HASH = "MinidumpSha256Hash"  # the annotation that has the dump's; crash_finder.py writes it
 
 
 class Unsent(Exception):
@@ -57,11 +63,8 @@ def say(text: str, level: int = 5) -> None:
     print(f"<{level}>{line}" if "JOURNAL_STREAM" in os.environ else line, file=sys.stderr, flush=True)  # noqa: T201
 
 
-# ---- a report ------------------------------------------------------------------------------------------------------
-
-
 def opened(report: dict[str, Any]) -> IO[bytes] | None:
-    """The minidump that a report is of, if it is of one.
+    """The minidump that a report is of, if it is of one; also when it was touched since.
 
     Raises:
         Superseded, OSError
@@ -73,14 +76,19 @@ def opened(report: dict[str, Any]) -> IO[bytes] | None:
     except FileNotFoundError:
         raise Superseded from None
     file, about = os.fdopen(number, "rb"), os.fstat(number)
-    if (
-        not stat.S_ISREG(about.st_mode)
-        or [about.st_size, about.st_mtime_ns] != report["about"]
-        or file.read(4) != MAGIC
-    ):
-        file.close()
-        raise Superseded
-    return file
+    same = [about.st_size, about.st_mtime_ns] == report["about"]
+    if stat.S_ISREG(about.st_mode) and file.read(4) == MAGIC and (same or digest(file) == report["annotations"][HASH]):
+        return file
+    file.close()
+    raise Superseded
+
+
+def digest(file: IO[bytes]) -> str:
+    found = hashlib.sha256()
+    file.seek(0)
+    for piece in iter(lambda: file.read(STEP), b""):
+        found.update(piece)
+    return found.hexdigest()
 
 
 def form(annotations: dict[str, str], dump: IO[bytes] | None, boundary: str) -> IO[bytes]:
@@ -92,9 +100,8 @@ def form(annotations: dict[str, str], dump: IO[bytes] | None, boundary: str) -> 
     body = cast("IO[bytes]", tempfile.SpooledTemporaryFile(HOLD))  # noqa: SIM115 - the caller closes it
 
     def head(disposition: str) -> bytes:
-        return f"--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode(
-            "utf-8", "backslashreplace"
-        )
+        found = f"--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n"
+        return found.encode("utf-8", "backslashreplace")
 
     with gzip.GzipFile(fileobj=body, mode="wb", compresslevel=6) as whole:
         for name, value in annotations.items():
@@ -102,8 +109,8 @@ def form(annotations: dict[str, str], dump: IO[bytes] | None, boundary: str) -> 
             whole.write(head(f'name="{quoted}"') + value.encode("utf-8", "backslashreplace") + b"\r\n")
         if dump:
             dump.seek(0)
-            kind = "\r\nContent-Type: application/octet-stream"
-            whole.write(head(f'name="upload_file_minidump"; filename="minidump.dmp"{kind}'))
+            kind = "Content-Type: application/octet-stream"
+            whole.write(head(f'name="upload_file_minidump"; filename="minidump.dmp"\r\n{kind}'))
             for piece in iter(lambda: dump.read(STEP), b""):
                 whole.write(piece)
                 if body.tell() > MAX_BODY:
@@ -121,29 +128,49 @@ def post(options: argparse.Namespace, body: IO[bytes], boundary: str) -> str:
     """
     url, size = urlsplit(options.url), body.tell()
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    headers = {
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-        "Content-Encoding": "gzip",
-        "Content-Length": str(size),
-        "User-Agent": "lae-crash-reporter/1",
-        **({"Authorization": f"Bearer {options.token}"} if options.token else {}),
-    }
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Content-Encoding": "gzip"}
+    headers.update({"Content-Length": str(size), "User-Agent": "lae-crash-reporter/1"})
+    if options.token:
+        headers["Authorization"] = f"Bearer {options.token}"
     body.seek(0)
     try:
+        signal.setitimer(signal.ITIMER_REAL, options.deadline, 1)  # again each second: the next address swallows one
         with closing(kind(url.hostname or "", url.port, timeout=TIMEOUT)) as connection:
             connection.request("POST", (url.path or "/submit") + (f"?{url.query}" if url.query else ""), body, headers)
             reply = connection.getresponse()
             said = reply.read(MAX_REPLY).decode("utf-8", "replace").strip()
-    except (OSError, http.client.HTTPException) as error:
+    except (
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:  # ValueError: of a token or path that HTTP cannot say
         raise Unsent(f"{options.url} does not answer: {error!r}", later=True, every=True) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return judged(reply, said)
+
+
+def judged(reply: http.client.HTTPResponse, said: str) -> str:
+    """The line with the id of an accepted crash; nothing else says that it was.
+
+    Raises:
+        Unsent: it was not.
+    """
     code = re.search(r"^(?:Discarded|Unsupported)=.*$", said, re.MULTILINE)
-    why = f"{reply.status} {code[0] if code else said[:200]}"
-    if 400 <= reply.status < 500 or (code and reply.status < 300):
+    accepted = re.search(r"^CrashID=\S.*$", said, re.MULTILINE)
+    status, why = reply.status, f"{reply.status} {code[0] if code else said[:200]}"
+    if status == 200 and accepted and not code:
+        return accepted[0].strip()
+    if status in {400, 413} or (code and (status < 300 or (400 <= status < 500 and status not in PASSING))):
         raise Unsent(why)
-    if reply.status >= 300:
-        wait = seconds(reply.headers.get("Retry-After", ""))
-        raise Unsent(why, later=True, every=reply.status == 503 or wait > 0, wait=wait)
-    return said.partition("\n")[0]
+    wait = seconds(reply.headers.get("Retry-After", ""))
+    whose = "no crash collector answers: " if status < 300 else ""
+    raise Unsent(whose + why, later=True, every=status < 500 or status == 503 or wait > 0, wait=wait)
+
+
+def end(*_: object) -> None:
+    """Ends an upload that takes too long, wherever it is: the timeout of a socket begins anew with each byte."""
+    raise TimeoutError("it takes too long")
 
 
 def seconds(retry_after: str) -> float:
@@ -153,9 +180,6 @@ def seconds(retry_after: str) -> float:
     with suppress(ValueError, TypeError, IndexError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
     return 0.0
-
-
-# ---- all reports ---------------------------------------------------------------------------------------------------
 
 
 class Run:
@@ -168,22 +192,20 @@ class Run:
         self.options, self.worst = options, FINE
         self._path: Path = options.reports / "waits.json"
         self._waits: dict[str, list[float]] = {}
-        with suppress(OSError, ValueError, TypeError):  # without it, what waits is tried now
-            self._waits = {str(name): [float(tries), float(until)] for name, (tries, until) in self._read().items()}
-
-    def _read(self) -> dict[str, list[float]]:
-        return cast("dict[str, list[float]]", json.loads(self._path.read_text()))
+        latest = time.time() + max(LONGEST_PAUSE, LONGEST_RETRY_AFTER)  # beyond, a clock was ahead as it was written
+        with suppress(OSError, ValueError, TypeError, AttributeError):  # without it, what waits is tried now
+            waits = json.loads(self._path.read_text()).items()
+            self._waits = {name: [float(tries), until if until <= latest else 0.0] for name, (tries, until) in waits}
 
     def all(self) -> int:
         folder: Path = self.options.reports
         if self.options.again:
             self._waits = {}
-            for path in [] if self.options.dry_run else sorted(folder.glob("*.refused")):
+            for path in [] if self.options.dry_run else list(folder.glob("*.refused")):
                 path.replace(path.with_suffix(".report"))
         # Those that failed come last: one that always fails keeps no other waiting.
-        reports = sorted(
-            folder.glob("*.report"), key=lambda path: (self._waits.get(path.name, [0])[0], path.stat().st_mtime)
-        )
+        reports = sorted(folder.glob("*.report"), key=lambda path: path.stat().st_mtime)
+        reports.sort(key=lambda path: self._waits.get(path.name, [0])[0])
         self._waits = {name: wait for name, wait in self._waits.items() if not name or (folder / name).exists()}
         for path in reports:
             if time.time() < max(self._waits.get(name, [0, 0.0])[1] for name in ("", path.name)):
@@ -198,9 +220,10 @@ class Run:
         report: dict[str, Any] = {}
         try:
             report = json.loads(path.read_text())
-            self.send(report)
+            sent = self.send(report)
         except Superseded:
             say(f"{named(path, report)} is another file by now, or gone: not sent")
+            self.forget(report)
         except Unsent as failed:
             say(f"{named(path, report)}: {'not yet sent' if failed.later else 'refused'}: {failed}", 4)
             self.put_off(path, failed) if failed.later else self.refuse(path)
@@ -213,30 +236,37 @@ class Run:
             if self.options.dry_run:
                 return
             self._waits.pop("", None)
-            if self.options.remove_sent and "dump" in report:
-                unlink(*map(Path, [report["dump"], *report["beside"]]))
+            if self.options.remove_sent and sent:
+                remove(sent, Path(report["dump"]), [Path(one) for one in report["beside"]])
         if not self.options.dry_run:
             unlink(path)
 
-    def send(self, report: dict[str, Any]) -> None:
-        """
+    def forget(self, report: dict[str, Any]) -> None:
+        """Has crash_finder.py report a dump anew, should it come upon it elsewhere: it was not sent."""
+        path = self.options.reports / "found.json"
+        with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):  # damaged, it is begun anew anyway
+            found, unsent = json.loads(path.read_text()), (Path(report["dump"]).name, [report["annotations"][HASH]])
+            kept = [(name, about) for name, about in found["files"].items() if (Path(name).name, about[2:]) != unsent]
+            if not self.options.dry_run:
+                write(path, {**found, "files": dict(kept)})
+
+    def send(self, report: dict[str, Any]) -> os.stat_result | None:
+        """Returns what the minidump was as it was sent, if the report is of one.
+
         Raises:
             Superseded, Unsent, OSError
         """
         boundary = f"---MultipartBoundary-{secrets.token_hex(16)}---"
-        dump = opened(report)
-        try:
+        with opened(report) or nullcontext() as dump:
+            about = os.fstat(dump.fileno()) if dump else None
             body = form(report["annotations"], dump, boundary)
-        finally:
-            if dump:
-                dump.close()
         with body:
             name = report.get("dump", f"core dump of {report['annotations'].get('Executable')}")
             if self.options.dry_run:
                 say(f"{name}: would be sent to {self.options.url}, {body.tell()} bytes")
-                return
-            said = post(self.options, body, boundary)
-            say(f"{name}: sent: {said}")
+            else:
+                say(f"{name}: sent: {post(self.options, body, boundary)}")
+        return about
 
     def put_off(self, path: Path, failed: Unsent) -> None:
         self.worst = TRY_AGAIN
@@ -250,39 +280,49 @@ class Run:
 
     def save(self) -> None:
         if not self.options.dry_run:
-            part = self._path.with_suffix(".part")
-            part.write_text(json.dumps(self._waits))
-            part.replace(self._path)
+            write(self._path, self._waits)
 
     def refuse(self, path: Path) -> None:
         self.worst = self.worst or FINDINGS
         if not self.options.dry_run:
             path.replace(path.with_suffix(".refused"))
-            unlink(*sorted(path.parent.glob("*.refused"), key=lambda old: old.stat().st_mtime)[:-MAX_REFUSED])
+            for old in sorted(path.parent.glob("*.refused"), key=lambda old: old.stat().st_mtime)[:-MAX_REFUSED]:
+                say(f"{old} is removed: {MAX_REFUSED} refused reports are kept for --again, and there are more", 4)
+                unlink(old)
 
 
 def named(path: Path, report: dict[str, Any]) -> str:
     return str(report.get("dump", path)) if isinstance(report, dict) else str(path)
 
 
+def write(path: Path, content: Any) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content))
+    part.replace(path)
+
+
+def remove(sent: os.stat_result, dump: Path, files: list[Path]) -> None:
+    """Removes a dump that was sent, and the files beside it; a newer one of its name was not."""
+    with suppress(OSError):
+        now = dump.lstat()
+        if (now.st_size, now.st_mtime_ns, now.st_ino) == (sent.st_size, sent.st_mtime_ns, sent.st_ino):
+            return unlink(dump, *files)
+    return say(f"{dump} is gone, or another file than was sent: not removed", 4)
+
+
 def unlink(*paths: Path) -> None:
     for path in paths:
         try:
             path.unlink()
-        except FileNotFoundError:
-            pass
         except OSError as error:
-            say(f"{path} cannot be removed: {error.strerror}", 4)
+            if not isinstance(error, FileNotFoundError):
+                say(f"{path} cannot be removed: {error.strerror}", 4)
 
 
 def send_test(options: argparse.Namespace) -> int:
     """Sends a report that says what it is."""
-    told = {
-        "ProductName": "lae-test",
-        "Version": "1",
-        "CrashTime": str(int(time.time())),
-        "Hostname": socket.gethostname(),
-    }
+    told = {"ProductName": "lae-test", "Version": "1", "Hostname": socket.gethostname()}
+    told["CrashTime"] = str(int(time.time()))
     boundary = secrets.token_hex(16)
     try:
         say(f"accepted: {post(options, form(told, None, boundary), boundary)}")
@@ -296,7 +336,7 @@ def options_of(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").rpartition("\n\n")[0],
         epilog="Next: --dry-run shows what would be sent; --test sends a report that says that it is a test.\n"
-        "Exit codes: 0 fine, 1 something was refused, 75 something is sent later, 78 wrong configuration.",
+        "Exit codes: 0 fine, 1 something was refused, 69 --reports cannot be used, 75 sent later, 78 misconfigured.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -306,13 +346,10 @@ def options_of(words: list[str]) -> argparse.Namespace:
         help="where crash_finder.py puts reports (default: %(default)s)")  # fmt: skip
     add("--token-file", type=Path, metavar="FILE", help="the product's token, sent as Authorization: Bearer")
     add("--remove-sent", action="store_true", help="remove minidumps that the collector has accepted")
-    add(
-        "--interval",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="between two runs, without --once (default: %(default)s)",
-    )
+    add("--deadline", type=float, default=DEADLINE, metavar="SECONDS",
+        help="for sending one report, all in all (default: %(default)s)")  # fmt: skip
+    add("--interval", type=float, default=60.0, metavar="SECONDS",
+        help="between two runs, without --once (default: %(default)s)")  # fmt: skip
     add("--once", action="store_true", help="run once, and end")
     add("--again", action="store_true", help="send what was refused once more, and what waits now")
     add("--dry-run", action="store_true", help="run once, show what would be sent, and change nothing")
@@ -324,20 +361,29 @@ def options_of(words: list[str]) -> argparse.Namespace:
         found = parser.parse_args(words)
         found.reports = Path(found.reports)
         found.token = Path(found.token_file).read_text().strip() if found.token_file else ""
-    except (OSError, ValueError, TypeError) as error:
+        url = urlsplit(str(found.url or ""))
+        if url.scheme not in {"http", "https"} or not (url.hostname or "").encode("idna") or url.port == 0:
+            raise ValueError(f"--url {found.url}: give the collector's, such as http://monitoring.example:8000/submit")  # noqa: TRY301
+    except (OSError, ValueError, TypeError) as error:  # ValueError: also of a host or port that there cannot be
         say(f"wrong configuration: {error}", 3)
-        sys.exit(CONFIGURATION)
-    if urlsplit(found.url or "").scheme not in {"http", "https"}:
-        say(f"--url {found.url}: give the collector's, such as http://monitoring.example:8000/submit", 3)
         sys.exit(CONFIGURATION)
     return found
 
 
 def main() -> int:
     options = options_of(sys.argv[1:])
-    if options.test:
-        return send_test(options)
+    signal.signal(signal.SIGALRM, end)
+    try:
+        return send_test(options) if options.test else run(options)
+    except OSError as error:
+        say(f"{error.filename or options.reports}: {error.strerror}. --reports has to be a folder of one's own", 3)
+        return UNAVAILABLE
+
+
+def run(options: argparse.Namespace) -> int:
     if options.dry_run:
+        with suppress(FileNotFoundError):
+            list(options.reports.iterdir())  # glob would be silent of a folder that cannot be read
         return Run(options).all()
     options.reports.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:

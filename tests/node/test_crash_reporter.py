@@ -289,9 +289,8 @@ def test_pauses_grow_and_end(host, scripted):
     ("answer", "why"),
     [
         ((400, "Discarded=malformed_no_annotations", {}), "refused: 400 Discarded=malformed_no_annotations"),
-        ((401, "Discarded=unauthorized", {}), "refused: 401 Discarded=unauthorized"),
+        ((415, "Discarded=no_such_encoding", {}), "refused: 415 Discarded=no_such_encoding"),
         ((413, "<html>too large</html>", {}), "refused: 413 <html>too large</html>"),
-        ((404, "", {"Retry-After": "5"}), "refused: 404"),
         ((200, "Discarded=rule_is_old", {}), "refused: 200 Discarded=rule_is_old"),
         ((200, "Unsupported=1\n", {}), "refused: 200 Unsupported=1"),
     ],
