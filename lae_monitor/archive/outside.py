@@ -5,6 +5,7 @@ left alone if it is the same, so that a copy that was interrupted can be repeate
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
@@ -57,6 +58,7 @@ class Outside:
             self._sync(path)
         if digest_of(path) != wanted.hexdigest():
             if is_new:
+                path.unlink(missing_ok=True)  # ours, and broken: it must not stand in the next try's way
                 raise OSError(errno.EIO, "is not what was written", str(path))
             raise Differs(f"{path}: another file has this name")
         _sync_folder(path.parent)
@@ -119,17 +121,25 @@ class Outside:
         finally:
             os.close(fd)
 
-    def extend(self, path: Path, offset: int, parts: Sequence[bytes | memoryview], end: bytes) -> None:
+    def extend(
+        self, path: Path, offset: int, parts: Sequence[bytes | memoryview], end: bytes, size: int | None = None
+    ) -> None:
         """Writes `parts` and `end` at `offset` of the file `path`, which ends there, or with another `end`; durable.
 
+        Args:
+            size: what the file has to have, in bytes; 0: it is new, or empty. None: as this leaves it, `end` included.
+
         Raises:
-            OSError: the file ends at `offset` as before, with `end` if the disk let us write it.
+            OSError: the file ends at `offset` as before, with `end` if the disk let us write it. One that has another size,
+                or that somebody else extends just now, is not touched.
         """
-        fd = self._in_folder(
-            path.parent,
-            lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, self._file_mode),
-        )
+        wanted = size if size is not None else offset + len(end) if offset else 0
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if wanted else os.O_CREAT)
+        fd = self._in_folder(path.parent, lambda: os.open(path, flags, self._file_mode))
         try:
+            _lock(fd)
+            if os.fstat(fd).st_size != wanted:
+                raise OSError(errno.ESTALE, "was changed by somebody else", str(path))
             try:
                 os.lseek(fd, offset, os.SEEK_SET)
                 for part in (*parts, end):
@@ -166,7 +176,8 @@ class Outside:
             return True
 
         is_new = self._in_folder(path.parent, link)
-        _sync_folder(path.parent)
+        with suppress(FileNotFoundError):  # a reader of the tree has taken the link already, and removed the folder
+            _sync_folder(path.parent)
         return is_new
 
     def make_folder(self, folder: Path) -> None:
@@ -179,15 +190,17 @@ class Outside:
                 self._known.clear()
             self._known.add(folder)
 
-    def _make(self, folder: Path) -> None:
+    def _make(self, folder: Path, *, again: bool = False) -> None:
         try:
             folder.mkdir(mode=self._folder_mode)
         except FileExistsError:
             if not folder.is_dir():
                 raise
         except FileNotFoundError:
+            if again or folder.parent == folder:  # some file systems say so of every folder
+                raise
             self._make(folder.parent)
-            self._make(folder)
+            self._make(folder, again=True)
             return
         else:
             folder.chmod(self._folder_mode)
@@ -229,6 +242,15 @@ def _write(fd: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest[:PIECE]) :]
+
+
+def _lock(fd: int) -> None:
+    """Keeps others out until the file is closed, where the file system knows locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -26,8 +26,8 @@ def crashmover(invocation: Invocation, forever: bool, everything: bool, count: i
     """Hand stored crashes on to the destinations of [gatherers.crashes.crashmover]; the archive keeps them.
 
     \b
-    Exit code 0 when all was sent, 1 when a crash became a dead letter, 75 when some are to be tried again,
-    78 when no destination is configured.
+    Exit code 0 when all was sent and told, 1 when a crash or its id became a dead letter, 75 when some are to be tried
+    again, 78 when no destination is configured.
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
     if click.get_current_context().invoked_subcommand is not None:
         return
@@ -39,14 +39,16 @@ def crashmover(invocation: Invocation, forever: bool, everything: bool, count: i
         if not everything and count is None:
             sys.exit(service.run_forever(invocation.settings))
         outcome = service.run_once(invocation.settings, count)
-    code = EXIT_FINDINGS if outcome.dead else EXIT_TRY_AGAIN if outcome.left and count is None else 0
+    code = (
+        EXIT_FINDINGS if outcome.dead else EXIT_TRY_AGAIN if outcome.failed or (outcome.left and count is None) else 0
+    )
     following = {EXIT_FINDINGS: "lae-monitor crashmover dead", EXIT_TRY_AGAIN: "lae-monitor crashmover --all"}.get(
         code, "lae-monitor crashmover status"
     )
     invocation.answer(
         {**vars(outcome), "next": following},
         f"sent {outcome.sent:,}, not for there {outcome.skipped:,}, dead letters {outcome.dead:,}, "
-        f"left {outcome.left:,}",
+        f"failed tries {outcome.failed:,}, left {outcome.left:,}",
     )
     _next(invocation, following)
     sys.exit(code)

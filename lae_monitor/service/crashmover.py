@@ -95,7 +95,10 @@ def run_once(settings: Settings, count: int | None) -> Outcome:
 
 @asynccontextmanager
 async def _opened(settings: Settings, own: config.Settings) -> AsyncIterator[tuple[Archive, Mover]]:
-    destinations = routes.routes_of(own, wall_clock)
+    try:
+        destinations = routes.routes_of(own, wall_clock)
+    except routes.NotMade as error:
+        raise ConfigError([f"gatherers.crashes.crashmover.{error}"]) from error
     publisher = Publisher()
     try:
         with Ledger(settings.state.path / FILE) as ledger:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from lae_monitor.config import Listen
@@ -34,7 +35,24 @@ def check(settings: AllSettings) -> Iterator[str]:
         if destination.title in seen:
             yield f"{key}.name: {destination.title!r} is the name of another one; each needs its own"
         seen.add(destination.title)
+    yield from _folders(own)
     yield from _listen(settings, own.metrics_listen)
+
+
+def _folders(own: config.Settings) -> Iterator[str]:
+    """Two that write into one folder would find each other's files there."""
+    seen: dict[Path, str] = {}
+    for number, first in enumerate(own.destinations):
+        key = f"destinations[{number}]"
+        destination: config.AnyDestination | None = first
+        while destination is not None:
+            name = "folder" if isinstance(destination, config.Tar) else "fs_root"
+            if isinstance(destination, config.Antenna | config.Socorro | config.Tar):
+                folder = Path(getattr(destination, name)).resolve()
+                if folder in seen:
+                    yield f"{SECTION}.{key}.{name}: is that of {seen[folder]}; each needs its own"
+                seen.setdefault(folder, key)
+            key, destination = f"{key}.fallback", destination.fallback
 
 
 def _listen(settings: AllSettings, text: str) -> Iterator[str]:
@@ -90,24 +108,37 @@ def _kind(key: str, own: config.Destination) -> Iterator[str]:
     if isinstance(own, config.Antenna | config.Socorro | config.Tar) and not _UMASK.fullmatch(own.umask):
         yield f"{key}.umask: {own.umask!r} is no octal mask such as 027"
     if isinstance(own, config.Socorro):
-        for name, form in (
-            ("name_branch_base", _PART),
-            ("date_branch_base", _PART),
-            ("json_file_suffix", _SUFFIX),
-            ("dump_file_suffix", _SUFFIX),
-            ("dump_field", _PART),
-        ):
-            if not form.fullmatch(getattr(own, name)):
-                yield f"{key}.{name}: wants letters, digits, dots, dashes and underscores"
-        if own.name_branch_base == own.date_branch_base:
-            yield f"{key}.date_branch_base: is the same folder as name_branch_base"
-    if isinstance(own, config.S3) and not own.bucket:
-        yield f"{key}.bucket: names no bucket"
+        yield from _socorro(key, own)
+    if isinstance(own, config.S3):
+        if not own.bucket:
+            yield f"{key}.bucket: names no bucket"
+        if own.endpoint_url:
+            yield from _url(f"{key}.endpoint_url", own.endpoint_url)
     if isinstance(own, config.Http):
-        try:
-            check_url(own.url)
-        except ValueError as error:
-            yield f"{key}.url: {error}"
+        yield from _url(f"{key}.url", own.url)
+
+
+def _socorro(key: str, own: config.Socorro) -> Iterator[str]:
+    for name, form in (
+        ("name_branch_base", _PART),
+        ("date_branch_base", _PART),
+        ("json_file_suffix", _SUFFIX),
+        ("dump_file_suffix", _SUFFIX),
+        ("dump_field", _PART),
+    ):
+        if not form.fullmatch(getattr(own, name)):
+            yield f"{key}.{name}: wants letters, digits, dots, dashes and underscores"
+    if own.name_branch_base == own.date_branch_base:
+        yield f"{key}.date_branch_base: is the same folder as name_branch_base"
+    if own.json_file_suffix == own.dump_file_suffix:
+        yield f"{key}.dump_file_suffix: is json_file_suffix too; a dump and the raw crash would have one name"
+
+
+def _url(key: str, url: str) -> Iterator[str]:
+    try:
+        check_url(url)
+    except ValueError as error:
+        yield f"{key}: {error}"
 
 
 def _is_day(text: str) -> bool:

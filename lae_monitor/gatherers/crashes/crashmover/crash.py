@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,14 +88,31 @@ def _forget(value: Any, path: list[str]) -> bool:
 
     An annotation may hold an object as text, as Firefox's TelemetryEnvironment does; and its own name may have dots.
     """
-    if not isinstance(value, dict) or len(path) > MAX_LEVELS:
+    if len(path) > MAX_LEVELS:
         return False
-    found = value.pop(".".join(path), None) is not None
+    return any([_forget_in(found, path) for found in _objects(value)])  # noqa: C419 - in all of them, not in the first
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """`value` when it is an object, or those of a list, however deep in lists they are."""
+    rest = [value]
+    while rest:
+        found = rest.pop()
+        if isinstance(found, dict):
+            yield found
+        elif isinstance(found, list):
+            rest.extend(found)
+
+
+def _forget_in(value: dict[str, Any], path: list[str]) -> bool:
+    name = ".".join(path)
+    found = name in value
+    value.pop(name, None)
     for end in range(1, len(path)):
         name, rest = ".".join(path[:end]), path[end:]
         inner = value.get(name)
         if isinstance(inner, str):
-            text = _object_in(inner)
+            text = _parsed(inner)
             if text is not None and _forget(text, rest):
                 value[name] = json.dumps(text, sort_keys=True)
                 found = True
@@ -104,8 +121,8 @@ def _forget(value: Any, path: list[str]) -> bool:
     return found
 
 
-def _object_in(text: str) -> Any:
-    if not text.lstrip().startswith("{"):
+def _parsed(text: str) -> Any:
+    if not text.lstrip().startswith(("{", "[")):
         return None
     try:
         return json.loads(text)

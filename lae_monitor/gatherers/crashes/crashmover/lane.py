@@ -23,7 +23,7 @@ class Lane:
         self.under_way: dict[Send, asyncio.Task[None]] = {}
         self.failures = 0  # one after the other, those at the same time counted once
         self.in_a_row = 0  # the same, each counted
-        self.paused_until = 0.0
+        self.paused_until = 0.0  # by time.monotonic(): a clock that is set must not prolong it
         self.failed: set[Send] = set()  # in a run that tries each once
         self._settings = settings
         self._workers = Workers(f"crashmover-{route.name}", settings.threads)
@@ -57,7 +57,11 @@ class Lane:
         self.paused_until = 0.0
 
     def did_not_take(self, now: float, chance: float, wait: float | None) -> None:
-        """The destination is asked again later; what was under way at the same time does not count twice."""
+        """The destination is asked again later; what was under way at the same time does not count twice.
+
+        Args:
+            now: by time.monotonic().
+        """
         self.in_a_row += 1
         if now >= self.paused_until:
             self.failures += 1

@@ -30,16 +30,20 @@ MAX_HELD: Final = 256 * MiB  # bytes of crashes in memory
 GIVE_UP: Final = 20  # failures one after the other, until a run that ends leaves a destination alone
 FOREVER: Final = float("inf")
 SWEEP_REST: Final = 9  # times as long as looking for new crashes took
+LATE: Final = 3600.0  # seconds beyond the longest wait: who waits longer does so because the clock was set back
 SHORTEST: Final = 0.01  # seconds between two looks at what is due
 
 
 @dataclass
 class Outcome:
-    """What a run did: sends, not crashes. `left`: those that are to be tried again."""
+    """What a run did: sends, not crashes. `failed`: tries; `left`: what is to be tried again. `dead`, `failed` and `left`
+    count ids that could not be told, too.
+    """
 
     sent: int = 0
     skipped: int = 0
     dead: int = 0
+    failed: int = 0
     left: int = 0
 
 
@@ -98,6 +102,9 @@ class Mover:
         """
         begun = time.monotonic()
         await self._source.sweep()
+        now = self._clock()
+        for lane in self._lanes:
+            self._ledger.hasten(lane.route.name, now, now + self._settings.max_retry_delay + LATE)
         self._measure()
         ended = time.monotonic()
         return ended + max(self._settings.interval, SWEEP_REST * (ended - begun))
@@ -121,6 +128,9 @@ class Mover:
             stopping.cancel()
             await self._finish()
         self.outcome.left = sum(self._ledger.waiting(lane.route.name)[0] for lane in self._lanes)
+        self.outcome.left += self._ledger.publishes_waiting()
+        self.outcome.dead += self._telling.dead
+        self.outcome.failed += self._telling.failed
         return self.outcome
 
     async def _rest(self, seconds: float, stopping: "asyncio.Task[bool]") -> None:
@@ -146,8 +156,9 @@ class Mover:
         once = now == FOREVER
         if lane.room <= 0:
             return FOREVER
-        if not once and now < lane.paused_until:
-            return lane.paused_until - now
+        pause = lane.paused_until - time.monotonic()
+        if not once and pause > 0:
+            return pause
         known = len(lane.under_way) + len(lane.failed)
         for send in self._ledger.due(lane.route.name, now, lane.room + known, wanted):
             if lane.room <= 0:
@@ -210,8 +221,9 @@ class Mover:
         self, lane: Lane, send: Send, error: str, wait: float | None, *, once: bool, its_fault: bool = True
     ) -> None:
         now, failures = self._clock(), send.attempts + 1
+        self.outcome.failed += 1
         if its_fault:
-            lane.did_not_take(now, self._chance(), wait)
+            lane.did_not_take(time.monotonic(), self._chance(), wait)
         if failures >= self._settings.max_attempts:
             self._dead(send, error)
             return

@@ -50,11 +50,19 @@ def _collect(tar: tarfile.TarFile, crashes: dict[CrashId, dict[str, tarfile.TarI
                 crash_id = CrashId(name[:_ID])
             except Refused:
                 continue
-            if info.isreg() and name.endswith((_JSON, _DUMP)):
+            if name.endswith((_JSON, _DUMP)):
                 crashes.setdefault(crash_id, {})[name[_ID:]] = info
     except (tarfile.TarError, OSError, EOFError) as error:
         return f"is cut short, or damaged: {error}"
     return ""
+
+
+def dump_of(rest: str) -> str:
+    """The name of the dump in a file whose name has `rest` after the id; empty when it is none that a dump can have."""
+    middle = rest.removesuffix(_DUMP)
+    if not middle:
+        return MINIDUMP
+    return middle[1:] if middle[0] == "." and DUMP_NAME.fullmatch(middle[1:]) else ""
 
 
 def _crash(path: Path, tar: tarfile.TarFile, crash_id: CrashId, members: dict[str, tarfile.TarInfo]) -> Old | Broken:
@@ -62,11 +70,14 @@ def _crash(path: Path, tar: tarfile.TarFile, crash_id: CrashId, members: dict[st
     raw = members.pop(_JSON, None)
     if raw is None:
         return Broken(where, "there is no raw crash: it was never stored whole")
-    dumps = {}
+    dumps: dict[str, tarfile.TarInfo] = {}
     for rest, info in members.items():
-        middle = rest.removesuffix(_DUMP)
-        if rest.endswith(_DUMP) and (not middle or DUMP_NAME.fullmatch(middle[1:])):
-            dumps[middle[1:] or MINIDUMP] = info
+        name = dump_of(rest)
+        if not name or name in dumps:
+            return Broken(where, f"name of a dump: {crash_id}{rest}")
+        dumps[name] = info
+    if not all(info.isreg() for info in (raw, *dumps.values())):
+        return Broken(where, "a member is no plain file")
     sizes = raw.size + sum(info.size for info in dumps.values())
     if sizes > MAX_FILE:
         return Broken(where, f"is larger than {MAX_FILE} bytes")

@@ -37,12 +37,31 @@ class Route:
         return not own.products or crash.product in own.products
 
 
+class NotMade(Exception):
+    """A destination cannot be used as it is configured; the text names it."""
+
+
 def routes_of(settings: config.Settings, clock: Clock) -> list[Route]:
     """
     Raises:
-        BotoCoreError: a client of an object store cannot be made.
+        NotMade: a client of an object store cannot be made.
     """
-    return [Route(own, saver_of(own, clock)) for own in settings.destinations]
+    made: list[Route] = []
+    for number, own in enumerate(settings.destinations):
+        try:
+            made.append(Route(own, saver_of(own, clock)))
+        except Exception as error:
+            close(made)
+            if not _is_of_the_configuration(error):
+                raise
+            raise NotMade(f"destinations[{number}]: {error}") from error
+    return made
+
+
+def _is_of_the_configuration(error: Exception) -> bool:
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - heavy, and needed only when something is wrong
+
+    return isinstance(error, ValueError | BotoCoreError)
 
 
 def saver_of(settings: config.Destination, clock: Clock) -> Saver:

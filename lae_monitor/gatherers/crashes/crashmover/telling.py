@@ -34,6 +34,7 @@ class Telling:
         clock: Clock,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self.failed = self.dead = 0  # tries; ids that are not tried again
         self._settings = settings
         self._ledger = ledger
         self._publisher = publisher
@@ -74,8 +75,10 @@ class Telling:
 
     def _failed(self, publish: Publish, error: str, wait: float | None) -> None:
         failures = publish.attempts + 1
+        self.failed += 1
         log.warning("%s to %s, try %d: %s", publish.crash_id, publish.target, failures, error)
         if failures >= self._settings.max_attempts:
+            self.dead += 1
             metrics.UNPUBLISHED.labels(publish.destination).inc()
             self._ledger.publish_failed(publish, None, error)
         else:

@@ -4,13 +4,17 @@ import gzip
 import hashlib
 import http.server
 import json
+import socket
 import threading
+from contextlib import suppress
 
 import msgspec
 import pytest
 
 from lae_monitor.config.settings import State
 from lae_monitor.gatherers.crashes.crashmover import config
+from lae_monitor.gatherers.crashes.crashmover.destination import Unavailable
+from lae_monitor.gatherers.crashes.crashmover.posting import post
 from lae_monitor.net.passwords import hash_password
 
 TOKEN = "a-submitters-token"
@@ -203,6 +207,28 @@ def test_what_goes_over_the_wire(world, scripted, token_file):
     assert b'name="uuid"\r\n\r\n' + crash.id.encode() in body
     assert b"ProductName" in body and b"Version" not in body
     assert b"metadata" not in body and b"submitted_timestamp" not in body
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\nX-", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"])
+def test_who_drips_bytes_is_left_at_the_deadline(begin):
+    left = threading.Event()
+
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(begin)
+            for _ in range(1500):
+                connection.sendall(b"x")
+                left.wait(0.02)
+            connection.sendall(b": x\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        with pytest.raises(Unavailable, match="took too long"):
+            post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, b"x", timeout=60, deadline=0.2)
+        left.set()
+        thread.join()
 
 
 def test_retry_after_is_respected(world, scripted):

@@ -146,6 +146,17 @@ def test_redaction_reaches_into_what_an_annotation_holds(world):
     assert json.loads(next((world.folder / "whole").glob("*/raw_crash/*")).read_text()) == crash.document
 
 
+def test_redaction_reaches_into_lists_and_takes_nulls_away(world):
+    addons = [{"id": 1, "url": "u"}, [{"url": "v"}], "text", {"inner": [{"url": None}]}]
+    world.put(Nothing=None, Addons=addons, Packed=json.dumps([{"url": "w", "id": 2}]))
+    redact = ["Nothing", "Addons.url", "Addons.inner.url", "Packed.url"]
+    world.run(config.Antenna(fs_root=world.folder / "a", redact=redact))
+    found = json.loads(next((world.folder / "a").glob("*/raw_crash/*")).read_text())
+    assert "Nothing" not in found
+    assert found["Addons"] == [{"id": 1}, [{}], "text", {"inner": [{}]}]
+    assert json.loads(found["Packed"]) == [{"id": 2}]
+
+
 # ---- what fails ----------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +209,36 @@ def test_one_destination_in_trouble_does_not_hold_up_another(world):
     )
     assert raw_crashes(world.folder / "b") == ids(world)
     assert (outcome.sent, outcome.left) == (30, 30)
+
+
+def test_a_clock_that_is_set_back_stalls_nothing(world):
+    world.put()
+    (world.folder / "a").write_text("in the way")
+    destination = config.Antenna(fs_root=world.folder / "a")
+    ahead = 10 * 86400
+
+    def later():
+        return time.time() + ahead
+
+    assert world.run(destination, clock=later).left == 1
+    (world.folder / "a").unlink()
+    world.run_until(lambda: world.sent("antenna") == 1, destination)
+
+
+def test_a_pause_does_not_grow_when_the_clock_is_set_back(world):
+    world.put()
+    (world.folder / "a").write_text("in the way")
+    ahead = [10 * 86400]
+
+    def failed_then_set_back():
+        if any(row["attempts"] for row in world.of(world.crashes[0]).values()) and ahead[0]:
+            ahead[0] = 0
+            (world.folder / "a").unlink()
+        return world.sent("antenna") == 1
+
+    world.run_until(
+        failed_then_set_back, config.Antenna(fs_root=world.folder / "a"), clock=lambda: time.time() + ahead[0]
+    )
 
 
 def test_after_many_tries_it_is_a_dead_letter_until_somebody_says_otherwise(world):

@@ -101,6 +101,29 @@ def test_without_destinations_it_says_so_and_exits_78(command):
             "destinations[0].fallback.only: counts only where",
         ),
         (
+            ["type = 's3'", "bucket = 'x'", "endpoint_url = 'minio:9000'"],
+            "destinations[0].endpoint_url: 'minio:9000' is no",
+        ),
+        (
+            ["type = 'socorro'", "fs_root = 'x'", "dump_file_suffix = '.json'"],
+            "destinations[0].dump_file_suffix: is json_file_suffix too",
+        ),
+        (
+            [
+                "type = 'tar'",
+                "folder = '/tmp/x'",
+                "[[gatherers.crashes.crashmover.destinations]]",
+                "type = 'tar'",
+                "name = 'second'",
+                "folder = '/tmp/y/../x'",
+            ],
+            "destinations[1].folder: is that of destinations[0]",
+        ),
+        (
+            ["type = 'tar'", "folder = '/tmp/x'", "fallback = {type = 'antenna', fs_root = '/tmp/x/'}"],
+            "destinations[0].fallback.fs_root: is that of destinations[0]",
+        ),
+        (
             ["type = 'null'", "[[gatherers.crashes.crashmover.destinations]]", "type = 'null'"],
             "destinations[1].name: 'null' is the name of another one",
         ),
@@ -182,6 +205,41 @@ def test_what_is_left_is_told_by_the_exit_code(command):
     (command.world.folder / "out").write_text("no folder")
     done = command.run("--all")
     assert (done.returncode, "Next: lae-monitor crashmover --all" in done.stderr) == (75, True)
+
+
+def test_a_count_of_failed_tries_is_told_by_the_exit_code(command):
+    command.world.put()
+    (command.world.folder / "out").write_text("no folder")
+    done = command.run("--count", "1", "--json")
+    assert (done.returncode, json.loads(done.stdout)["failed"]) == (75, 1)
+
+
+def test_ids_that_nobody_heard_are_told_by_the_exit_code(command):
+    command.write(command.destinations, 'publish = "http://127.0.0.1:1/"', settings=["max_attempts = 2"])
+    command.world.put()
+    done = command.run("--all", "--json")
+    assert (done.returncode, {"sent": 1, "left": 1, "failed": 1}.items() <= json.loads(done.stdout).items()) == (
+        75,
+        True,
+    )
+    until(lambda: json.loads(command.run("--all", "--json").stdout)["dead"] == 1)
+
+
+def test_an_id_that_became_a_dead_letter_is_told_by_the_exit_code(command):
+    command.write(command.destinations, 'publish = "http://127.0.0.1:1/"', settings=["max_attempts = 1"])
+    command.world.put()
+    done = command.run("--all", "--json")
+    assert (done.returncode, json.loads(done.stdout)["dead"]) == (1, 1)
+
+
+def test_a_profile_that_is_unknown_is_a_sentence(command, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+    command.write(
+        "[[gatherers.crashes.crashmover.destinations]]", "type = 's3'", "bucket = 'x'", "region = 'eu-north-1'"
+    )
+    done = command.run("--all")
+    assert done.returncode == 78
+    assert "gatherers.crashes.crashmover.destinations[0]: " in done.stderr and "nobodys" in done.stderr
 
 
 def test_dead_letters_are_listed_and_tried_again(command):

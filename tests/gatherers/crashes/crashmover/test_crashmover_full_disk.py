@@ -1,9 +1,11 @@
 """A destination whose disk is full: nothing half there, nothing lost, and all well again when there is room."""
 
 import errno
+import fcntl
 import os
 import subprocess
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -138,8 +140,60 @@ def test_a_file_is_extended_and_ends_as_it_should(outside, tmp_path):
     outside.extend(path, 0, [b"one"], b"END")
     outside.extend(path, 3, [b"two"], b"END")
     assert path.read_bytes() == b"onetwoEND"
-    outside.extend(path, 3, [], b"END")
+    outside.extend(path, 3, [], b"END", size=9)
     assert path.read_bytes() == b"oneEND"
+
+
+@pytest.mark.parametrize(("offset", "size"), [(3, None), (0, None), (3, 7), (0, 0)])
+def test_a_file_that_is_not_as_it_was_found_is_not_extended(tmp_path, offset, size):
+    path = tmp_path / "t"
+    path.write_bytes(b"something else")
+    with pytest.raises(OSError, match="changed by somebody else"):
+        Outside().extend(path, offset, [b"two"], b"END", size)
+    assert path.read_bytes() == b"something else"
+
+
+def test_a_file_that_somebody_extends_just_now_is_left_to_them(tmp_path):
+    path = tmp_path / "t"
+    path.write_bytes(b"oneEND")
+    with path.open("rb") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            Outside().extend(path, 3, [b"two"], b"END")
+    assert path.read_bytes() == b"oneEND"
+
+
+def test_a_file_that_went_is_not_begun_in_its_middle(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Outside().extend(tmp_path / "t", 3, [b"two"], b"END")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_file_that_does_not_read_back_goes_away_again(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, b"?" * len(data)))
+    with pytest.raises(OSError, match="is not what was written"):
+        Outside().store(tmp_path / "a", [b"1"])
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+    assert Outside().store(tmp_path / "a", [b"1"])
+
+
+def test_a_link_whose_reader_was_quicker_is_no_failure(tmp_path, monkeypatch):
+    link = Path.symlink_to
+
+    def taken_at_once(path, target):
+        link(path, target)
+        path.unlink()
+        path.parent.rmdir()
+
+    monkeypatch.setattr(Path, "symlink_to", taken_at_once)
+    assert Outside().symlink(tmp_path / "slot/id", "../x")
+
+
+def test_where_no_folder_can_be_made_it_says_so():
+    with pytest.raises(FileNotFoundError):
+        Outside().make_folder(Path("/proc/no/such/folder"))
 
 
 @pytest.mark.root

@@ -1,5 +1,6 @@
 """`lae-monitor import` takes over old trees: each crash once, under its id, compared; what it cannot read it leaves."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -543,3 +544,79 @@ def test_whatever_a_tar_file_holds_reading_it_ends(tmp_path_factory, content, wr
 def test_entries_are_what_the_zip_holds():
     crash = adopt(CrashId(ONE), b"{}", dict(DUMPS), where="w", cluster=ClusterName("c"), host=None)
     assert list(entries(b"".join(packed(crash)))) == [*sorted(DUMPS), "raw_crash.json"]
+
+
+# ---- what is there and may not be looked into ----------------------------------------------------------------------
+
+
+def forbid(monkeypatch, path):
+    """As the kernel does it to others than root."""
+    scandir = os.scandir
+
+    def looked_into(folder):
+        if Path(folder) == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", looked_into)
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder"),
+    [
+        ("legacy", "20261122"),
+        ("legacy", "20261122/name/0b"),
+        ("new", f"20261122/name/0b/ba/{ONE}"),
+        ("legacy", "20261122/date/07"),
+        ("antenna", "20261122"),
+        ("antenna", "20261122/raw_crash"),
+        ("antenna", "20261122/dump_names"),
+    ],
+)
+def test_a_folder_that_may_not_be_read_is_named_and_the_others_are_taken(importing, monkeypatch, layout, folder):
+    write_tree(importing, layout, ONE)
+    other = TWO.replace("261122", "261123")
+    write_tree(importing, layout, other)
+    forbid(monkeypatch, importing.old / folder)
+    found = list(find(importing.old, "auto"))
+    assert other in [item.crash_id for item in found if not isinstance(item, Broken)]
+    assert Broken(str(importing.old / folder), "Permission denied") in found
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder"),
+    [
+        ("antenna", "20261122"),
+        ("legacy", "20261122"),
+        ("legacy", "20261122/name/0b"),
+        ("legacy", "20261122/name/0b/ba"),
+        ("new", f"20261122/name/0b/ba/{ONE}"),
+    ],
+)
+def test_a_folder_that_is_a_link_is_named(importing, layout, folder):
+    write_tree(importing, layout, ONE)
+    elsewhere = importing.folder / "elsewhere"
+    (importing.old / folder).rename(elsewhere)
+    (importing.old / folder).symlink_to(elsewhere)
+    code, answer = importing.run("--move")
+    assert (code, answer["imported"]) == (1, 0)
+    assert {"where": str(importing.old / folder), "why": "is a link; import what it leads to by itself"} in answer[
+        "unreadable"
+    ]
+
+
+@pytest.mark.parametrize("name", [".my dump.dump", ".-odd.dump", "_x.dump", ".upload_file_minidump.dump"])
+@pytest.mark.parametrize("layout", ["legacy", "new", "tar"])
+def test_a_dump_with_an_odd_name_keeps_its_crash_where_it_is(importing, layout, name):
+    importing.socorro(ONE, socorro_document(ONE, DUMPS), DUMPS, "new" if layout == "new" else "legacy")
+    folder = raw_of(importing).parent
+    (folder / f"{ONE}{name}").write_bytes(b"odd")
+    path = importing.old
+    if layout == "tar":
+        path = importing.folder / "some.tar"
+        with tarfile.open(path, "w") as tar:
+            tar.add(folder, "")
+    before = importing.left()
+    code, answer = importing.run("--move", path=path)
+    assert (code, answer["imported"], answer["removed"], importing.left()) == (1, 0, 0, before)
+    assert answer["unreadable"][0]["why"] == f"name of a dump: {ONE}{name}"

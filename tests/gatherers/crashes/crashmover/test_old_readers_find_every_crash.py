@@ -1,6 +1,8 @@
 """Each layout is written as its own readers want it; the readers here follow the layouts' descriptions, not our code."""
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import stat
@@ -12,7 +14,9 @@ import pytest
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.gatherers.crashes.crashmover import config
+from lae_monitor.gatherers.crashes.crashmover.crash import Crash
 from lae_monitor.gatherers.crashes.crashmover.layouts import depth_of, object_keys, radix_of, slot_of
+from lae_monitor.gatherers.crashes.crashmover.tarball import Tarball
 
 NOW = datetime(2026, 11, 22, 7, 8, 59, tzinfo=UTC).timestamp()
 
@@ -249,3 +253,81 @@ def test_what_a_killed_run_left_of_a_tar_file_is_cut_off(world):
             assert len(tar.getnames()) == 6
         assert path.stat().st_size == len(whole)
         (world.folder / "crashmover.db").unlink()
+
+
+def gzipped(_whole: bytes, _end: int) -> bytes:
+    return gzip.compress(b"somebody's" * 100)
+
+
+def short(_whole: bytes, _end: int) -> bytes:
+    return b"a note"
+
+
+def another_tar(_whole: bytes, _end: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("photo.jpg"))
+    return buffer.getvalue()
+
+
+def ours_and_another(whole: bytes, end: int) -> bytes:
+    return whole[:end] + another_tar(whole, end)
+
+
+def torn_and_another(whole: bytes, end: int) -> bytes:
+    info = tarfile.TarInfo("photo.jpg")
+    info.size = 5000
+    return whole[:end] + info.tobuf() + b"p" * 700
+
+
+@pytest.mark.parametrize("made", [gzipped, short, another_tar, ours_and_another, torn_and_another])
+def test_a_foreign_file_with_the_name_of_a_tar_file_stays_as_it_is(world, made):
+    world.put()
+    world.run(config.Tar(folder=world.folder / "out"))
+    (path,) = (world.folder / "out").iterdir()
+    foreign = made(path.read_bytes(), path.stat().st_size - 1024)
+    path.write_bytes(foreign)
+    world.put()
+    assert world.run(config.Tar(folder=world.folder / "out")).dead == 1
+    assert path.read_bytes() == foreign
+    assert "another file has this name" in world.dead()[0].error
+
+
+@pytest.mark.parametrize("member", range(1, 6))
+def test_a_tar_file_that_is_damaged_stays_as_it_is(world, member):
+    world.put(), world.put()
+    world.run(config.Tar(folder=world.folder / "out"))
+    (path,) = (world.folder / "out").iterdir()
+    with tarfile.open(path) as tar:
+        offset = tar.getmembers()[member].offset
+    damaged = bytearray(path.read_bytes())
+    damaged[offset + 150] ^= 0xFF
+    path.write_bytes(damaged)
+    new = world.put()
+    assert world.run(config.Tar(folder=world.folder / "out")).left == 1
+    assert path.read_bytes() == damaged
+    assert f"damaged at offset {offset}" in world.of(new)["tar"]["error"]
+
+
+@pytest.mark.parametrize("name", ["memory_report", "n" * 90])
+def test_a_first_member_that_is_torn_is_cut_off(world, name):
+    world.put(dumps={name: b"x"})
+    world.run(config.Tar(folder=world.folder / "out"))
+    (path,) = (world.folder / "out").iterdir()
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 255):
+        path.write_bytes(whole[:end])
+        (world.folder / "crashmover.db").unlink()
+        assert world.run(config.Tar(folder=world.folder / "out")).sent == 1, end
+        assert path.read_bytes() == whole
+
+
+def test_a_tar_file_that_is_moved_away_meanwhile_is_begun_anew(world):
+    tarball = Tarball(config.Tar(folder=world.folder / "out"))
+    crashes = [world.put() for _ in range(3)]
+    for number, crash in enumerate(crashes):
+        tarball.save(Crash(CrashId(crash.id), json.dumps(crash.document).encode(), crash.document, crash.dumps))
+        path = world.folder / "out" / f"{crash.day}.tar"
+        with tarfile.open(path) as tar:
+            assert [info.name[:36] for info in tar] == [crash.id] * 3
+        path.rename(world.folder / f"moved-{number}")
