@@ -3,10 +3,8 @@
 import gzip
 import http.client
 import json
-import re
-import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +24,7 @@ from lae_monitor.cli.options import (
 )
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.gatherers.crashes.container import entries
+from lae_monitor.gatherers.crashes.form import File, form
 from lae_monitor.gatherers.crashes.minidump import MAGIC
 from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
 from lae_monitor.gatherers.crashes.sample import minidump
@@ -84,7 +83,7 @@ def submit(
         if not name or not equals:
             invocation.fail(f"--annotation {pair}: has the form NAME=VALUE", EXIT_USAGE)
         told[name] = value
-    headers, body = _form(told, files)
+    headers, body = form(told, [File(name, name, data) for name, data in files.items()])
     if token_file is not None:
         headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
     if compress:
@@ -129,37 +128,6 @@ def _contents(invocation: Invocation, file: Path | None) -> tuple[dict[str, Any]
         invocation.fail(
             f"{file}: neither a minidump (it does not begin with MDMP) nor a crash of the archive: {error}", EXIT_USAGE
         )
-
-
-def _form(annotations: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple[dict[str, str], bytes]:
-    """A form as Crashpad makes it; annotations that are not all text go as Firefox sends them, in one piece of JSON."""
-    boundary = "-" * 24 + secrets.token_hex(16)
-    parts: list[tuple[str, bytes]] = []
-    if all(isinstance(value, str) for value in annotations.values()):
-        parts += [(f'name="{_escape(name)}"', value.encode("utf-8", "replace")) for name, value in annotations.items()]
-    else:
-        head = 'name="extra"; filename="extra.json"\r\nContent-Type: application/json'
-        parts.append((head, json.dumps(annotations).encode()))
-    for name, data in files.items():
-        head = f'name="{_escape(name)}"; filename="{_escape(name)}"\r\nContent-Type: application/octet-stream'
-        parts.append((head, data))
-    headers = {
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-        "User-Agent": f"lae-monitor/{__version__}",
-    }
-    return headers, b"".join(_pieces(boundary, parts))
-
-
-def _pieces(boundary: str, parts: Iterable[tuple[str, bytes]]) -> Iterable[bytes]:
-    for head, data in parts:
-        yield f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode("utf-8", "replace")
-        yield data
-        yield b"\r\n"
-    yield f"--{boundary}--\r\n".encode()
-
-
-def _escape(name: str) -> str:
-    return re.sub(r'["%\r\n]', lambda found: f"%{ord(found[0]):02x}", name)
 
 
 def _post(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, str]:

@@ -68,8 +68,8 @@ class Admission:
         self._clock = clock
         self._chance = chance
 
-    def decide(self, report: Report, tokens: list[str], received: float) -> Admitted:
-        """What becomes of `report`, which came with `tokens`.
+    def decide(self, report: Report, tokens: list[str], received: float, bearer: list[str]) -> Admitted:
+        """What becomes of `report`, which came with `tokens`, of which `bearer` was in its head and not in its URL.
 
         Raises:
             Refused: `unauthorized`, `unauthorized_uuid`, `malformed_invalid_uuid`, `credentials_unreadable`.
@@ -77,7 +77,7 @@ class Admission:
         annotations = report.annotations
         self._tokens.check(report.product, tokens)
         if "uuid" in annotations:
-            self._tokens.check_submitter(tokens)
+            self._tokens.check_submitter(bearer)
             return self._resubmitted(annotations["uuid"], received)
         crash_id = new_crash_id(received)
         verdict = self._rules.current().decide(annotations, crash_id=crash_id, now=received, random=self._chance)

@@ -24,7 +24,7 @@ from lae_monitor.gatherers.crashes.replies import Style
 from lae_monitor.gatherers.crashes.report import Report
 from lae_monitor.gatherers.crashes.spool import Budget, Spool
 from lae_monitor.gatherers.crashes.stored import is_same
-from lae_monitor.gatherers.crashes.tokens import offered
+from lae_monitor.gatherers.crashes.tokens import bearer, offered
 from lae_monitor.net.http import Request, reply
 from lae_monitor.net.http_router import RETRY_AFTER
 
@@ -88,7 +88,7 @@ class Collector:
             intake = Intake(request, spool, received, project)
             try:
                 await self._read(intake, request)
-                admitted = self._admission.decide(intake.report, offered(request), received)
+                admitted = self._admission.decide(intake.report, offered(request), received, bearer(request))
                 self.measures.decided(admitted.verdict.result.name.lower(), admitted.verdict.rule)
                 if admitted.kept:
                     await self._store(intake, admitted, received, host, request)

@@ -34,10 +34,15 @@ def product_of(user: str) -> str:
     return urllib.parse.unquote(user)
 
 
+def bearer(request: Request) -> list[str]:
+    """The token of `Authorization: Bearer`, if there is one: the only way for a submitter, as URLs end up in logs."""
+    scheme, _, token = request.headers.get("authorization").partition(" ")
+    return [token.strip()] if scheme.lower() == "bearer" and 0 < len(token.strip()) <= MAX_TOKEN else []
+
+
 def offered(request: Request) -> list[str]:
     """The tokens that a request carries: as `Authorization: Bearer`, or in its query."""
-    scheme, _, bearer = request.headers.get("authorization").partition(" ")
-    found = [bearer.strip()] if scheme.lower() == "bearer" else []
+    found = bearer(request)
     try:
         pairs = urllib.parse.parse_qsl(request.query_string, max_num_fields=20)
     except ValueError:

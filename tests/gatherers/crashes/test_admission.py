@@ -120,23 +120,33 @@ def test_a_large_report_that_is_rejected_leaves_nothing(running, field, file, ru
         assert gatherer.files() == gatherer.leftovers() == []
 
 
-def test_rules_that_change_hold_from_then_on_and_wrong_ones_do_not(running, field, rules):
+def test_rules_that_change_hold_from_then_on_and_wrong_ones_do_not(running, field, rules, caplog):
     import os
     import time
 
-    def change(text):
-        """Writes the rules, and waits until they can have been seen: the file is looked at once a second."""
+    def change(text, seen):
+        """Writes the rules, and waits until `seen()`: they are looked at once a second, when a report comes."""
         rules.write_text(text)
         os.utime(rules, (NOW + change.times, NOW + change.times))
         change.times += 1
-        time.sleep(1.1)
+        until = time.monotonic() + 60
+        while not seen():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    def rejected_by():
+        return gatherer.submit(field("prod", "Unwanted"))[1]
+
+    def complained():
+        rejected_by()
+        return [record for record in caplog.records if "stay in force" in record.getMessage()]
 
     change.times = 1
     with running(rules=str(rules)) as gatherer:
         assert gatherer.submit(field("prod", "Unwanted"))[1] == "Discarded=rule_unwanted"
-        change(RULES.replace('"unwanted"', '"renamed"'))
+        change(RULES.replace('"unwanted"', '"renamed"'), lambda: rejected_by() == "Discarded=rule_renamed")
         assert gatherer.submit(field("prod", "Unwanted"))[1] == "Discarded=rule_renamed"
-        change("[[rule]]\nname = 7\n")
+        change("[[rule]]\nname = 7\n", complained)
         assert gatherer.submit(field("prod", "Unwanted"))[1] == "Discarded=rule_renamed"
 
 
@@ -179,6 +189,14 @@ def test_an_id_of_ones_own_needs_the_submitters_token(running, field, tokens):
         assert metadata["replaced"] == {}
         metrics = gatherer.post(b"", {}, "/metrics", "GET")[1]
     assert "socorro_collector_breakpad_resource_unauthorized_uuid_total" in metrics
+
+
+def test_a_submitters_token_in_the_url_is_none(running, form, field, tokens):
+    tokens(submitter="right")
+    body = form(field("prod", "P"), field("uuid", ID))
+    with running() as gatherer:
+        answer = gatherer.post(body, {"Content-Type": "multipart/form-data; boundary=B"}, "/submit?token=right")
+        assert answer[:2] == (401, "Discarded=unauthorized_uuid")
 
 
 def test_nobody_may_bring_an_id_where_no_token_is(gatherer, field):
