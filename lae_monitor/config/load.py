@@ -17,6 +17,7 @@ from lae_monitor.config.settings import Section, Settings
 from lae_monitor.config.tables import Kinds, field_of, listed_kinds, single_kinds
 from lae_monitor.config.values import from_toml, what_it_is
 from lae_monitor.core.limits import MiB
+from lae_monitor.core.refusals import shorten
 
 DEFAULT_PATH: Final = Path("/etc/lae-monitor/lae-monitor.toml")
 PATH_VARIABLE: Final = "LAE_MONITOR_CONFIG"
@@ -273,6 +274,8 @@ def _sentence(key: Key, value: Any, error: str) -> str:
     found = _PLACE.search(error)
     place = found[1].replace("[...]", "") if found else ""
     error = _PLACE.sub("", error)
-    if error.startswith("Expected `"):
+    if error.startswith("Invalid enum value"):
+        error = f"wants {key.form}; this is {shorten(value)}"
+    elif error.startswith("Expected `"):
         error = f"wants {key.form}" + (f"; this is {what_it_is(value)}" if not found else "")
     return f"{key.dotted}{place}: {error}"

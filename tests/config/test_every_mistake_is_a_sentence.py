@@ -39,6 +39,7 @@ MISTAKES = [
     ("store.readers = 0", "store.readers: wants a whole number, 1 to 16; this is 0"),
     ("store.readers = 17", "store.readers: wants a whole number, 1 to 16; this is 17"),
     ("gatherers.sonar.match_user_and_cluster = 1", "wants true or false; this is 1"),
+    ("log.format = 'xml'", """log.format: wants one of "text", "json"; this is 'xml'"""),
     ("archive.roots = '/a'", "archive.roots: wants a list, each a folder"),
     ("archive.roots = ['/a', 5]", "archive.roots[1]: wants a folder"),
     ("archive.roots = [['/a']]", "archive.roots[0]: wants a folder"),
