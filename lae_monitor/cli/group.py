@@ -1,6 +1,5 @@
 """The top of the command line. It imports click and nothing else of weight, so that --help is quick."""
 
-import sys
 from importlib import import_module
 from typing import Final
 
@@ -78,19 +77,17 @@ def top(_invocation: Invocation) -> None:
 
 def main() -> None:
     """Runs the command line; exit codes: 0 fine, 1 findings, 2 usage, 69 unavailable, 75 try again, 78 configuration."""
+    invocation = Invocation()
     try:
-        top.main(prog_name="lae-monitor", standalone_mode=True)
+        top.main(prog_name="lae-monitor", standalone_mode=True, obj=invocation)
     except OSError as error:
-        click.echo(f"lae-monitor: {error}", err=True)
-        if isinstance(error, PermissionError):
-            click.echo("Next: run it as the account that owns the state folder", err=True)
-        sys.exit(EXIT_UNAVAILABLE)
+        following = "run it as the account that owns the state folder" if isinstance(error, PermissionError) else ""
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following=following)
     except Exception as error:
         from lae_monitor.config import ConfigError  # noqa: PLC0415 - brings the archive: only after a mistake
 
         if not isinstance(error, ConfigError):
             raise
-        for problem in error.problems:
-            click.echo(f"lae-monitor: {problem}", err=True)
-        click.echo("Next: correct the file, then lae-monitor check config", err=True)
-        sys.exit(EXIT_CONFIG)
+        invocation.fail(
+            "\n".join(error.problems), EXIT_CONFIG, following="correct the file, then lae-monitor check config"
+        )

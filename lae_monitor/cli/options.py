@@ -53,11 +53,12 @@ class Invocation:
             click.echo(text() if callable(text) else text)
 
     def fail(self, message: str, code: int, *, following: str = "") -> NoReturn:
-        """Ends the command with a message that says what, which and what to do next."""
+        """Ends the command with a message, a line for each problem, that says what, which and what to do next."""
         if self.as_json:
             self.answer({"error": message, "next": following}, "")
         else:
-            click.echo(f"lae-monitor: {message}", err=True)
+            for line in message.splitlines():
+                click.echo(f"lae-monitor: {line}", err=True)
             if following:
                 click.echo(f"Next: {following}", err=True)
         raise SystemExit(code)
