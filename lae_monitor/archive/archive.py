@@ -151,12 +151,13 @@ class Archive:
         finally:
             await upload.discard()
 
-    async def append(self, path: str, data: bytes) -> Span:
+    async def append(self, path: str, data: bytes, *, head: bytes = b"") -> Span:
         """Adds `data` to the growing file `path`; returns where it lies, perhaps in a numbered file beside it.
 
         Args:
             path: relative, made of checked names.
             data: whole lines: the last byte is a newline. Anything else would look torn at the next start, and be cut.
+            head: whole lines with which every file of the path begins, the numbered ones too; the same from every writer.
 
         Raises:
             Full, Failed: no root took it; nothing is acknowledged.
@@ -170,13 +171,15 @@ class Archive:
         if root is None:
             raise refusal(self.roots, [])
         try:
-            span = await self._growing.take(root, path).append(data)
+            span = await self._growing.take(root, path).append(data, head)
         except NotAppended as error:
-            span = await self._append_elsewhere(path, data, [(root, error.cause)])
+            span = await self._append_elsewhere(path, data, head, [(root, error.cause)])
         self.hint(span)
         return span
 
-    async def _append_elsewhere(self, path: str, data: bytes, failures: list[tuple[Root, Unusable]]) -> Span:
+    async def _append_elsewhere(
+        self, path: str, data: bytes, head: bytes, failures: list[tuple[Root, Unusable]]
+    ) -> Span:
         for _ in range(2):
             self._check_open()
             # Twice each: a root that works is asked for another file, since the first one must have been at fault.
@@ -185,7 +188,7 @@ class Archive:
                 if last is root and not failure.root_works:
                     continue
                 try:
-                    return await self._growing.take(root, path).append(data)
+                    return await self._growing.take(root, path).append(data, head)
                 except NotAppended as error:
                     failures.append((root, error.cause))
             failing = [root for root, _ in failures if root.health == "failing"]

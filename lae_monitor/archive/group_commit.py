@@ -24,6 +24,7 @@ class NotAppended(Exception):
 
 class _Writer(NamedTuple):
     data: bytes
+    head: bytes
     future: "asyncio.Future[Span]"
 
 
@@ -69,8 +70,8 @@ class GroupCommit:
         """Whether it may have the file open."""
         return self._admit is None
 
-    async def append(self, data: bytes) -> Span:
-        """Adds `data` to the file; returns where it is once it is durable.
+    async def append(self, data: bytes, head: bytes = b"") -> Span:
+        """Adds `data` to the file, which begins with `head` if it is new; returns where it is once it is durable.
 
         Raises:
             NotAppended: it was not acknowledged here.
@@ -80,7 +81,7 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         self.used = loop.time()
         future: asyncio.Future[Span] = loop.create_future()
-        self._waiting.append(_Writer(data, future))
+        self._waiting.append(_Writer(data, head, future))
         if self._task is None:
             self._task = loop.create_task(self._commit(), name=f"commit {self.path}")
         return await future
@@ -120,16 +121,16 @@ class GroupCommit:
 
     async def _write(self, batch: list[_Writer]) -> None:
         parts = [writer.data for writer in batch]
-        start = await self.root.run(lambda ticket: self._file.append(parts, ticket))
-        for data, future in batch:
+        start = await self.root.run(lambda ticket: self._file.append(parts, ticket, batch[0].head))
+        for data, _, future in batch:
             if not future.done():
                 future.set_result(Span(self.path, start, start + len(data)))
             start += len(data)
 
     def _fail(self, cause: Unusable, batch: list[_Writer]) -> None:
-        for _, future in (*batch, *self._waiting):
-            if not future.done():
-                future.set_exception(NotAppended(cause))
+        for writer in (*batch, *self._waiting):
+            if not writer.future.done():
+                writer.future.set_exception(NotAppended(cause))
         self._waiting = []
 
     def close(self) -> "asyncio.Future[None]":

@@ -36,19 +36,21 @@ class GrowingFile:
         self._size = 0
         self._file = OpenFile(self._open, self._close)
 
-    def append(self, parts: Sequence[bytes], ticket: Ticket) -> int:
-        """Adds `parts` at the end, synced; returns where they start.
+    def append(self, parts: Sequence[bytes], ticket: Ticket, head: bytes = b"") -> int:
+        """Adds `parts` at the end, synced, `head` before them if the file is empty; returns where `parts` start.
 
         Raises:
             Full: before a byte was written; the file is as it was.
             InUse, Abandoned, OSError: what the file has beyond its last acknowledged line is unknown.
         """
-        size = sum(map(len, parts))
-        self._files.check_space(size)
+        self._files.check_space(len(head) + sum(map(len, parts)))
         with self._file.use() as fd:
             ticket.check()  # opening may have hung
+            if self._size:
+                head = b""
+            size = len(head) + sum(map(len, parts))
             try:
-                self._files.write_all(fd, parts)
+                self._files.write_all(fd, [head, *parts] if head else parts)
                 self._files.kernel.fdatasync(fd)
                 end = self._files.kernel.size(fd)
             except FileNotFoundError as error:
@@ -61,7 +63,7 @@ class GrowingFile:
                 raise InUse(
                     f"{self.path} has {end} bytes where {self._size + size} were written: somebody else writes too"
                 )
-            start, self._size = self._size, end
+            start, self._size = self._size + len(head), end
             return start
 
     def close(self) -> None:

@@ -11,13 +11,15 @@ import msgspec
 from lae_monitor.archive.archive import Archive
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.refusals import Refused, shorten
-from lae_monitor.core.rows import Decision, Event, Receipt, Row, Span, cut_lines
+from lae_monitor.core.rows import Categories, Decision, Event, Receipt, Row, Span, cut_lines
 from lae_monitor.core.secrets import redact
 from lae_monitor.core.time import EARLIEST, Clock, day_path, format_time, parse_time, wall_clock
 
 FOLDER: Final = "journal"
-VERSION: Final = 2  # goes up when the same lines give other rows
+VERSION: Final = 3  # goes up when the same lines give other rows
 WHOLE: Final = False
+
+INCIDENT: Final = "incident"  # the kind of those events that have categories
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -34,8 +36,9 @@ class Journal:
         """Adds one entry; returns when it is durable.
 
         Args:
-            what: `receipt`, `mark`, `alarm` or `decision`.
-            fields: those of core.rows.Receipt, Event or Decision; `time` (seconds) defaults to now.
+            what: `receipt`, `mark`, `alarm`, `decision` or `categories`.
+            fields: those of core.rows.Receipt, Event, Decision or Categories; `time` (seconds) defaults to now. Of
+                Categories without `key`, which is made when it is read, and with commas between the categories.
 
         Raises:
             Full, Failed
@@ -98,7 +101,7 @@ class _Place(NamedTuple):
     length: int
 
 
-def _row(entry: dict[str, Any], line: bytes, place: _Place) -> Receipt | Decision | Event:
+def _row(entry: dict[str, Any], line: bytes, place: _Place) -> Receipt | Decision | Categories | Event:
     time = parse_time(entry.pop("time"))
     what = entry.pop("what")
     if what == "receipt":
@@ -107,6 +110,10 @@ def _row(entry: dict[str, Any], line: bytes, place: _Place) -> Receipt | Decisio
         return msgspec.convert({**entry, "time": time, **where}, Receipt)
     if what == "decision":
         return msgspec.convert({**entry, "time": time, **place._asdict()}, Decision)
+    if what == "categories":
+        entry["categories"] = entry["categories"].split(",")
+        key = row_key(INCIDENT, entry["cluster"], entry["host"], entry["id"])
+        return msgspec.convert({**entry, "time": time, "key": key, **place._asdict()}, Categories)
     if what not in {"mark", "alarm"}:
         raise _Unknown(shorten(what))
     known = {name: entry.pop(name, "") for name in ("cluster", "host", "title", "text", "group")}

@@ -108,8 +108,12 @@ def _following(found: FleetStatus, wanted: int, *, running: bool) -> str:
 def _advice(host: HostStatus, wanted: int) -> tuple[int, str] | None:
     """What to do about one host, after how urgent it is; None when nothing is."""
     register = f"lae-monitor fleet register incident --host {host.host} --cluster {host.cluster}"
+    if host.unclaimed:
+        return 3, f"lae-monitor fleet claim {host.host} --host HOST"
     if host.connections >= wanted:
         return None
+    if host.addresses and not host.registered:
+        return 2, f"see whether the nodes at {host.addresses[0]} run, and have the unregistered FURL"
     if not host.registered:
         return None if host.last_heard is not None else (0, register)
     setting = "set log_gatherer.furl in section [node] of tahoe.cfg to what this prints, and restart the node"
@@ -121,12 +125,29 @@ def _advice(host: HostStatus, wanted: int) -> tuple[int, str] | None:
     )
 
 
+def _note(host: HostStatus, heard: str) -> str:
+    """What is not as it should be, or not to be seen from the rest."""
+    if host.silent_since is not None:
+        return f"silent since {heard}"
+    if host.unclaimed:
+        return "unclaimed: known by its address alone"
+    if host.registered:
+        return ""
+    if host.addresses:
+        return f"by its address: {', '.join(host.addresses)}"
+    return "no FURL: not let in again" if host.last_heard is not None else "no FURL"
+
+
 def _as_json(host: HostStatus) -> dict[str, Any]:
     from lae_monitor.core.time import format_time  # noqa: PLC0415
 
     times = {
         name: format_time(value) if value is not None else None
-        for name, value in (("connected_since", host.connected_since), ("last_heard", host.last_heard))
+        for name, value in (
+            ("connected_since", host.connected_since),
+            ("last_heard", host.last_heard),
+            ("silent_since", host.silent_since),
+        )
     }
     return host._asdict() | times
 
@@ -140,8 +161,17 @@ def _table(hosts: list[HostStatus]) -> str:
         times = _as_json(host)
         heard = when(times["last_heard"]) if host.last_heard is not None else _NEVER
         since = when(times["connected_since"]) if host.connections else "-"
-        note = "" if host.registered else "no FURL: not let in again" if host.last_heard is not None else "no FURL"
-        rows.append((host.host, host.cluster, str(host.connections), since, heard, one_line(host.peer) or "-", note))
+        rows.append(
+            (
+                host.host,
+                host.cluster,
+                str(host.connections),
+                since,
+                heard,
+                one_line(host.peer) or "-",
+                _note(host, heard),
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "report": ("lae_monitor.cli.report:report", "One report: show, save, read again"),
     "group": ("lae_monitor.cli.groups:group", "What is the same trouble: list, show, merge, close"),
     "crashes": ("lae_monitor.cli.crashes:crashes", "Send a crash report; try throttle rules"),
+    "incidents": ("lae_monitor.cli.incidents:incidents", "What incidents are called: try rules, count categories"),
     "crashmover": ("lae_monitor.cli.crashmover:crashmover", "Hand stored crashes on to other systems"),
     "import": ("lae_monitor.cli.import_:import_", "Take over the crashes of an older collector"),
     "fleet": ("lae_monitor.cli.fleet:fleet", "Register hosts; who of them is heard; what drifts on EC2"),

@@ -27,35 +27,56 @@ MAX_NAMED: Final = 100  # of what could not be read; --json names all
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--layout",
-    type=click.Choice(["auto", "antenna", "socorro", "tar"]),
+    type=click.Choice(["auto", "antenna", "socorro", "tar", "flogtool"]),
     default="auto",
-    help="Whose crashes they are; default: what is found there.",
+    help="Whose crashes, or incidents, they are; default: what is found there.",
 )
 @click.option("--move", is_flag=True, help="Remove each crash from PATH once it was read back from the archive.")
 @click.option("--dry-run", is_flag=True, help="Read everything, and say what would be done.")
-@click.option("--host", metavar="NAME", help="The host that they are of; default: what they say, or else 'imported'.")
+@click.option("--host", metavar="NAME", help="The host that they are of; default: what they say of themselves.")
+@click.option(
+    "--map",
+    "map_",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Incidents: hosts by TubID, as lines `TubID,host`, or as TOML in a file *.toml.",
+)
 @common
-def import_(invocation: Invocation, path: Path, layout: str, move: bool, dry_run: bool, host: str | None) -> None:
-    """Take over the crashes below PATH: the files of Antenna or of the Socorro collector, or a tar file.
+def import_(
+    invocation: Invocation, path: Path, layout: str, move: bool, dry_run: bool, host: str | None, map_: Path | None
+) -> None:
+    """Take over what an older collector has below PATH.
 
-    Each keeps its id. What is in the archive already is skipped, what cannot be read is named and left where it is. The
-    crash collector and `serve` may run meanwhile.
+    Crashes: the files of Antenna or of the Socorro collector, or a tar file. Incidents: the folder of flogtool's incident
+    gatherer, or a node's own logs/incidents.
+
+    Each keeps its id. What is in the archive already is skipped, what cannot be read is named and left where it is.
+    Gatherers and `serve` may run meanwhile.
 
     \b
     Exit code 0 when everything was taken over, 1 when something could not be read, 75 when the archive is full.
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.core.names import HostName  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.cli.import_incidents import import_incidents  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.core.names import HostName  # noqa: PLC0415
     from lae_monitor.gatherers.crashes.crashmover import importer  # noqa: F401, PLC0415 - before we become somebody else
     from lae_monitor.gatherers.crashes.crashmover.found import find  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.importing_found import is_flogtool  # noqa: PLC0415
     from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
 
     try:
         name = HostName(host) if host else None
+        if layout == "flogtool" or (layout == "auto" and is_flogtool(path)):
+            if move:
+                invocation.fail("--move: incidents stay where they are", EXIT_USAGE, following="remove them afterwards")
+            import_incidents(invocation, path, name, map_, dry_run=dry_run)
+        if map_ is not None:
+            invocation.fail("--map is for incidents", EXIT_USAGE, following="--host NAME, for crashes of one host")
         found = find(path, layout)
     except Refused as refused:
         invocation.fail(f"--host: {refused}", EXIT_USAGE)
     except OSError as error:
-        invocation.fail(str(error), EXIT_USAGE, following="name the folder that holds the days, such as 20261122")
+        following = "name the folder that holds the days, such as 20261122, or flogtool's, with gatherer.tac"
+        invocation.fail(str(error), EXIT_USAGE, following=following)
     state = invocation.settings.state.path
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:

@@ -1,11 +1,13 @@
 """`lae-monitor run`, `gather` and `serve`."""
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
-from lae_monitor.cli.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.cli.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.gatherers import KINDS
 
 
@@ -35,12 +37,48 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
+@click.option(
+    "--stock",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Incidents: take the place of flogtool's gatherer in DIR, with its FURL; nodes go on as they are.",
+)
 @common
-def gather(invocation: Invocation, kind: str) -> None:
+def gather(invocation: Invocation, kind: str, stock: Path | None) -> None:
     """Run the gatherer of one KIND, until it is stopped."""
     from lae_monitor.service.gather import gather as run_gatherer  # noqa: PLC0415
 
-    sys.exit(_guarded(invocation, lambda: run_gatherer(kind, invocation.settings)))
+    if stock is not None:
+        from lae_monitor.cli.gather_stock import gather_stock  # noqa: PLC0415
+
+        if kind != "incidents":
+            invocation.fail(
+                "--stock is for incidents", EXIT_USAGE, following="lae-monitor gather incidents --stock DIR"
+            )
+        sys.exit(_guarded(invocation, lambda: gather_stock(invocation, stock)))
+
+    def start() -> int:
+        _take_handed(invocation, kind)
+        return run_gatherer(kind, invocation.settings)
+
+    sys.exit(_guarded(invocation, start))
+
+
+def _take_handed(invocation: Invocation, kind: str) -> None:
+    """What systemd hands over of a gatherer whose place this one takes.
+
+    Raises:
+        Refused: `bad_config`.
+    """
+    from lae_monitor.net.tubs_identity import HANDED  # noqa: PLC0415
+
+    handed = os.environ.get(HANDED)
+    if kind != "incidents" or not handed:
+        return
+    from lae_monitor.gatherers.incidents.gather import IDENTITY  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.stock import HANDED_FURL, take_handed  # noqa: PLC0415
+
+    take_handed(invocation.settings.credentials / kind, Path(handed, IDENTITY), Path(handed, HANDED_FURL))
 
 
 @click.command()

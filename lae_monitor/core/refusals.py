@@ -6,6 +6,8 @@ in docs/reasons.md all come from the registry below. A code never changes its me
 
 from typing import Final, NamedTuple
 
+from lae_monitor.core.redaction import redact
+
 
 class Reason(NamedTuple):
     """What a code stands for: the HTTP status that carries it, and a sentence for people."""
@@ -77,6 +79,13 @@ _REASONS: Final = (
     Reason("incident_too_large", 413, "the incident holds more than the limit"),
     Reason("incident_malformed", 400, "the node's answer is not an incident"),
     Reason("incident_unavailable", 503, "the node did not hand over the incident it announced"),
+    Reason("incident_known", 409, "the same incident is stored already, under another name or host"),
+    Reason("host_full", 507, "the archive keeps as much of this host's incidents as it may; it is asked again later"),
+    Reason(
+        "too_many_unclaimed",
+        503,
+        "more hosts are named by their address only than the limit; claim some, or give FURLs",
+    ),
     # reading what is in the archive
     Reason("unreadable", 400, "the reader of this kind could not understand the file"),
     Reason("bad_query", 400, "the search could not be understood"),
@@ -119,6 +128,6 @@ class Refused(Exception):
 
 
 def shorten(value: object, width: int = 80) -> str:
-    """`value` as one printable line of at most about `width` characters."""
-    text = ascii(value)
+    """`value` as one printable line of at most about `width` characters, without secrets."""
+    text = redact(ascii(value))
     return text if len(text) <= width else f"{text[: width - 20]}...{text[-10:]} [{len(text)}]"

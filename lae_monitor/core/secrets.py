@@ -5,9 +5,10 @@ import hmac
 import re
 from typing import Final, Self
 
+from lae_monitor.core.redaction import HIDDEN, redact
 from lae_monitor.core.refusals import Refused
 
-HIDDEN: Final = "***"
+__all__ = ["HIDDEN", "Cap", "Furl", "Secret", "Token", "redact"]
 
 
 class Secret:
@@ -87,22 +88,3 @@ class Furl(Secret):
         return f"Furl(pb://{self.tub_id}@{','.join(self.hints)}/{HIDDEN})"
 
     __str__ = __repr__
-
-
-# Up to the next quote or blank: an object's name may have any other character. Foolscap's TubIDs are base32, those of
-# Tahoe's newer protocol (NURLs) base64.
-_FURL: Final = re.compile(r"(pb://[^@/\s'\"<>\\]*@[^/\s'\"<>\\]*/)[^\s'\"<>\\]+")
-# Also as it stands in a URL, where a colon is %3A.
-_CAP: Final = re.compile(r"(?i)(URI(?::|%3A)(?:CHK|SSK|MDMF|DIR2|LIT)(?:-[A-Z0-9]+)*(?::|%3A))(?:[A-Z0-9:+/=_-]|%3A)+")
-_AUTHORIZATION: Final = re.compile(r"(?i)(authorization['\"]?\s*[:=,]\s*b?['\"]?(?:[a-z][a-z0-9-]*\s+)?)[^\s'\",]+")
-
-
-def redact(text: str) -> str:
-    """`text` without the secret parts of FURLs, Tahoe capabilities and Authorization headers."""
-    if "pb://" in text:
-        text = _FURL.sub(rf"\g<1>{HIDDEN}", text)
-    if "URI:" in text or "URI%3" in text:
-        text = _CAP.sub(rf"\g<1>{HIDDEN}", text)
-    if "uthorization" in text or "UTHORIZATION" in text:
-        text = _AUTHORIZATION.sub(rf"\g<1>{HIDDEN}", text)
-    return text

@@ -65,6 +65,34 @@ def registered_incident(settings: Settings, host: str, cluster: str | None = Non
     return Registration(grouped, named, Furl.build(who, location, kept.swissnum.reveal()), path, new=False)
 
 
+def rotate_incident(settings: Settings, host: str, cluster: str | None, grace: float) -> Registration:
+    """A new FURL for `host`; the one it has is let in for `grace` more seconds, with 0 no more. The gatherer runs on.
+
+    Raises:
+        Refused: `no_such_host`: it has none; `bad_host_name`, `bad_cluster_name`, `bad_config`, `bad_furl`.
+        OSError: the credentials cannot be read or written by this user.
+    """
+    named, grouped = HostName(host), ClusterName(cluster or settings.fleet.name)
+    location = _location(settings)
+    folder = settings.credentials / INCIDENTS
+    furls = HostFurls(folder)
+    if not furls.path(grouped, named).exists():
+        raise Refused("no_such_host", f"{named} of cluster {grouped} has no FURL")
+    known = furls.rotate(grouped, named, identity(folder / CERTIFICATE).tub_id, location, grace)
+    return Registration(known.cluster, known.host, known.furl, known.path, new=True)
+
+
+def revoke_incident(settings: Settings, host: str, cluster: str | None = None) -> bool:
+    """Ends every FURL of `host`; returns whether it had one. Its nodes are shown out within seconds.
+
+    Raises:
+        Refused: `bad_host_name`, `bad_cluster_name`.
+        OSError: the credentials cannot be written by this user.
+    """
+    furls = HostFurls(settings.credentials / INCIDENTS)
+    return furls.revoke(ClusterName(cluster or settings.fleet.name), HostName(host))
+
+
 def _location(settings: Settings) -> str:
     location: str = settings.gatherers[INCIDENTS].location
     try:

@@ -10,6 +10,7 @@ from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.fleet.registry import INCIDENTS
+from lae_monitor.gatherers.incidents.claims import Claims, is_address
 from lae_monitor.gatherers.incidents.state import Connection, look
 from lae_monitor.net.tubs_furls import SUFFIX
 
@@ -19,7 +20,9 @@ GATHERER: Final = f"gather-{INCIDENTS}"  # the process
 class HostStatus(NamedTuple):
     """One host. Times are seconds since the epoch, None for never; `connected_since`: the oldest connection's.
 
-    `registered`: its FURL's file is there. `peer`: the addresses it is, or was last, connected from.
+    `registered`: its FURL's file is there. `unclaimed`: it is known by its address alone. `addresses`: those it claimed.
+    `silent_since`: of an expected host, one with a FURL or an address of its own, that is not connected: when it was heard
+    last. `peer`: the addresses it is, or was last, connected from.
     """
 
     cluster: str
@@ -29,6 +32,9 @@ class HostStatus(NamedTuple):
     connected_since: float | None = None
     last_heard: float | None = None
     peer: str = ""
+    unclaimed: bool = False
+    addresses: tuple[str, ...] = ()
+    silent_since: float | None = None
 
 
 class FleetStatus(NamedTuple):
@@ -41,7 +47,7 @@ class FleetStatus(NamedTuple):
 def fleet_status(
     settings: Settings, wanted: Collection[HostName] = (), cluster: ClusterName | None = None
 ) -> FleetStatus:
-    """Every host that has a FURL or was heard.
+    """Every host that has a FURL, has claimed an address, or was heard.
 
     Args:
         settings: where the gatherer's database and the credentials are.
@@ -58,9 +64,13 @@ def fleet_status(
     connections: dict[tuple[str, str], list[Connection]] = defaultdict(list)
     for connection in seen.connections:
         connections[connection.cluster, connection.host].append(connection)
+    claims = Claims(settings.credentials / INCIDENTS).all()
+    claimed: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for address, whose in claims.items():
+        claimed[whose.cluster, whose.host].append(address)
     places = {
         place
-        for place in {*registered, *heard, *connections}
+        for place in {*registered, *heard, *connections, *claimed}
         if (not wanted or place[1] in wanted) and (cluster is None or place[0] == cluster)
     }
     unknown = {*wanted} - {host for _, host in places}
@@ -69,14 +79,19 @@ def fleet_status(
         open_now, last = connections.get(place, []), heard.get(place)
         since = min((connection.since for connection in open_now), default=None)
         peers = [connection.peer for connection in open_now] or ([last.peer] if last is not None else [])
+        expected = place in registered or place in claimed
+        last_heard = last.time if last is not None else since
         hosts.append(
             HostStatus(
                 *place,
                 registered=place in registered,
                 connections=len(open_now),
                 connected_since=since,
-                last_heard=last.time if last is not None else since,
+                last_heard=last_heard,
                 peer=", ".join(dict.fromkeys(filter(None, peers))),
+                unclaimed=is_address(place[1]) and not expected and place[1] not in claims,
+                addresses=tuple(sorted(claimed.get(place, ()))),
+                silent_since=last_heard if expected and not open_now else None,
             )
         )
     return FleetStatus(seen.is_open, hosts)

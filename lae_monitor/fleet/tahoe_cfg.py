@@ -106,6 +106,11 @@ def without_secrets(data: bytes, section: str, option: str, mark: str = HIDDEN) 
     return "".join(shown).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def is_secret(option: str, value: str) -> bool:
+    """Whether the value of `option` is, or may be, a secret."""
+    return bool(_SECRET_NAME.search(option) or _SECRET_TEXT.search(value))
+
+
 def edit_file(path: str | os.PathLike[str], edit: Callable[[bytes], bytes], check: bool = False) -> Edited:
     """Puts what `edit` makes of the file in its place, by a rename. A crash or a full disk leaves the old file whole.
 

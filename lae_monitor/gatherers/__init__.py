@@ -26,6 +26,9 @@ FOLDERS: Final = {kind: f"lae_monitor.gatherers.{kind}.read" for kind in KINDS} 
     "journal": "lae_monitor.archive.journal"
 }
 
+# What is read by another module, by the first and third name of its path: files that grow beside files that come whole.
+PARTS: Final = {("incidents", "logs"): "lae_monitor.gatherers.incidents.log_read"}
+
 
 def module(kind: str, part: str) -> ModuleType:
     """`part` of the folder of `kind`, imported when it is needed: a gatherer loads nothing of the others."""
@@ -44,5 +47,7 @@ def sections() -> dict[str, type[Section]]:
 
 def reader(path: str) -> Reader | None:
     """Who reads the archive file `path`; None for a file that nobody reads."""
-    name = FOLDERS.get(path.partition("/")[0])
+    names = path.split("/", 3)
+    name = PARTS.get((names[0], names[2])) if len(names) > 3 else None
+    name = name or FOLDERS.get(names[0])
     return cast(Reader, import_module(name)) if name else None

@@ -32,8 +32,24 @@ class Part(msgspec.Struct, kw_only=True):
     note: str = ""
 
 
+class Logged(msgspec.Struct, kw_only=True):
+    """An event of a program's log. `level` is one of core.rows.LEVELS, `name` what the program calls it.
+
+    `time` is RFC 3339, or "" when it does not say; `trigger`: it made the report.
+    """
+
+    time: str = ""
+    level: str = "debug"
+    name: str = ""
+    facility: str = ""
+    message: str = ""
+    failure: str = ""
+    trigger: bool = False
+
+
 class Shown(msgspec.Struct, kw_only=True):
-    """The report, taken apart."""
+    """The report, taken apart. `events` say once more what is in the text of a section, field by field."""
 
     sections: list[Section] = []
     parts: list[Part] = []
+    events: list[Logged] = []

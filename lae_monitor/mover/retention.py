@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 # The day of a file, by the first folder of its path; docs/archive.md has the layout.
 _DAYS: Final = {
     "crashes": re.compile(r"crashes/(\d{4})(\d\d)(\d\d)/"),
-    "incidents": re.compile(r"incidents/[^/]+/incidents/[^/]+/incident-(\d{4})-(\d\d)-(\d\d)-"),
+    "incidents": re.compile(
+        r"incidents/[^/]+/(?:incidents/[^/]+/incident-(\d{4})-(\d\d)-(\d\d)-|logs/[^/]+/(\d{4})/(\d\d)/(\d\d)\.)"
+    ),
     "sonar": re.compile(r"sonar/[^/]+/(\d{4})/(\d\d)/(\d\d)/"),
     "journal": re.compile(r"journal/(\d{4})/(\d\d)/(\d\d)/"),
 }
@@ -33,8 +35,9 @@ def day_of(path: str) -> float | None:
     found = pattern.match(path) if pattern is not None else None
     if found is None:
         return None
+    year, month, day = (int(number) for number in found.groups() if number is not None)
     try:
-        return datetime(int(found[1]), int(found[2]), int(found[3]), tzinfo=UTC).timestamp()
+        return datetime(year, month, day, tzinfo=UTC).timestamp()
     except ValueError:
         return None
 

@@ -94,6 +94,7 @@ class Tub:
         location: how others reach it, for FURLs.
         lookup: the Referenceable of a swissnum, or None; asked each time, so what it no longer finds is revoked.
         on_unknown: told the address of a peer that asked for a name that `lookup` does not find.
+        fast: whether answers to get_incident become a banana.Incident, decoded here instead of by Foolscap.
 
     Raises:
         Refused: `bad_config`.
@@ -106,14 +107,17 @@ class Tub:
         location: str,
         lookup: Callable[[str], Any],
         on_unknown: Callable[[str], None] = lambda _peer: None,
+        *,
+        fast: bool = True,
     ) -> None:
         from foolscap import pb  # noqa: PLC0415 - after start_reactor()
 
+        from lae_monitor.net.tubs_answers import FastBroker  # noqa: PLC0415
         from lae_monitor.net.tubs_broker import GuardedBroker, Held  # noqa: PLC0415
 
         self._listen = parse_listen(listen)
         self._tub = cast(Any, pb.Tub(certData=identity.pem))
-        self._tub.brokerClass = GuardedBroker
+        self._tub.brokerClass = FastBroker if fast else GuardedBroker
         self._tub.held = Held()
         self._tub.on_unknown = on_unknown
         self._tub.unsafeTracebacks = False  # peers learn nothing of our files
@@ -137,7 +141,7 @@ class Tub:
 
     async def stop(self) -> None:
         """Stops listening and closes every connection."""
-        await _as_future(self._tub.stopService())
+        await as_future(self._tub.stopService())
 
 
 class _Port:
@@ -178,10 +182,10 @@ async def call(remote: Any, method: str, *args: Any, limit: float, **kwargs: Any
         Disconnected, RemoteError, AnswerTooLarge, AnswerMalformed, TimeoutError
     """
     async with asyncio.timeout(limit):
-        return await _as_future(remote.callRemote(method, *args, **kwargs))
+        return await as_future(remote.callRemote(method, *args, **kwargs))
 
 
-def _as_future(deferred: Any) -> "asyncio.Future[Any]":
+def as_future(deferred: Any) -> "asyncio.Future[Any]":
     """Like Deferred.asFuture, which never ends when the failure came from the other side and so holds no exception."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 

@@ -23,6 +23,9 @@ MAX_STRANGER_MESSAGE: Final = 64 * KiB  # until the peer has shown a FURL of our
 MAX_HELD: Final = 36 * MiB  # of messages not yet whole, over all connections; beyond, the largest is refused
 MAX_DISCARDED: Final = 4 * MAX_MESSAGE  # of a refused message; a peer that goes on is disconnected
 MAX_DEPTH: Final = 60  # containers within containers; incidents need 5, and deep ones cost quadratic time
+MAX_COMPLAINT: Final = (
+    900  # bytes of what a peer is told of its error; Foolscap's own limit is 1,000, and raises TypeError
+)
 STRANGER_PATIENCE: Final = 60.0  # seconds to show a FURL of ours
 
 
@@ -111,7 +114,7 @@ class GuardedBroker(Broker):
         transport.abortConnection()
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
-        self._hold(0)
+        self.hold(0)
         self.tub.held.brokers.discard(self)
         if self._stranger_timer is not None:
             self._stranger_timer.cancel()
@@ -121,25 +124,33 @@ class GuardedBroker(Broker):
     # ---- limits ----------------------------------------------------------------------------------------------------
 
     def dataReceived(self, chunk: bytes) -> None:  # noqa: N802
-        self._hold(self.held + len(chunk))
+        self.hold(self.held + len(chunk))
+        self.receive(chunk)
+
+    def receive(self, chunk: bytes) -> None:
+        """Takes what has come, and is counted, as far as the limits allow."""
         super().dataReceived(chunk)
         if self.disconnected:
             return
         if self.discardCount:
-            self._hold(0)
+            self.hold(0)
             self._discarded += len(chunk)
             if self._discarded > MAX_DISCARDED:
                 self.cut("sends what nobody takes")
             return
         self._discarded = 0
-        if len(self.receiveStack) == 1 and not self.inOpen:
-            self._hold(len(self.buffer))
+        if self.is_between_messages():
+            self.hold(len(self.buffer))
         elif self.held > (MAX_MESSAGE if self._admitted else MAX_STRANGER_MESSAGE):
             self.refuse_message(f"more than {MAX_MESSAGE} bytes")
         elif self.tub.held.total > MAX_HELD:
             self.tub.held.largest().refuse_message("all connections together hold too much")
 
-    def _hold(self, size: int) -> None:
+    def is_between_messages(self) -> bool:
+        return len(self.receiveStack) == 1 and not self.inOpen
+
+    def hold(self, size: int) -> None:
+        """Counts what the connection holds of its current message."""
         self.tub.held.total += size - self.held
         self.held = size
 
@@ -148,12 +159,16 @@ class GuardedBroker(Broker):
         self.handleViolation(BananaFailure(TooLarge(why)), "dataReceived", inOpen=self.inOpen)
         self.inOpen = False
         self.handleData(b"")  # throws away the part of a long string that waits for its end
-        self._hold(0)
+        self.hold(0)
+
+    def sendError(self, msg: str | bytes) -> None:  # noqa: N802
+        data = msg if isinstance(msg, bytes) else msg.encode("utf-8", "replace")
+        super().sendError(data[:MAX_COMPLAINT])
 
     def handleClose(self, closeCount: int) -> None:  # noqa: N802, N803
         super().handleClose(closeCount)
         if len(self.receiveStack) == 1:
-            self._hold(0)
+            self.hold(0)
 
     def handleOpen(self, openCount: int, objectCount: int, indexToken: Any) -> None:  # noqa: N802, N803
         if len(self.receiveStack) < MAX_DEPTH:

@@ -38,6 +38,13 @@ def replace(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Takes `path` away, durably; one that is not there is no matter. The caller holds the folder's lock."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path.parent)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds the lock of `folder`, which is made if it is missing."""

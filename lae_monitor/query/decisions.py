@@ -8,7 +8,7 @@ shows once what is stored twice): who decides sees it at once.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -18,6 +18,7 @@ from lae_monitor.archive import journal as journal_reader
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Row
 from lae_monitor.core.time import Clock, format_time, wall_clock
+from lae_monitor.query.carried import renamed
 from lae_monitor.store import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -80,13 +81,32 @@ def root_of(id_: str, known: Mapping[str, Decided]) -> str:
 
 
 async def decided(store: Store) -> dict[str, Decided]:
-    """What was decided of groups, by their ids.
+    """What was decided of groups, by their ids; also of those that had another id when it was decided.
 
     Raises:
         StoreError
     """
     rows = await store.query(_ALL, {"subject": SUBJECT, "limit": MAX_DECIDED})
-    return {row["about"]: _understood(row) for row in rows}
+    known = {row["about"]: _understood(row) for row in rows}
+    return carried(known, await renamed(store, known, ID_LENGTH))
+
+
+def carried(known: Mapping[str, Decided], presents: Mapping[str, Sequence[str]]) -> dict[str, Decided]:
+    """`known` with what groups of today take over of those that they were before.
+
+    Args:
+        presents: for the ids of groups as they were, those of the groups that have their events now, the largest first.
+    """
+    found = dict(known)
+    for former, ids in sorted(presents.items(), key=lambda item: -known[item[0]].at):
+        was = known[former]
+        into = presents[was.into][0] if was.into in presents else was.into
+        for id_ in ids:
+            found.setdefault(id_, msgspec.structs.replace(was, into="" if into == id_ else into))
+        if len(ids) == 1 and former not in chain(ids[0], found):
+            # Events that were stored under the former name are counted with the others.
+            found[former] = msgspec.structs.replace(was, into=ids[0])
+    return found
 
 
 def _understood(row: dict[str, Any]) -> Decided:

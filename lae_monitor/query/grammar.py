@@ -3,6 +3,7 @@
 disk "connection refused" -needle      words and phrases, all of which have to be there, or (-) must not
 kind:crash,incident host:ml*           a field; a comma means any of, * stands for anything outside quotes
 level:error   level:>=warning          this level; this level or a worse one
+category:user-incident-button          what an incident was found to be
 ProductName:Firefox                    an attribute by its name; attr.NAME: for one that is named like a field
 since:2h until:2026-11-22              a duration back from now, a time, or a day (as `until`: to its end)
 
@@ -18,7 +19,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import parse_duration, parse_time
 
-FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "title", "since", "until")
+FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "category", "title", "since", "until")
 KINDS: Final = ("crash", "incident", "sonar", "stats", "log", "alarm", "mark")  # those that have a name in plural, too
 TIMES: Final = frozenset({"since", "until"})
 COMPARISONS: Final = (">=", "<=", ">", "<")  # longer ones first: that is how they are looked for

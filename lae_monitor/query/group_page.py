@@ -7,7 +7,7 @@ import msgspec
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time
-from lae_monitor.query.decisions import Decided, Step, decided
+from lae_monitor.query.decisions import Decided, Step, decided, root_of
 from lae_monitor.query.events import EventRow, select
 from lae_monitor.query.groups import GROUP_ID, MINIDUMP_SHA256, VERSION, Group, find_id, members_of, one
 from lae_monitor.query.planner import LATEST, Plan
@@ -86,7 +86,7 @@ class GroupPage(msgspec.Struct, kw_only=True):
 
 
 async def group_page(store: Store, beginning: str, since: float, now: float) -> GroupPage:
-    """The group whose id begins with `beginning`, by its events since `since`.
+    """The group whose id begins with `beginning`, by its events since `since`; or the one that has its events.
 
     Raises:
         Refused: `not_found`; `bad_parameters` when it could be several.
@@ -95,6 +95,8 @@ async def group_page(store: Store, beginning: str, since: float, now: float) -> 
     known = await decided(store)
     id_ = await find_id(store, beginning, since, known)
     found = await one(store, id_, since, now, known)
+    if found is None and (root := root_of(id_, known)) != id_:
+        return await group_page(store, root, since, now)
     if found is None:
         raise Refused("not_found", f"nothing happened of group {id_} since {format_time(since, digits=0)}")
     members = members_of(id_, known)

@@ -38,6 +38,16 @@ ORDERS: Final = {
     "last": "last DESC", "first": "first DESC", "count": "events DESC", "hosts": "places DESC", "level": "worst DESC",
 }  # fmt: skip
 
+# By what gatherers.incidents.fingerprint says an incident's group was made from.
+INCIDENT_WHY: Final = {
+    "umid": "the same line of the program wrote them: its umid is UMID",
+    "format": "their messages have the same format, before anything is inserted",
+    "masked": (
+        "their messages are the same but for ids, addresses, paths, times and numbers, and so is the exception, "
+        "if there is one"
+    ),
+}
+
 _ROOT: Final = f"transform({GROUP_ID}, {{merged:Array(String)}}, {{roots:Array(String)}}, {GROUP_ID})"
 _CLOSED: Final = "toInt64OrZero(transform(root, {closed:Array(String)}, {closed_at:Array(String)}, '0'))"
 
@@ -60,7 +70,8 @@ SELECT *, count() OVER () AS total FROM (
     SELECT {_ROOT} AS root, count() AS events, uniqExact({SEPARATE}) AS separate, uniqExact(cluster, host) AS places,
       {_MOST} AS hosts, arraySort(groupUniqArrayIf({MAX_NAMES})({VERSION}, {VERSION} != '')) AS versions,
       min(toUnixTimestamp64Micro(time)) AS first, max(toUnixTimestamp64Micro(time)) AS last, max({RANK}) AS worst,
-      argMax((kind, title, `group`, id, cluster, host, attrs['signature.why'], attrs['umid']),
+      argMax((kind, title, `group`, id, cluster, host, attrs['signature.why'], attrs['umid'], attrs['fingerprint'],
+        attrs['fingerprint.version']),
         ({GROUP_ID} = root, time, key)) AS newest,
       {_counted("3600000000", "day")} AS hours, {_counted("86400000000", "month")} AS days
     FROM {{lae}}.events FINAL WHERE `group` != '' AND CONDITION GROUP BY root
@@ -89,6 +100,7 @@ class Group(msgspec.Struct, kw_only=True):
     `events`: how many came; `separate`: without what came twice (crashes with the same dump and guid); `places`: hosts, of
     which `hosts` names those with the most; `hours` and `days`: events of the last 24 hours and 30 days, oldest first;
     `why`: what makes its events one group; `newest`: an example, of its own before those of what was merged into it.
+    `fingerprint`, `fingerprint_version`: of incidents, from what the group's name was made, and by which version of it.
     """
 
     id: str
@@ -112,6 +124,8 @@ class Group(msgspec.Struct, kw_only=True):
     into: str = ""
     note: str = ""
     merged: list[str] = []
+    fingerprint: str = ""
+    fingerprint_version: str = ""
 
 
 class Groups(msgspec.Struct, kw_only=True):
@@ -232,7 +246,7 @@ async def _aggregated(
 
 
 def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[str, str]) -> Group:
-    kind, title, group, id_, cluster, host, why, umid = row["newest"]
+    kind, title, group, id_, cluster, host, why, umid, fingerprint, version = row["newest"]
     decision = known.get(row["root"], Decided())
     return Group(
         id=row["root"],
@@ -248,7 +262,9 @@ def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[st
         first=format_time(row["first"] / 1e6),
         last=format_time(row["last"] / 1e6),
         worst=LEVELS[row["worst"] - 1] if row["worst"] else "",
-        why=_why(kind, group, why, umid),
+        why=_why(kind, group, why, fingerprint or ("umid" if umid and umid == group else ""), version),
+        fingerprint=fingerprint,
+        fingerprint_version=version,
         newest=Example(id=id_, cluster=cluster, host=host, time=format_time(row["last"] / 1e6)),
         hours=_spread(row["hours"], HOURS),
         days=_spread(row["days"], DAYS),
@@ -264,14 +280,13 @@ def _spread(counted: tuple[list[int], list[int]], pieces: int) -> list[int]:
     return [found.get(number, 0) for number in range(pieces)]
 
 
-def _why(kind: str, group: str, signature: str, umid: str) -> str:
+def _why(kind: str, group: str, signature: str, fingerprint: str, version: str) -> str:
     """What the events of a group have in common, in words."""
     if kind == "crash":
         return (
             f"product and signature are the same. The signature was made from: {signature}" if signature else "product"
         )
     if kind == "incident":
-        return (
-            "the same line of the program wrote them (umid)" if umid and umid == group else "their message is the same"
-        )
+        why = INCIDENT_WHY.get(fingerprint, "their message is the same").replace("UMID", group)
+        return f"{why} (fingerprint of version {version or 1})"
     return "their group has the same name"

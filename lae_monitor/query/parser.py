@@ -194,7 +194,7 @@ class _Parser:
                     f"{term.name} takes a duration such as 2h or 7d, a day such as 2026-11-22, or an RFC 3339 time",
                     self.text, value, self.at,
                 ) from None  # fmt: skip
-        if term.name not in {"level", "kind"}:
+        if term.name not in {"level", "kind", "category"}:
             return term
         lowered = tuple(Text(text.text.lower(), text.wild) for text in term.values)
         for text in lowered:

@@ -98,6 +98,8 @@ class _Planner:
         elif term.name == "level":
             levels = [level for value in term.values for level in levels_of(term.comparison, value.text)]
             condition = f"level IN {self._parameter(levels, 'Array(String)')}"
+        elif term.name == "category":
+            condition = self._category(term.values)
         elif term.name in {"since", "until"}:
             condition = self._moment(term)
         else:
@@ -134,6 +136,16 @@ class _Planner:
         conditions = [f"{column} IN {self._parameter(exact, 'Array(String)')}"] if exact else []
         conditions += [f"{column} LIKE {self._parameter(like_pattern(value))}" for value in values if value.wild]
         return " OR ".join(conditions)
+
+    def _category(self, values: tuple[Text, ...]) -> str:
+        exact = [value.text for value in values if not value.wild]
+        found = [f"hasAny(categories, {self._parameter(exact, 'Array(String)')})"] if exact else []
+        found += [
+            f"arrayExists(one -> one LIKE {self._parameter(like_pattern(value))}, categories)"
+            for value in values
+            if value.wild
+        ]
+        return f"key IN (SELECT key FROM {{lae}}.categories FINAL WHERE {' OR '.join(found)})"
 
     def _moment(self, term: Filter) -> str:
         closing = term.name == "until"

@@ -14,9 +14,10 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.secrets import redact
 from lae_monitor.gatherers import KINDS
-from lae_monitor.gatherers.shown import Part, Section, Shown
+from lae_monitor.gatherers.shown import Logged, Part, Section, Shown
 from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, Found, select
+from lae_monitor.query.incidents import About
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -48,7 +49,8 @@ class Report(msgspec.Struct, kw_only=True):
     """An event in full, where its bytes are (`file` from `offset` on, `length` bytes), and what they say.
 
     `duplicates`: the same crash, received at other times, first the first; `group_id`: of the group that it is in.
-    `note` says why there is nothing to show of the bytes, when there is nothing.
+    `note` says why there is nothing to show of the bytes, when there is nothing. `events`: those of an incident, field by
+    field; `about`: of an incident, what it was found to be.
     """
 
     event: EventRow
@@ -62,6 +64,8 @@ class Report(msgspec.Struct, kw_only=True):
     others: list[Namesake] = []
     duplicates: list[Duplicate] = []
     group_id: str = ""
+    events: list[Logged] = []
+    about: About | None = None
 
 
 async def find(store: Store, id: str, cluster: str = "", host: str = "") -> tuple[Found, list[Found]]:  # noqa: A002
@@ -114,7 +118,7 @@ async def report(store: Store, archive: Archive, id: str, cluster: str = "", hos
     except Refused as refused:
         answer.note = str(refused)
     else:
-        answer.sections, answer.parts = shown.sections, shown.parts
+        answer.sections, answer.parts, answer.events = shown.sections, shown.parts, shown.events
     return answer
 
 

@@ -31,6 +31,7 @@ COUNT: Final = Kind("UInt64 CODEC(T64, LZ4)", pa.uint64())
 WHOLE: Final = Kind("Int64 CODEC(T64, LZ4)", pa.int64())
 NUMBER: Final = Kind("Float64 CODEC(ZSTD)", pa.float64())
 FLAG: Final = Kind("Bool", pa.bool_())
+WORDS: Final = Kind("Array(LowCardinality(String))", pa.list_(pa.string()))
 MAP: Final = Kind("Map(LowCardinality(String), String)", pa.map_(pa.string(), pa.string()))
 
 PLACE: Final = {"file": TEXT, "offset": COUNT, "length": COUNT}
@@ -47,6 +48,7 @@ class Table(NamedTuple):
     extra: tuple[str, ...] = ()
     partition: str = "toYYYYMM(time)"
     granularity: int = 8192  # rows that the engine reads at least
+    settings: tuple[str, ...] = ()  # beyond those that all tables have
 
     def create(self, database: str) -> str:
         columns = [f"{name} {kind.sql}" for name, kind in self.columns.items()]
@@ -56,9 +58,18 @@ class Table(NamedTuple):
             f"PARTITION BY {self.partition} ORDER BY ({self.order}) "
             f"SETTINGS non_replicated_deduplication_window = 10000, index_granularity = {self.granularity}, "
             # The ledger says "moved" after a sync of its own: what it says must be true after a power cut too.
-            "fsync_after_insert = 1, fsync_part_directory = 1"
+            f"{', '.join(('fsync_after_insert = 1', 'fsync_part_directory = 1', *self.settings))}"
         )
 
+
+# Parts are merged a column at a time, in small blocks: with 64 KiB of text a row, a merge of all columns at once takes three
+# times the memory.
+SMALL_MERGES: Final = (
+    "merge_max_block_size = 256",
+    "merge_max_block_size_bytes = 4194304",
+    "vertical_merge_algorithm_min_rows_to_activate = 1",
+    "vertical_merge_algorithm_min_columns_to_activate = 1",
+)
 
 # What words are searched in: lower case, so that searching needs no case; materialised by the engine.
 _WORDS: Final = (
@@ -80,6 +91,7 @@ TABLES: Final = {
             "cluster, host, time, key",
             extra=_WORDS,
             granularity=2048,  # a page shows few rows with much text each: half the time of a search, 1 % more disk
+            settings=SMALL_MERGES,
         ),
         Table(
             "samples",
@@ -112,6 +124,16 @@ TABLES: Final = {
             "decisions",
             {"subject": WORD, "about": TEXT, "time": TIME, "value": TEXT, "by": TEXT, **PLACE, **SOURCE},
             "subject, about",
+            engine="ReplacingMergeTree(time)",
+            partition="tuple()",
+        ),
+        Table(
+            "categories",
+            {
+                "cluster": WORD, "host": WORD, "id": TEXT, "key": KEY, "time": TIME, "categories": WORDS, "rules": WORD,
+                **PLACE, **SOURCE,
+            },
+            "key",
             engine="ReplacingMergeTree(time)",
             partition="tuple()",
         ),
@@ -151,6 +173,8 @@ def _array(values: list[Any], kind: Kind) -> pa.Array:
         return pa.array(
             [[(_clean(name), _clean(text)) for name, text in value.items()] for value in values], kind.arrow
         )
+    if kind is WORDS:
+        return pa.array([[_clean(word) for word in words] for words in values], kind.arrow)
     if kind in {WORD, TEXT}:
         return pa.array([_clean(value) for value in values], kind.arrow)
     return pa.array(values, kind.arrow)

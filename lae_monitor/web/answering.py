@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from lae_monitor.core.refusals import Refused
 from lae_monitor.query.grammar import BadQuery
 from lae_monitor.query.printable import printable
-from lae_monitor.web.shown import FILTERS, group_query, host_url, search_url
+from lae_monitor.web.shown import FILTERS, group_query, host_url, incidents_url, report_address, search_url
 
 HERE: Final = Path(__file__).parent
 RETRY_AFTER: Final = "5"  # seconds, said with every 503
@@ -32,7 +32,13 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(FILTERS)
-_templates.globals.update(group_query=group_query, host_url=host_url, search_url=search_url)
+_templates.globals.update(
+    group_query=group_query,
+    host_url=host_url,
+    incidents_url=incidents_url,
+    report_address=report_address,
+    search_url=search_url,
+)
 
 
 def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:

@@ -10,12 +10,13 @@ from starlette.routing import Route
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.query.hosts import Hosts, hosts
-from lae_monitor.query.reports import Report, find, original, report
+from lae_monitor.query.reports import find, original
 from lae_monitor.query.search import Answer
 from lae_monitor.web import content
 from lae_monitor.web.answering import csv, json
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.groups import group_api
+from lae_monitor.web.incidents import REPORT, incident_api, whole_report
 from lae_monitor.web.site import Site
 from lae_monitor.web.socorro import socorro_routes
 from lae_monitor.web.table import events_csv, hosts_csv
@@ -25,7 +26,6 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 SEARCH = ("q", "limit")
 EVENTS = ("q", "cluster", "host", "before", "after", "limit")
 HOSTS = ("cluster", "host")
-REPORT = ("cluster", "host")
 
 
 def api_routes(site: Site) -> list[Route]:
@@ -35,7 +35,7 @@ def api_routes(site: Site) -> list[Route]:
         Route("/index.json", _json(site, _fleet)),
         Route("/search.json", _json(site, _search)),
         Route("/host/{cluster}/{host}.json", _json(site, _host)),
-        Route("/report/{id:path}.json", _json(site, _report)),
+        Route("/report/{id:path}.json", _json(site, whole_report)),
         Route("/api/search", _json(site, _search)),
         Route("/api/search.csv", _csv(site, "search", lambda site, request: _rows(_search(site, request)))),
         Route("/api/events", _json(site, _events)),
@@ -44,9 +44,10 @@ def api_routes(site: Site) -> list[Route]:
         Route("/api/hosts.csv", _csv(site, "hosts", _hosts_csv)),
         Route("/api/reports/{id:path}/original", _original(site)),
         Route("/api/reports/{id:path}/retry", _retry(site), methods=["POST"]),
-        Route("/api/reports/{id:path}", _json(site, _report)),
+        Route("/api/reports/{id:path}", _json(site, whole_report)),
         Route("/report/{id:path}/original", _original(site)),
         *group_api(site),
+        *incident_api(site),
         *socorro_routes(site),
     ]
 
@@ -85,12 +86,6 @@ async def _host(site: Site, request: Request) -> content.HostPage:
 async def _hosts(site: Site, request: Request) -> Hosts:
     asked = Asked(request.query_params, HOSTS)
     return await hosts(site.store, site.clock(), cluster=asked.name("cluster"), host=asked.name("host"))
-
-
-async def _report(site: Site, request: Request) -> Report:
-    asked = Asked(request.query_params, REPORT)
-    id_ = request.path_params["id"]
-    return await report(site.store, site.archive, id_, asked.name("cluster"), asked.name("host"))
 
 
 async def _rows(answer: Awaitable[Answer | content.Events]) -> str:

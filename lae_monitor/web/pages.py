@@ -8,13 +8,13 @@ from starlette.routing import Route
 
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import format_time
-from lae_monitor.query.reports import report
 from lae_monitor.web import content
 from lae_monitor.web.answering import page
-from lae_monitor.web.api import REPORT, SEARCH, cluster_of, retry
+from lae_monitor.web.api import SEARCH, cluster_of, retry
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import overview, sparkline
 from lae_monitor.web.groups import group_pages
+from lae_monitor.web.incidents import incident_pages, whole_report
 from lae_monitor.web.shown import days
 from lae_monitor.web.site import Site
 
@@ -39,6 +39,7 @@ def page_routes(site: Site) -> list[Route]:
         Route("/report/{id:path}/retry", bound(_retry), methods=["POST"]),
         Route("/report/{id:path}", bound(_report)),
         *group_pages(site),
+        *incident_pages(site),
     ]
 
 
@@ -100,8 +101,7 @@ async def _host(site: Site, request: Request) -> Response:
 
 
 async def _report(site: Site, request: Request) -> Response:
-    asked = Asked(request.query_params, REPORT)
-    shown = await report(site.store, site.archive, request.path_params["id"], asked.name("cluster"), asked.name("host"))
+    shown = await whole_report(site, request)
     told = {item for section in shown.sections for item in section.fields.items()}
     return page(
         "report.html",

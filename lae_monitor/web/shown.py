@@ -1,6 +1,6 @@
 """How templates show things: times as days and ages, links to hosts and reports, timelines as lists of days."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
@@ -106,11 +106,22 @@ def host_url(cluster: str, host: str, **parameters: object) -> str:
 
 def report_url(event: EventRow) -> str:
     """The address of an event's page; the host goes with it, because nodes choose the names of their incidents."""
-    return f"/report/{quote(event.id, safe='')}?" + urlencode({"cluster": event.cluster, "host": event.host})
+    return report_address(event.id, event.cluster, event.host)
+
+
+def report_address(id_: str, cluster: str, host: str) -> str:
+    """The address of the page of the report `id_` of one host."""
+    return f"/report/{quote(id_, safe='')}?" + urlencode({"cluster": cluster, "host": host})
 
 
 def search_url(query: str) -> str:
     return "/search?" + urlencode({"q": query})
+
+
+def incidents_url(asked: Mapping[str, str], **changed: str) -> str:
+    """The address of the list of incidents with the filters `asked`, but for those that are `changed`."""
+    given = urlencode({name: value for name, value in {**asked, **changed}.items() if value})
+    return "/incidents" + (f"?{given}" if given else "")
 
 
 def group_query(group: str) -> str:

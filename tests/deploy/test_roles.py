@@ -14,7 +14,8 @@ PHASES = {"install": "install", "configure": "configure", "service": "run", "pro
 # Whatever is below these is removed by roles/lae_common/tasks/uninstall.yml.
 TAKEN_AWAY = (
     "/etc/lae-monitor/", "{{ __lae_common_etc }}/", "{{ __lae_common_config }}", "{{ lae_common_root }}/",
-    "/etc/systemd/system/lae-monitor-", "{{ __crash_collector_rules_file }}", "/etc/tmpfiles.d/lae-monitor.conf",
+    "/etc/systemd/system/lae-monitor-", "{{ __crash_collector_rules_file }}", "{{ __incident_gatherer_rules_file }}", "{{ __incident_gatherer_classifiers_folder }}/",
+    "/etc/tmpfiles.d/lae-monitor.conf",
 )  # fmt: skip
 
 # And these by the role's own.
@@ -131,5 +132,5 @@ def test_secrets_are_not_told(role):
         name = next((key for key in task if "." in key or key in {"tahoe_option", "lae_release", "lae_preflight"}), "")
         if name in {"ansible.builtin.assert", "ansible.builtin.fail", "tahoe_option"}:
             continue
-        if re.search(r"--print-furl|_identity \}\}|_token \}\}", str(task.get(name))):
+        if re.search(r"--print-furl|_identity \}\}|_furl \}\}|_token \}\}", str(task.get(name))):
             assert task.get("no_log") is True, task["name"]

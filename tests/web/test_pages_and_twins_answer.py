@@ -72,6 +72,7 @@ def pages(site) -> list[str]:
     return [
         "/", "/?cluster=lae&refresh=60", "/search", "/search?q=", "/search?q=disk", "/search?q=nothing-like-it", f"/host/lae/{SICK}",
         f"/host/hpc.uio.no/{SILENT}?routine=1&span=1d", "/host/hpc.uio.no/ml3.hpc.uio.no?span=1y", "/host/lae/desk-ada?q=Firefox&level=error&kind=crash&span=30d",
+        "/incidents", "/incidents?since=7d&level=error&category=-", f"/incidents?host={SICK}&q=disk", "/groups?kind=incident",
         f"/report/{crash['id']}", f"/report/{incident['id']}", f"/report/{run['id'].replace('/', '%2F')}", "/report/" + run["id"],
     ]  # fmt: skip
 

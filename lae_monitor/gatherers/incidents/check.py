@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 
 from lae_monitor.config import Settings
+from lae_monitor.config.values import Listen
+from lae_monitor.core.limits import format_size
 from lae_monitor.core.refusals import Refused
+from lae_monitor.gatherers.incidents.class_check import problems
+from lae_monitor.gatherers.incidents.flog import MAX_INCIDENT
 from lae_monitor.net.tubs_address import parse_listen, parse_location
 
 SECTION = "gatherers.incidents"
@@ -11,7 +15,20 @@ SECTION = "gatherers.incidents"
 
 def check(settings: Settings) -> Iterator[str]:
     """A sentence for each problem."""
+    yield from problems(settings)
     section = settings.gatherers["incidents"]
+    if section.http:
+        try:
+            Listen.parse(section.http)
+        except ValueError as error:
+            yield f"{SECTION}.http: {error}"
+    if section.max_incident > MAX_INCIDENT:
+        yield (
+            f"{SECTION}.max_incident: more than {format_size(MAX_INCIDENT)}, which is what a connection may carry: "
+            "larger incidents are refused all the same"
+        )
+    if section.max_host < section.max_incident:
+        yield f"{SECTION}.max_host: less than max_incident, so that the largest incidents never have room"
     try:
         parse_listen(section.listen)
     except Refused as refused:

@@ -1,4 +1,4 @@
-"""The object behind a host's FURL: whoever calls it is that host, whatever it says of itself.
+"""The objects behind FURLs: whoever calls a host's is that host, whatever it says of itself.
 
 Import this only after `tubs.start_reactor()`.
 """
@@ -18,7 +18,6 @@ from lae_monitor.gatherers.incidents.receipts import Place
 from lae_monitor.gatherers.incidents.shared import Shared
 from lae_monitor.gatherers.incidents.state import Connection, Heard
 from lae_monitor.net import tubs
-from lae_monitor.net.tubs_furls import HostFurl
 
 log = logging.getLogger(__name__)
 
@@ -31,25 +30,42 @@ class Entrance(Referenceable):
 
     A node that joins later under a FURL in use is asked for its last 7 days only (names.LOOK_BACK): nodes have no identity
     here that outlives a restart, so one cursor serves them all.
+
+    Args:
+        place: whose nodes they are.
+        shared: the gatherer's means.
+        is_valid: whether who comes this way is still that host.
+        on_connected: told of each node that was taken in; what it raises is logged.
     """
 
-    def __init__(self, host_furl: HostFurl, shared: Shared, is_valid: Callable[[HostFurl], bool]) -> None:
-        self.host_furl = host_furl
-        self.place = Place(host_furl.cluster, host_furl.host)
+    def __init__(
+        self, place: Place, shared: Shared, is_valid: Callable[[], bool], on_connected: Callable[[Node], None]
+    ) -> None:
+        self.place = place
+        self.is_valid = is_valid
         self._shared = shared
-        self._is_valid = is_valid
+        self._on_connected = on_connected
         self._nodes: dict[Node, asyncio.Task[None]] = {}
         self._is_stopping = False
 
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that are connected."""
+        return list(self._nodes)
+
     def remote_logport(self, nodeid: Any, logport: Any) -> None:  # noqa: ARG002 - the FURL says who it is
-        if not self._is_valid(self.host_furl):
+        if not self.is_valid():
             self.close("its FURL was revoked")
             raise Refused("unknown_furl")
+        self.take(logport)
+
+    def take(self, logport: Any) -> None:
+        """Begins to gather from a log publisher."""
         if self._is_stopping or any(node.publisher is logport for node in self._nodes):
             return
         while len(self._nodes) >= MAX_NODES:
             self._end(min(self._nodes, key=lambda node: self._heard(node).time), "more connections than a host needs")
-        node = Node(logport, self.place, self._shared, lambda: self._is_valid(self.host_furl))
+        node = Node(logport, self.place, self._shared, self.is_valid)
         task = asyncio.create_task(self._run(node), name=f"incidents of {node}")
         self._nodes[node] = task
         state = self._shared.state
@@ -60,6 +76,7 @@ class Entrance(Referenceable):
         self._shared.receipts.mark(
             self.place, "node connected to the incident gatherer", peer=node.peer, tub=node.tub_id
         )
+        self._on_connected(node)
 
     def _disconnected(self, node: Node, number: int) -> None:
         node.disconnected()
@@ -101,3 +118,14 @@ class Entrance(Referenceable):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@implementer(RILogGatherer)
+class OpenEntrance(Referenceable):
+    """The object behind the FURL of nobody in particular: `show_in` leads each node to the entrance that is its own."""
+
+    def __init__(self, show_in: Callable[[Any], None]) -> None:
+        self._show_in = show_in
+
+    def remote_logport(self, nodeid: Any, logport: Any) -> None:  # noqa: ARG002 - it says what it likes
+        self._show_in(logport)

@@ -6,12 +6,13 @@ what lies in a file, may be made to harm whoever reads it.
 
 import bz2
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.incidents.plain import Plain
+from lae_monitor.net.banana import Incident
 
 MAGIC: Final = b"# foolscap flogfile v1\n"
 MAX_EVENTS: Final = 20_000  # of one incident; a node keeps 100 of each facility and level, typically 1,800
@@ -20,6 +21,7 @@ MAX_MEMORY: Final = 24 * MiB  # of the values it is made of, while they are conv
 MAX_INFLATED: Final = 64 * MiB  # read from one file; more than MAX_INCIDENT, for files that other programs wrote
 MAX_LINE: Final = 4 * MiB  # one event; parsed, it may take twenty times as much memory
 MAX_STREAMS: Final = 100  # compressed pieces of one file; flogtool writes one
+LEVEL: Final = 3  # of compression: 1 % larger files than at 9, in nine tenths of the time
 _CHUNK: Final = 256 * 1024  # bytes inflated at a time
 
 
@@ -35,40 +37,46 @@ def pack(answer: Any, tub_id: str, rx_time: float) -> Packed:
     """What a node answered to get_incident, as the file that flogtool's gatherer would write.
 
     Args:
-        answer: header and events, of whatever types the wire gave.
+        answer: an Incident, or header and events of whatever types the wire gave.
         tub_id: from whom.
         rx_time: when we had it.
 
     Raises:
         Refused: `incident_malformed`, `incident_too_large`.
     """
-    if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], list):
+    if isinstance(answer, Incident):
+        header, events = answer.header, answer.events
+        is_plain = answer.memory is not None and answer.memory <= MAX_MEMORY
+    elif isinstance(answer, tuple | list) and len(answer) == 2 and isinstance(answer[1], list):
+        (header, events), is_plain = answer, False
+    else:
         raise Refused("incident_malformed", "not a header and a list of events")
-    if len(answer[1]) > MAX_EVENTS:
-        raise Refused("incident_too_large", f"{len(answer[1])} events, limit {MAX_EVENTS}")
-    plain = Plain(MAX_MEMORY)
-    header = plain.of(answer[0])
+    if len(events) > MAX_EVENTS:
+        raise Refused("incident_too_large", f"{len(events)} events, limit {MAX_EVENTS}")
+    make = _same if is_plain else Plain(MAX_MEMORY).of
+    header = make(header)
     if not isinstance(header, dict) or header.get("type") != "incident" or not isinstance(header.get("trigger"), dict):
         raise Refused("incident_malformed", "the header is not that of an incident")
-    if not answer[1]:
+    if not events:
         raise Refused("incident_malformed", "no events")
     lines = [MAGIC]
     size = len(MAGIC)
-    for line in _lines(header, answer[1], plain, {"from": tub_id, "rx_time": rx_time}):
+    for line in _lines(header, events, make, {"from": tub_id, "rx_time": rx_time}):
         size += len(line)
         if size > MAX_INCIDENT:
             raise Refused("incident_too_large", f"more than {MAX_INCIDENT} bytes")
         lines.append(line)
-    compressor = bz2.BZ2Compressor()
-    chunks = [compressor.compress(line) for line in lines]
-    chunks.append(compressor.flush())
-    return Packed([chunk for chunk in chunks if chunk], len(answer[1]), size)
+    return Packed([bz2.compress(b"".join(lines), LEVEL)], len(events), size)
 
 
-def _lines(header: Any, events: list[Any], plain: Plain, envelope: dict[str, Any]) -> Iterator[bytes]:
+def _same(value: Any) -> Any:
+    return value
+
+
+def _lines(header: Any, events: list[Any], make: Callable[[Any], Any], envelope: dict[str, Any]) -> Iterator[bytes]:
     yield _json({"header": header})
     for event in events:
-        made = plain.of(event)
+        made = make(event)
         if not isinstance(made, dict):
             raise Refused("incident_malformed", "an event that is no dictionary")
         yield _json({**envelope, "d": made})

@@ -38,6 +38,16 @@ class Known(Generic[NodeT]):
         """From which name on to ask a node."""
         return since(self.cursor, now)
 
+    def join(self, cursor: str, names: Iterable[str]) -> None:
+        """`names` are settled too: those of a host that turned out to be this one, which was asked up to `cursor`.
+
+        What of both was asked less far decides from where on nodes are asked.
+        """
+        self.cursor = min(self.cursor, cursor)
+        for name in names:
+            self._settled.add(name)
+            self._owed.pop(name, None)  # type: ignore[call-overload] # an IncidentName is a str
+
     @property
     def newest(self) -> str:
         return max(self._settled, default=self.cursor)

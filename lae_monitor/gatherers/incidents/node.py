@@ -19,9 +19,10 @@ from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
 from lae_monitor.gatherers.incidents.known import Known
+from lae_monitor.gatherers.incidents.measures import FAILED, FETCHING
 from lae_monitor.gatherers.incidents.names import incident_name, time_of_name
 from lae_monitor.gatherers.incidents.receipts import Place
-from lae_monitor.gatherers.incidents.shared import NotStored, Shared
+from lae_monitor.gatherers.incidents.shared import HostFull, NotStored, Shared
 from lae_monitor.net import tubs
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,14 @@ CALL_LIMIT: Final = 2 * MINUTE  # for small calls: a node that lists many incide
 GIVE_UP: Final = 8  # errors that a node answers for one incident: after 11 minutes it is refused
 FIRST_PAUSE: Final = 5.0  # seconds without fetching after the archive has refused; doubled with each refusal
 LAST_PAUSE: Final = MINUTE
+FULL_PAUSE: Final = MINUTE  # between looks whether a host that keeps as much as it may has room again
 LIST_AGAIN: Final = 10.0  # seconds before a node is asked anew for what found no place in the queue
 RECORDING: Final = 8.0  # seconds; a node lists an incident before it has recorded the last 5 s of it
 RECENT: Final = DAY  # an incident older than this by its name is surely recorded, unless a clock is far off
+
+
+class NotFetched(NotStored):
+    """The node answered with an error."""
 
 
 @implementer(RILogObserver)
@@ -72,7 +78,7 @@ class Node:
         self.is_caught_up = False  # whether what is announced from now on was recorded before it was announced
         self._shared = shared
         self._is_welcome = is_welcome
-        self._is_gone = False
+        self._left = asyncio.Event()  # set when the connection has ended
         self._known: Known[Node] = Known("", ())
         self._waiting: list[tuple[float, int, IncidentName]] = []  # by when they are due, then by arrival
         self._arrivals = 0
@@ -82,6 +88,15 @@ class Node:
         self._wake = asyncio.Event()
         self._observer = Observer(self)
         self._subscription: Any = None
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._left.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """How many incidents it announced that are still to be fetched."""
+        return len(self._waiting)
 
     def __str__(self) -> str:
         return f"{self.place.cluster}/{self.place.host}"
@@ -115,7 +130,7 @@ class Node:
 
     def disconnected(self) -> None:
         """To be called when the connection ends."""
-        self._is_gone = True
+        self._left.set()
         self._wake.set()
 
     # ---- the queue -------------------------------------------------------------------------------------------------
@@ -171,45 +186,85 @@ class Node:
             Disconnected
         """
         try:
+            await self._shared.check_room(self.place)
             async with self._shared.turn():
                 if self._is_gone:
                     return
-                log.info("%s: fetching incident %s", self, name)
-                answer = await tubs.call(self.publisher, "get_incident", name.encode(), limit=FETCH_LIMIT)
-                self.last_heard = self._shared.clock()
+                answer = await self._fetch(name)
                 await self._shared.to_its_end(self._take(name, answer))
                 self._pause = FIRST_PAUSE
         except NotStored as error:
+            await self._put_off(name, error)
+        except Refused as refused:
+            await self._refuse(name, refused)
+
+    async def _fetch(self, name: IncidentName) -> Any:
+        """What the node answers.
+
+        Raises:
+            Refused: the incident is not asked for again.
+            NotFetched: it is, later.
+            Disconnected
+        """
+        log.info("%s: fetching incident %s", self, name)
+        try:
+            with FETCHING.time():
+                answer = await tubs.call(self.publisher, "get_incident", name.encode(), limit=FETCH_LIMIT)
+        except tubs.AnswerTooLarge as error:
+            raise Refused("incident_too_large", str(error)) from error
+        except tubs.AnswerMalformed as error:
+            raise Refused("incident_malformed", str(error)) from error
+        except tubs.RemoteError as error:
+            self._fail(name)
+            self._errors[name] += 1
+            if self._errors[name] >= GIVE_UP:
+                raise Refused("incident_unavailable", str(error)) from error
+            raise NotFetched(str(error)) from error
+        except tubs.Disconnected:
+            self._fail(name)
+            raise
+        except TimeoutError:
+            self._fail(name)
+            tubs.disconnect(self.publisher, "too slow")
+            raise tubs.Disconnected(f"{name} did not come within {FETCH_LIMIT:.0f} s") from None
+        self.last_heard = self._shared.clock()
+        return answer
+
+    def _fail(self, name: IncidentName) -> None:
+        FAILED.inc()
+        self._known.fail(name, self._shared.clock())
+
+    async def _put_off(self, name: IncidentName, error: NotStored) -> None:
+        """Queues an incident again, after as long as it takes until that has a chance."""
+        if isinstance(error, NotFetched):
+            log.info("%s: %s not fetched, to be tried again: %s", self, name, error)
+        elif isinstance(error, HostFull):
+            self._shared.receipts.refused(self.place, self.peer, error.refused, name)
+            if error.size:  # others may be smaller
+                self._known.fail(name, self._shared.clock())
+            else:
+                await self._wait_for_room()
+        else:
             log.warning("%s: %s not stored, next try in %.0f s: %s", self, name, self._pause, error)
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, LAST_PAUSE)
-            self.queue(name)
-        except Refused as refused:
-            await self._refuse(name, refused)
-        except tubs.AnswerTooLarge as error:
-            await self._refuse(name, Refused("incident_too_large", str(error)))
-        except tubs.AnswerMalformed as error:
-            await self._refuse(name, Refused("incident_malformed", str(error)))
-        except tubs.RemoteError as error:
-            self._known.fail(name, self._shared.clock())
-            self._errors[name] += 1
-            if self._errors[name] >= GIVE_UP:
-                await self._refuse(name, Refused("incident_unavailable", str(error)))
-            else:
-                log.info("%s: %s not fetched, to be tried again: %s", self, name, error)
-                self.queue(name)
-        except tubs.Disconnected:
-            self._known.fail(name, self._shared.clock())
-            raise
-        except TimeoutError:
-            self._known.fail(name, self._shared.clock())
-            tubs.disconnect(self.publisher, "too slow")
-            raise tubs.Disconnected(f"{name} did not come within {FETCH_LIMIT:.0f} s") from None
+        self.queue(name)
+
+    async def _wait_for_room(self) -> None:
+        """Fetches nothing of the host until it has room, or the connection ends."""
+        while not self._is_gone:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), FULL_PAUSE)
+            try:
+                await self._shared.check_room(self.place)
+                break
+            except HostFull:
+                continue
 
     async def _take(self, name: IncidentName, answer: Any) -> None:
         """Stores what came, and only then takes it for known."""
-        packed = await self._shared.pack(answer, self.tub_id)
-        span = await self._shared.store(self.place, name, packed)
+        incident = await self._shared.pack(answer, self.tub_id)
+        span = await self._shared.store(self.place, name, incident)
         await self._settle(name)
         if span is not None:
             self._shared.receipts.accepted(self.place, self.peer, name, span)

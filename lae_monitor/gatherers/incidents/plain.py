@@ -26,6 +26,11 @@ class Plain:
     def __init__(self, budget: int) -> None:
         self._limit = self._budget = budget
 
+    @property
+    def spent(self) -> int:
+        """About how many bytes of memory what was converted takes."""
+        return self._limit - self._budget
+
     def of(self, value: Any, depth: int = 0) -> Any:
         """`value` as dict, list, str, int, float, bool or None.
 

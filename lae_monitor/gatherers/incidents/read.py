@@ -1,7 +1,6 @@
 """An incident in the archive -> one event on its host's timeline. Pure: no I/O, and any bytes give rows or `Refused`."""
 
 import math
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -9,14 +8,19 @@ from typing import Any, Final
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
 from lae_monitor.core.names import ClusterName, HostName, IncidentName
+from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span
-from lae_monitor.core.time import clamp, format_time
+from lae_monitor.core.time import clamp
+from lae_monitor.gatherers.incidents import event as events
+from lae_monitor.gatherers.incidents.fingerprint import VERSION as FINGERPRINT
+from lae_monitor.gatherers.incidents.fingerprint import Fingerprint, fingerprint, last_line
 from lae_monitor.gatherers.incidents.flog import unpack
 from lae_monitor.gatherers.incidents.names import time_of_name
 from lae_monitor.gatherers.incidents.render import message, plain_text, presentable
+from lae_monitor.gatherers.shown import Logged
 
-VERSION: Final = 1  # goes up when the same bytes give other rows
+VERSION: Final = 2  # goes up when the same bytes give other rows
 WHOLE: Final = True
 
 KIND: Final = "incident"
@@ -24,16 +28,8 @@ SUFFIX: Final = ".flog.bz2"
 MAX_TRIGGER_TEXT: Final = 8 * 1024  # characters of the trigger, with its traceback, above the other events
 MAX_EVENT_TEXT: Final = 4 * 1024  # characters of one event in the row's text
 MAX_ATTR: Final = 500  # characters
-MAX_GROUP: Final = 200  # characters
-LATEST: Final = 4102444800.0  # 2100-01-01: no clock of ours has shown it
 
 LEVELS: Final = ((40, "critical"), (35, "error"), (30, "warning"), (20, "info"), (-math.inf, "debug"))
-_NAMES: Final = {
-    10: "NOISY", 20: "OPERATIONAL", 23: "UNUSUAL", 25: "INFREQUENT", 28: "CURIOUS", 30: "WEIRD", 35: "SCARY", 40: "BAD",
-}  # fmt: skip
-_EXCEPTION: Final = re.compile(
-    r"<class '([\w.]{1,100})'>|Failure:? (?:instance: )?.{0,40}?([A-Za-z_][\w.]{0,100}(?:Error|Exception)\w{0,40})"
-)
 
 
 def cut(_path: str, data: bytes) -> int:
@@ -56,10 +52,11 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
     for wrapper in objects:
         told.add(wrapper)
     named = time_of_name(name) or 0.0
-    received, _ = clamp(told.rx_time if told.rx_time is not None else named, LATEST)
-    claimed = _number(trigger.get("time"))
+    received, _ = clamp(told.rx_time if told.rx_time is not None else named, events.LATEST)
+    claimed = events.number(trigger.get("time"))
     time, moved = clamp(claimed if claimed is not None else (named or received), received)
-    attrs = _attrs(trigger, header, told)
+    group = fingerprint(trigger)
+    attrs = _attrs(trigger, header, told) | _fingerprint(group)
     if moved and claimed is not None:
         attrs["time_claimed"] = repr(claimed)
     yield Event(
@@ -73,7 +70,7 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
         level=_level(trigger.get("level")),
         title=_title(trigger),
         text=_text(trigger, told),
-        group=_group(trigger),
+        group=group.text,
         attrs=attrs,
         file=span.path,
         offset=span.start,
@@ -87,22 +84,52 @@ def dump(data: bytes) -> Iterator[str]:
     Raises:
         Refused: `unreadable`.
     """
+    about, logged = entries(data)
+    yield from about
+    for entry in logged:
+        yield line_of(entry)
+        yield from (f"    {part}" for part in entry.failure.splitlines())
+
+
+def entries(data: bytes) -> tuple[list[str], Iterator[Logged]]:
+    """A whole incident for people: what its header says, in lines, and its events.
+
+    Raises:
+        Refused: `unreadable`; also while the events are taken.
+    """
     objects = unpack(data)
     trigger, header = _header(next(objects, None))
     versions = header.get("versions")
+    about = []
     if isinstance(versions, dict):
-        yield presentable(
-            " ".join(f"{plain_text(name)}/{plain_text(value)}" for name, value in versions.items()), MAX_ATTR
-        )
-    yield f"pid {presentable(plain_text(header.get('pid', 'unknown')), 40)}"
-    for wrapper in objects:
-        event = wrapper.get("d") if wrapper is not None else None
-        if not isinstance(event, dict):
-            yield "[an event that is too large to show, or none]"
-            continue
-        line = _line(event)
-        yield f"{line} [INCIDENT-TRIGGER]" if _is_same(event, trigger) else line
-        yield from (f"    {part}" for part in _failure(event).splitlines())
+        named = " ".join(f"{plain_text(name)}/{plain_text(value)}" for name, value in versions.items())
+        about.append(presentable(named, MAX_ATTR))
+    about.append(f"pid {presentable(plain_text(header.get('pid', 'unknown')), 40)}")
+    return about, (_entry(wrapper, trigger) for wrapper in objects)
+
+
+def line_of(entry: Logged) -> str:
+    """An event as flogtool prints it, without the traceback."""
+    if not entry.name:
+        return entry.message
+    text = f"{entry.time or 'no time'} {entry.name} {entry.facility or '-'}: {entry.message}".replace("\n", "\n    ")
+    return f"{text} [INCIDENT-TRIGGER]" if entry.trigger else text
+
+
+def _entry(wrapper: dict[str, Any] | None, trigger: Mapping[str, Any]) -> Logged:
+    event = wrapper.get("d") if wrapper is not None else None
+    if not isinstance(event, dict):
+        return Logged(message="[an event that is too large to show, or none]")
+    when = events.when(event)
+    return Logged(
+        time=when if when[:1].isdigit() else "",
+        level=events.row_level(event),
+        name=events.level_name(event),
+        facility=events.facility(event),
+        message=message(event),
+        failure=events.failure(event),
+        trigger=_is_same(event, trigger),
+    )
 
 
 class _Told:
@@ -124,9 +151,9 @@ class _Told:
         if not isinstance(event, dict):
             raise Refused("unreadable", "an event that is no dictionary")
         if self.rx_time is None:
-            self.rx_time = _number(wrapper.get("rx_time"))
+            self.rx_time = events.number(wrapper.get("rx_time"))
             self.tub_id = plain_text(wrapper.get("from", ""))
-        self._keep(_line(event)[:MAX_EVENT_TEXT])
+        self._keep(events.line(event)[:MAX_EVENT_TEXT])
 
     def _keep(self, line: str) -> None:
         self.lines.append(line)
@@ -153,36 +180,11 @@ def _header(first: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any
     return trigger, header
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
 def _level(value: Any) -> str:
-    number = _number(value)
+    number = events.number(value)
     if number is None:
         return "warning"
     return next(name for least, name in LEVELS if number >= least)
-
-
-def _line(event: Mapping[str, Any]) -> str:
-    time = _number(event.get("time"))
-    when = format_time(time) if time is not None and 0 <= time < LATEST else "no time"
-    level = _number(event.get("level"))
-    shown = _NAMES.get(int(level), f"{level:g}") if level is not None else "-"
-    facility = presentable(plain_text(event.get("facility") or "-"), 100)
-    return f"{when} {shown} {facility}: {message(event)}".replace("\n", "\n    ")
-
-
-def _failure(event: Mapping[str, Any]) -> str:
-    failure = event.get("failure")
-    if isinstance(failure, dict):
-        failure = failure.get("traceback") or failure.get("str") or failure.get("repr") or ""
-    return presentable(plain_text(failure), MAX_TRIGGER_TEXT) if failure else ""
 
 
 def _is_same(event: Mapping[str, Any], trigger: Mapping[str, Any]) -> bool:
@@ -192,38 +194,20 @@ def _is_same(event: Mapping[str, Any], trigger: Mapping[str, Any]) -> bool:
 def _title(trigger: Mapping[str, Any]) -> str:
     text = message(trigger)
     if not text.strip():
-        text = plain_text(trigger.get("why") or "") or (_failure(trigger).strip().splitlines() or [""])[-1]
-    return presentable(" ".join(text.split()), MAX_TITLE) or "incident without a message"
+        text = plain_text(trigger.get("why") or "") or last_line(events.failure(trigger))
+    return presentable(" ".join(redact(text).split()), MAX_TITLE) or "incident without a message"
 
 
 def _text(trigger: Mapping[str, Any], told: _Told) -> str:
-    parts = [_line(trigger)[:MAX_TRIGGER_TEXT]]
-    if failure := _failure(trigger):
+    parts = [events.line(trigger)[:MAX_TRIGGER_TEXT]]
+    if failure := events.failure(trigger):
         parts.append(failure[: MAX_TRIGGER_TEXT - 2])
     return "\n".join([*parts, *told.lines])[:MAX_ROW_TEXT]
 
 
-def _group(trigger: Mapping[str, Any]) -> str:
-    """What the same mistake has in common, wherever and whenever it happens."""
-    for key in ("umid", "format"):
-        if isinstance(value := trigger.get(key), str) and value.strip():
-            return presentable(" ".join(value.split()), MAX_GROUP)
-    masked = presentable(" ".join(_mask(message(trigger)).split()), MAX_GROUP)
-    return f"{masked} {_exception(trigger)}".strip()[: MAX_GROUP + MAX_GROUP // 2]
-
-
-def _mask(text: str) -> str:
-    text = re.sub(r"\b0x[0-9A-Fa-f]+|\b[0-9a-f]{16,}\b|\b[a-z2-7]{26,}\b", "<id>", text)
-    return re.sub(r"\d+", "<n>", text)
-
-
-def _exception(trigger: Mapping[str, Any]) -> str:
-    """The type of the exception that the trigger carries, "" for none."""
-    failure = trigger.get("failure") or ""
-    if isinstance(failure, dict):
-        failure = failure.get("str") or failure.get("repr") or ""
-    found = _EXCEPTION.search(plain_text(failure))
-    return found[1] or found[2] if found else ""
+def _fingerprint(made: Fingerprint) -> dict[str, str]:
+    found = {"fingerprint": made.by, "fingerprint.version": str(FINGERPRINT)}
+    return found | ({"fingerprint.before": "\n".join(made.earlier)} if made.earlier else {})
 
 
 def _attrs(trigger: Mapping[str, Any], header: Mapping[str, Any], told: _Told) -> dict[str, str]:

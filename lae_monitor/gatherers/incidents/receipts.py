@@ -1,6 +1,7 @@
 """What was accepted, refused and heard, in the journal. A host that sends much nonsense gets few receipts, with a count."""
 
 import asyncio
+import json
 import logging
 from typing import Final, NamedTuple
 
@@ -8,11 +9,13 @@ from lae_monitor.archive import Journal
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import MINUTE, Clock
+from lae_monitor.gatherers.incidents.measures import REFUSED
 
 log = logging.getLogger(__name__)
 
 KIND: Final = "incident"
 MAX_A_MINUTE: Final = 20  # receipts of refusals, and marks, for one host and reason; more are counted
+MOVED: Final = "moved file"  # subject of decisions: the mover takes back what it read from the old path
 MAX_KEYS: Final = 10_000  # hosts and reasons that are counted at once
 
 
@@ -39,6 +42,7 @@ class Receipts:
         )
 
     def refused(self, place: Place, peer: str, refused: Refused, name: str = "") -> None:
+        REFUSED.labels(refused.code).inc()
         if self._may_write(place, refused.code):
             log.info("%s/%s: refused %s: %s", place.cluster, place.host, name or "what it sent", refused)
             self._refuse(place, peer, refused.code, refused.detail, name)
@@ -47,6 +51,15 @@ class Receipts:
         """Something to see on the host's timeline."""
         if self._may_write(place, title):
             self._write("mark", place, title=title, **attrs)
+
+    async def moved(self, old: str, new: str, why: str) -> None:
+        """A decision that the file `old` of the archive is `new` from now on; returns when it is durable.
+
+        Raises:
+            Refused: the journal takes nothing.
+        """
+        value = json.dumps({"to": new, "why": why})
+        await self._journal.write("decision", subject=MOVED, about=old, value=value, by="gather-incidents")
 
     def _refuse(self, place: Place, peer: str, code: str, detail: str, name: str) -> None:
         self._write("receipt", place, peer=peer, verdict="refused", reason=code, detail=detail, id=name)

@@ -18,9 +18,11 @@ MAX_VALUE: Final = 8 * 1024  # characters of one inserted value
 MAX_BITS: Final = 1024  # of a number
 FAILED: Final = " [formatting failed]"  # flogtool's words
 
-_SPECIFIER: Final = re.compile(
+SPECIFIER: Final = re.compile(
     r"%(?:\((?P<key>[^()]*)\))?(?P<flags>[#0\- +]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?[hlL]?(?P<type>.)?", re.DOTALL
 )
+# What may be the %3A of a secret in a URL: as a specifier it would take it apart.
+_ENCODED: Final = re.compile(r"%(?![(srdif%])")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -28,7 +30,8 @@ class _Short(reprlib.Repr):
     """What Python would print, without its long and deep parts. Of a text the end goes: its beginning shows a secret."""
 
     def repr_str(self, x: str, level: int) -> str:  # noqa: ARG002 - reprlib's signature
-        return repr(redact(x)[: self.maxstring])
+        # What is not cut is redacted with what stands around it.
+        return repr(x if len(x) <= self.maxstring else redact(x)[: self.maxstring])
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         if level <= 0:
@@ -82,11 +85,13 @@ def _format(template: Any, arguments: Any) -> str:
     if not isinstance(template, str):
         raise FormattingFailed
     template = template[:MAX_MESSAGE]
+    if _ENCODED.search(template):
+        template = redact(template)
     mapping = arguments if isinstance(arguments, Mapping) else None
     positional = list(arguments) if isinstance(arguments, list | tuple) else [arguments]
     pieces = []
     end = size = used = 0
-    for count, found in enumerate(_SPECIFIER.finditer(template), 1):
+    for count, found in enumerate(SPECIFIER.finditer(template), 1):
         if count > MAX_SPECIFIERS or size > MAX_MESSAGE:
             break
         pieces.append(template[end : found.start()])
@@ -122,7 +127,10 @@ def _insert(found: re.Match[str], value: Any) -> str:
     if kind == "s":
         return f"{shape}s" % plain_text(value)[:MAX_VALUE]
     if kind in "ra":
-        return f"{shape}s" % _short.repr(value)[:MAX_VALUE]
+        printed = _short.repr(value)
+        if kind == "a":
+            printed = printed.encode("ascii", "backslashreplace").decode()
+        return f"{shape}s" % printed[:MAX_VALUE]
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise FormattingFailed
     try:

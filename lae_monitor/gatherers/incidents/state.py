@@ -3,7 +3,8 @@
     <state>/<process>.db      which this process alone writes; `look()` is for all others
     <state>/<process>.open    locked while what the database says of connections is true: one that was killed says nothing
 
-Without them nothing is lost: some refused incidents are asked for and refused once more.
+Without them nothing is lost: some refused incidents are asked for and refused once more, and which incident is which is read
+from the archive again.
 """
 
 import fcntl
@@ -28,13 +29,16 @@ CREATE TABLE IF NOT EXISTS heard (cluster TEXT, host TEXT, time REAL, tub TEXT, 
     PRIMARY KEY (cluster, host)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS connections (number INTEGER PRIMARY KEY, cluster TEXT, host TEXT, since REAL, tub TEXT,
     peer TEXT);
+CREATE TABLE IF NOT EXISTS stored (cluster TEXT, host TEXT, name TEXT, key BLOB,
+    PRIMARY KEY (cluster, host, name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS stored_key ON stored (key);
 """
 _CONNECT: Final = "INSERT INTO connections VALUES (?, ?, ?, ?, ?, ?)"
 _FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length (0: all), process (0: the lock is the descriptor's)
 TRIES: Final = 3  # to read a database that is opened or closed meanwhile
 PAUSE: Final = 0.1  # seconds between them
 
-Value = str | float
+Value = str | float | bytes | None
 
 
 class Heard(NamedTuple):
@@ -55,6 +59,15 @@ class Connection(NamedTuple):
     since: float
     tub: str
     peer: str
+
+
+class Stored(NamedTuple):
+    """An incident that is stored, and which it is: None for one that does not say."""
+
+    cluster: str
+    host: str
+    name: str
+    key: bytes | None
 
 
 class Seen(NamedTuple):
@@ -86,12 +99,8 @@ class State:
 
     def refused(self, cluster: str, host: str) -> list[str]:
         """The names that were refused for good; none when they cannot be read."""
-        try:
-            rows = self._database.execute("SELECT name FROM refused WHERE cluster = ? AND host = ?", (cluster, host))
-            return [name for (name,) in rows]
-        except sqlite3.Error as error:
-            log.warning("state not read: %s", error)
-            return []
+        rows = self._read("SELECT name FROM refused WHERE cluster = ? AND host = ?", cluster, host)
+        return [str(name) for (name,) in rows]
 
     def refuse(self, cluster: str, host: str, name: str, code: str, time: float) -> None:
         """Remembers a name; if that fails, it is asked for, and refused, again."""
@@ -104,6 +113,42 @@ class State:
 
     def last_heard(self) -> list[Heard]:
         return _heard(self._database)
+
+    def move_host(self, old: tuple[str, str], new: tuple[str, str]) -> None:
+        """What is remembered of a host's names is from now on of another one's, too."""
+        self._write(
+            ("INSERT OR IGNORE INTO refused SELECT ?, ?, name, code, time FROM refused WHERE cluster = ? AND host = ?",
+             [(*new, *old)]),
+        )  # fmt: skip
+
+    # ---- which incident is which -----------------------------------------------------------------------------------
+
+    def stored(self, cluster: str, host: str) -> set[str]:
+        """The names of a host's incidents whose identities are remembered."""
+        return {
+            str(name) for (name,) in self._read("SELECT name FROM stored WHERE cluster = ? AND host = ?", cluster, host)
+        }
+
+    def who_has(self, key: bytes) -> list[tuple[str, str, str]]:
+        """Cluster, host and name under which an incident is stored; several when it was stored before it was looked at."""
+        rows = self._read("SELECT cluster, host, name FROM stored WHERE key = ?", key)
+        return [(str(cluster), str(host), str(name)) for cluster, host, name in rows]
+
+    def remember(self, stored: Iterable[Stored]) -> None:
+        """If that fails, it is read from the archive at the next start."""
+        self._write(("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?)", stored))
+
+    def forget(self, cluster: str, host: str, names: Iterable[str]) -> None:
+        """These incidents are no longer stored."""
+        rows = [(cluster, host, name) for name in names]
+        self._write(("DELETE FROM stored WHERE cluster = ? AND host = ? AND name = ?", rows))
+
+    def _read(self, question: str, *values: Value) -> list[tuple[Value, ...]]:
+        try:
+            return list(self._database.execute(question, values))
+        except sqlite3.Error as error:
+            log.warning("state not read: %s", error)
+            return []
 
     # ---- connections -----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from lae_monitor.fleet.registry import register_incident
 from lae_monitor.gatherers import sections
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 ROOT = HERE.parents[2]
 PATIENCE = 60.0  # seconds; the machine may be busy
 
@@ -88,7 +89,7 @@ class Process:
 class Gatherer:
     """The gatherer of a test: its state outlives its processes."""
 
-    def __init__(self, folder, loop):
+    def __init__(self, folder, loop, extra=""):
         self.folder = folder
         self.state = folder / "state"
         self.port = free_port()
@@ -97,7 +98,7 @@ class Gatherer:
         folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(
             f'[state]\npath = "{self.state}"\n[fleet]\nname = "lae"\n[gatherers.incidents]\n'
-            f'listen = "tcp:{self.port}:interface=127.0.0.1"\nlocation = "tcp:127.0.0.1:{self.port}"\n'
+            f'listen = "tcp:{self.port}:interface=127.0.0.1"\nlocation = "tcp:127.0.0.1:{self.port}"\n{extra}'
         )
         self.process = None
         self.children = []
@@ -193,8 +194,8 @@ class Gatherer:
 
 
 @contextmanager
-def gatherer_in(folder, loop="uvloop"):
-    made = Gatherer(folder, loop)
+def gatherer_in(folder, loop="uvloop", extra=""):
+    made = Gatherer(folder, loop, extra)
     try:
         yield made
     finally:
@@ -209,6 +210,7 @@ def running(tmp_path_factory):
 
 
 @pytest.fixture
-def gatherer(tmp_path):
-    with gatherer_in(tmp_path / "gatherer") as made:
+def gatherer(tmp_path, request):
+    """`@pytest.mark.parametrize("gatherer", [LINES], indirect=True)` adds lines to [gatherers.incidents]."""
+    with gatherer_in(tmp_path / "gatherer", extra=getattr(request, "param", "")) as made:
         yield made

@@ -21,6 +21,8 @@ from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.gatherers import sections
 from lae_monitor.gatherers.context import Context
+from lae_monitor.gatherers.incidents import door
+from lae_monitor.gatherers.incidents import gather as gather_module
 from lae_monitor.gatherers.incidents.gather import gather
 from lae_monitor.net import tubs
 
@@ -40,8 +42,29 @@ def make_room(archive):
         root.files.reserve = Reserve(size=1)
 
 
+def tell_hooks():
+    """Has the gatherer print what its hooks are told."""
+
+    class Telling(door.Door):
+        def __init__(self, furls, shared, *rest):
+            super().__init__(furls, shared, *rest)
+            shared.on_stored.append(lambda place, span: print("stored", *place, span.path, span.end, flush=True))
+            shared.on_stored.insert(0, lambda _place, _span: 1 / 0)
+            self.on_connected.append(self.tell)
+            self.finders.append(lambda swissnum: print("asked for", swissnum, flush=True))
+
+        def tell(self, node):
+            there = self.nodes(*node.place)
+            print("connected", *node.place, there == [node], node.publisher.getRemoteTubID(), flush=True)
+            raise ValueError("a hook that fails")
+
+    gather_module.Door = Telling
+
+
 async def main(config, limits):
     settings = load(config, sections())
+    if limits.pop("hooks", False):
+        tell_hooks()
     kernel = SlowKernel if limits.pop("slow", False) else LinuxKernel
     full = limits.pop("full", False)  # the archive takes nothing until SIGUSR1
     archive = Archive(

@@ -6,6 +6,7 @@ event. Prints `asked NAME` when an incident is asked for. Ends when its standard
 Modes: what it announces, and answers to get_incident, where that is not what Foolscap would do.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -25,8 +26,13 @@ def event(number, **more):
     return {"num": number, "time": 1700000000.0 + number, "level": 20, "incarnation": ["00ff", None], **more}
 
 
+RUNS = itertools.count(1)
+
+
 def incident(events, **trigger):
-    header = {"type": "incident", "trigger": event(0, message="x", level=30, **trigger), "versions": {}, "pid": 1}
+    """Of a run of its own each: two incidents of one trigger would be one."""
+    first = {**event(0, message="x", level=30, **trigger), "incarnation": [f"{next(RUNS):016x}", None]}
+    header = {"type": "incident", "trigger": first, "versions": {}, "pid": 1}
     return header, events
 
 
@@ -49,6 +55,8 @@ HUGE = 4_000_000  # bytes of a number; Foolscap itself would take minutes to sen
 banana.long_to_bytes = lambda number: number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 NAME = "incident-2026-11-20--10-00-0{}Z-abcdefg"
+
+LARGE = "x" * 10_000_000
 
 # mode -> {name announced: what is answered}
 ANSWERS = {
@@ -97,6 +105,10 @@ ANSWERS = {
         NAME.format(3): incident([event(0, value=laughs())]),
         NAME.format(4): incident([event(0, value=deep())]),
         NAME.format(5): incident([event(0, message="small enough")]),
+    },
+    "enormous": {  # 200 MB; held once here
+        NAME.format(1): incident([event(number, message=LARGE) for number in range(20)]),
+        NAME.format(2): incident([event(0, message="small enough")]),
     },
     "malformed": {
         NAME.format(0): "no incident",

@@ -44,6 +44,7 @@ def test_path_trigger_and_header_tell_everything():
     assert made.attrs == {
         "umid": "LkD9Pw", "facility": "tahoe.web", "level": "35", "num": "30", "incarnation": "00ff", "pid": "7",
         "versions": "foolscap/24.9.0", "tub": "b" * 32, "events": "1",
+        "fingerprint": "umid", "fingerprint.version": "2",
     }  # fmt: skip
     assert (made.file, made.offset, made.length) == (PATH, 0, made.length)
 

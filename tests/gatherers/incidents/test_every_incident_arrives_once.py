@@ -8,30 +8,9 @@ import subprocess
 import sys
 import time
 
-from lae_monitor.gatherers.incidents.flog import pack
+from recorded import made_incident, name_of
 
 WEIRD = 30
-
-
-def made_incident(folder, name, events=3, text="x"):
-    """A recorded incident, as a node has it on disk."""
-    listed = [
-        {
-            "num": number,
-            "time": 1.7e9 + number,
-            "level": 20,
-            "incarnation": ["00ff", None],
-            "message": f"{text} {number}",
-        }
-        for number in range(events)
-    ]
-    header = {"type": "incident", "trigger": {**listed[0], "level": 30}, "versions": {"foolscap": "24.9.0"}, "pid": 7}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.flog.bz2").write_bytes(b"".join(pack((header, listed), "local", 1.7e9).chunks))
-
-
-def name_of(day, second=0, ending="aaaaaaa"):
-    return f"incident-2026-{day}--10-00-{second:02}Z-{ending}"
 
 
 def test_many_incidents_of_many_nodes_arrive_once_each(gatherer):

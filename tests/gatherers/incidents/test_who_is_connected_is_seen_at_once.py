@@ -65,7 +65,8 @@ def test_a_node_is_seen_when_it_comes_and_when_it_goes(served):
     assert (one["cluster"], one["host"], one["registered"], one["connections"]) == ("lae", "node1", True, 1)
     assert one["peer"] == "127.0.0.1"
     assert before < seconds(one["connected_since"]) <= seconds(one["last_heard"]) + 0.01 <= time.time() + 0.01
-    nobody = {"connections": 0, "connected_since": None, "last_heard": None, "peer": ""}
+    nobody = {"connections": 0, "connected_since": None, "last_heard": None, "peer": "", "silent_since": None}
+    nobody |= {"unclaimed": False, "addresses": []}
     assert two == {"cluster": "lae", "host": "node2", "registered": True, **nobody}
     assert "on node2, set log_gatherer.furl" in said["next"]
     node.send(message="something bad", level=30)
@@ -77,6 +78,8 @@ def test_a_node_is_seen_when_it_comes_and_when_it_goes(served):
     assert code == 0
     assert (gone["connections"], gone["connected_since"], gone["peer"]) == (0, None, "127.0.0.1")
     assert seconds(gone["last_heard"]) > seconds(one["last_heard"])
+    assert gone["silent_since"] == gone["last_heard"]
+    assert one["silent_since"] is None
     assert "see whether every node on node1 runs" in said["next"]
 
 

@@ -1,0 +1,177 @@
+"""What all commands take that work on hosts over SSH: which hosts, how they are reached, and how carefully."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from lae_monitor.fleet.access import Access
+
+USER: Final = "customer"
+SSH_PORT: Final = 22
+MAX_PARALLEL: Final = 64  # hosts at a time; each takes a thread and a connection
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+class Reach(NamedTuple):
+    """How hosts are reached."""
+
+    identity: Path | None
+    user: str | None
+    port: int
+    known_hosts: Path
+    host_keys: str
+    timeout: float
+
+    @property
+    def access(self) -> Access:
+        from lae_monitor.fleet.access import Access  # noqa: PLC0415 - quick start of the command line
+
+        accept_new = self.host_keys == "accept-new"
+        return Access(self.user or USER, self.port, self.identity, self.known_hosts, accept_new, self.timeout)
+
+
+class Sources(NamedTuple):
+    """Where hosts come from, beside those that are named."""
+
+    ec2: bool
+    regions: tuple[str, ...]
+    tag_role: str
+    private: bool
+    inventory: Path | None
+    group: str
+    configured: bool
+    csv: Path | None
+    column: str
+    name_column: str
+
+
+class Care(NamedTuple):
+    """What is done there, and how."""
+
+    nodes: tuple[str, ...]
+    restart: str
+    no_restart: bool
+    restart_always: bool
+    parallel: int
+    dry_run: bool
+
+    @property
+    def command(self) -> str | None:
+        """As an Order has it."""
+        return None if self.no_restart else self.restart
+
+
+_REACH: Final = (
+    click.option(
+        "--identity", type=_FILE, metavar="FILE", help="The private key; default: the agent's, and ~/.ssh/id_*."
+    ),
+    click.option("--user", metavar="USER", help=f"The account that the nodes belong to; default {USER}."),
+    click.option("--port", type=click.IntRange(1, 65535), default=SSH_PORT, show_default=True, help="Of its sshd."),
+    click.option(
+        "--known-hosts",
+        type=_FILE,
+        default=Path("~/.ssh/known_hosts"),
+        show_default=True,
+        metavar="FILE",
+        help="The host keys that are believed, beside /etc/ssh/ssh_known_hosts.",
+    ),
+    click.option(
+        "--host-keys",
+        type=click.Choice(["strict", "accept-new"]),
+        default="strict",
+        show_default=True,
+        help="Refuse a host whose key is not known, or believe and keep it. A changed key is always refused.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(1, 600),
+        default=30,
+        show_default=True,
+        metavar="SECONDS",
+        help="For a connection, and for each answer.",
+    ),
+)
+_SOURCES: Final = (
+    click.option("--ec2", is_flag=True, help="The running instances whose tag says node."),
+    click.option(
+        "--region", "regions", multiple=True, metavar="REGION", help="With --ec2: look there; several if you like."
+    ),
+    click.option("--tag-role", default="lae_role", show_default=True, metavar="TAG", help="With --ec2: that tag."),
+    click.option("--private", is_flag=True, help="With --ec2: reach them by their private addresses."),
+    click.option(
+        "--inventory",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The hosts of an Ansible inventory, as ansible-inventory reads it.",
+    ),
+    click.option("--group", default="all", show_default=True, metavar="GROUP", help="With --inventory: of this group."),
+    click.option("--configured", is_flag=True, help="The hosts of fleet.inventory in our configuration."),
+    click.option("--csv", type=_FILE, metavar="FILE", help="The hosts in a CSV file."),
+    click.option(
+        "--column", default="publichost", show_default=True, metavar="NAME", help="With --csv: their addresses."
+    ),
+    click.option(
+        "--name-column", default="", metavar="NAME", help="With --csv: their names; default: their addresses."
+    ),
+)
+_CARE: Final = (
+    click.option(
+        "--nodes", multiple=True, metavar="FOLDER", help="A node's folder on the hosts; may be given several times."
+    ),
+    click.option(
+        "--restart",
+        default="",
+        metavar="COMMAND",
+        help="How nodes are restarted; default: ~/restart.sh if it is there, else their units tahoe@NODE.",
+    ),
+    click.option(
+        "--no-restart", is_flag=True, help="Restart nothing: nodes read their configuration at their next start."
+    ),
+    click.option(
+        "--restart-always", is_flag=True, help="Restart though nothing changed, as after a restart that failed."
+    ),
+    click.option(
+        "--parallel",
+        type=click.IntRange(1, MAX_PARALLEL),
+        default=8,
+        show_default=True,
+        metavar="N",
+        help="Hosts at a time.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Change nothing: show what would be changed."),
+)
+
+
+def reach(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options of Reach, and its `reach`."""
+    return _gathered(function, "reach", Reach, _REACH)
+
+
+def sources(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options of Sources, and its `sources`."""
+    return _gathered(function, "sources", Sources, _SOURCES)
+
+
+def care(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options of Care, and its `care`."""
+    return _gathered(function, "care", Care, _CARE)
+
+
+def _gathered(
+    function: Callable[..., Any], name: str, kind: Any, options: tuple[Callable[..., Any], ...]
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        kwargs[name] = kind(**{field: kwargs.pop(field) for field in kind._fields})
+        return function(*args, **kwargs)
+
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped

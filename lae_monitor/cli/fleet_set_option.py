@@ -1,0 +1,83 @@
+"""`lae-monitor fleet set-option`: one option of tahoe.cfg on many hosts."""
+
+from __future__ import annotations
+
+import click
+
+from lae_monitor.cli.fleet_register_options import Care, Reach, Sources, care, reach, sources
+from lae_monitor.cli.options import EXIT_USAGE, Invocation, common
+
+
+@click.command("set-option", short_help="Set an option of Tahoe-LAFS nodes on hosts.")
+@click.argument("section", metavar="SECTION")
+@click.argument("option", metavar="OPTION")
+@click.argument("value", metavar="[VALUE]", required=False)
+@click.option(
+    "--value-file",
+    metavar="FILE",
+    help="The file whose first line is the value; - reads it.",
+)
+@click.option("--unset", is_flag=True, help="Take the option out, leaving an empty comment.")
+@click.option(
+    "--on", "hosts", multiple=True, metavar="HOST", help="[NAME=][USER@]ADDRESS[:PORT]; may be given several times."
+)
+@click.option(
+    "--file",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="The file on the hosts, in place of the tahoe.cfg of --nodes.",
+)
+@sources
+@reach
+@care
+@common
+def set_option(
+    invocation: Invocation,
+    section: str,
+    option: str,
+    value: str | None,
+    value_file: str | None,
+    unset: bool,
+    hosts: tuple[str, ...],
+    paths: tuple[str, ...],
+    sources: Sources,
+    reach: Reach,
+    care: Care,
+) -> None:
+    """Set an option in the tahoe.cfg of nodes on hosts over SSH, and restart the nodes that this changed. Comments, order
+    and line ends stay as they are. Others can read a command line: give secrets with --value-file.
+
+    \b
+    lae-monitor fleet set-option node web.port tcp:3456:interface=127.0.0.1 --on node1.example --on node2.example
+    lae-monitor fleet set-option client helper.furl --value-file helper.furl --csv customerinfo.csv --dry-run
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.cli.fleet_register_work import chosen, end, files, ready, work  # noqa: PLC0415 - quick start
+    from lae_monitor.fleet import tahoe_cfg  # noqa: PLC0415
+    from lae_monitor.fleet.registering import KINDS, Order  # noqa: PLC0415
+
+    if (value is not None) + (value_file is not None) + unset != 1:
+        invocation.fail("give a VALUE, or --value-file FILE, or --unset", EXIT_USAGE)
+    text = _first_line(invocation, value_file) if value_file is not None else value
+    try:
+        tahoe_cfg.set_option(b"", section, option, text or "")
+    except tahoe_cfg.BadOption as error:
+        invocation.fail(str(error), EXIT_USAGE)
+    targets, passed = chosen(invocation, hosts, sources, reach)
+    ready(invocation, reach)
+    where = list(paths) or files(care, KINDS["incident"].nodes)
+    order = Order(
+        section, option, lambda _host: text, where, care.command, always=care.restart_always, dry_run=care.dry_run
+    )
+    outcomes = work(invocation, targets, reach, care, order)
+    following = "the same without --dry-run" if care.dry_run else ""
+    end(invocation, outcomes, passed, {}, dry_run=care.dry_run, following=following)
+
+
+def _first_line(invocation: Invocation, path: str) -> str:
+    from lae_monitor.cli.fleet_register_work import text_of  # noqa: PLC0415
+
+    lines = text_of(invocation, "--value-file", path).splitlines()
+    if len(lines) != 1:
+        invocation.fail(f"--value-file {path}: it has to hold one line of text", EXIT_USAGE)
+    return lines[0]

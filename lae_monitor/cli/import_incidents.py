@@ -1,0 +1,191 @@
+"""The part of `lae-monitor import` that takes over incidents: those of flogtool's gatherer, or of a node's own folder."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+from lae_monitor.cli.owner import as_caller, as_owner
+from lae_monitor.core.limits import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lae_monitor.core.names import HostName
+    from lae_monitor.gatherers.incidents.importing import Importer, Summary
+    from lae_monitor.gatherers.incidents.importing_plan import Node, Plan
+
+    _Hosts = tuple[HostName | None, dict[str, HostName]]  # the one for all, and a map of them
+
+PROCESS: Final = "import"
+KIND: Final = "incidents"
+TELL_EVERY: Final = 2.0  # seconds
+MAX_NAMED: Final = 100  # of what could not be read; --json names all
+MAX_TUBS: Final = 3  # of a node, in the table; --json has all
+
+
+def import_incidents(
+    invocation: Invocation, path: Path, host: HostName | None, map_: Path | None, *, dry_run: bool
+) -> None:
+    """Never returns: ends the command, with what was done."""
+    from lae_monitor.gatherers.incidents import importing  # noqa: F401, PLC0415 - before we become somebody else
+    from lae_monitor.gatherers.incidents.importing_found import find  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.importing_plan import BadMap, make_plan, read_map  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning, only_one  # noqa: PLC0415
+
+    state = invocation.settings.state.path
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    telling = _Telling(invocation)
+    try:
+        by_name = read_map(map_) if map_ is not None else {}
+        found = find(path)
+        with as_owner(state), only_one(state, PROCESS):
+            plan = make_plan(found, lambda files: telling.tell(lambda: f"so far: {files:,} files read"), as_caller)
+            done = asyncio.run(_take(invocation, plan, (host, by_name), telling, dry_run=dry_run))
+    except BadMap as error:
+        invocation.fail(str(error), EXIT_USAGE, following="lae-monitor import --dry-run shows the nodes that there are")
+    except AlreadyRunning as error:
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following="wait for it, then import again")
+    except OSError as error:
+        invocation.fail(
+            str(error), EXIT_USAGE, following="name flogtool's folder, or one with files incident-*.flog.bz2"
+        )
+    _report(invocation, plan, *done, dry_run=dry_run)
+
+
+async def _take(
+    invocation: Invocation, plan: Plan, hosts: _Hosts, telling: _Telling, *, dry_run: bool
+) -> tuple[Summary, str]:
+    """What was done, and why it ended before the end, if it did."""
+    from lae_monitor.archive import Archive, ArchiveError, Journal  # noqa: PLC0415
+    from lae_monitor.core.names import ClusterName, HostName  # noqa: PLC0415
+    from lae_monitor.core.time import wall_clock  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.claims import Claims  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.importing import Importer  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.importing_plan import name_hosts  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.receipts import Receipts  # noqa: PLC0415
+    from lae_monitor.service.process import MOVER_SOCKET  # noqa: PLC0415
+
+    settings = invocation.settings
+    archive = Archive(
+        settings.archive_roots,
+        PROCESS,
+        reserve=settings.archive.reserve.reserve(),
+        hints=settings.state.path / MOVER_SOCKET,
+    )
+    try:
+        await archive.open()
+    except (ArchiveError, OSError) as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor archive status")
+    try:
+        receipts = Receipts(Journal(archive), wall_clock)
+        importer: Importer = Importer(
+            archive, receipts, ClusterName(settings.fleet.name), dry_run=dry_run, as_caller=as_caller
+        )
+        inventory: dict[str, HostName] = {**settings.fleet.inventory}
+        for address, place in Claims(settings.credentials / KIND).all().items():
+            inventory.setdefault(address, HostName(place.host))
+        name_hosts(plan, *hosts, await importer.stored(), inventory)
+        try:
+            await importer.take(plan, lambda summary: telling.tell(lambda: f"so far: {_line(summary)}"))
+        except (ArchiveError, OSError) as error:
+            return importer.summary, str(error)
+        return importer.summary, ""
+    finally:
+        await archive.close()
+
+
+class _Telling:
+    """Says now and then how far it is."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._is_quiet = invocation.as_json
+        self._told = time.monotonic()
+
+    def tell(self, text: Callable[[], str]) -> None:
+        if not self._is_quiet and time.monotonic() - self._told >= TELL_EVERY:
+            self._told = time.monotonic()
+            click.echo(text(), err=True)
+
+
+# ---- what is said of it --------------------------------------------------------------------------------------------
+
+
+def _line(summary: Summary) -> str:
+    return (
+        f"{summary.imported:,} imported ({format_size(summary.bytes)}), {summary.already:,} there already, "
+        f"{len(summary.unreadable):,} not readable"
+    )
+
+
+def _report(invocation: Invocation, plan: Plan, summary: Summary, error: str, *, dry_run: bool) -> None:
+    code, following = 0, "lae-monitor search kind:incident"
+    if dry_run:
+        following = "the same without --dry-run; --map FILE, or --host NAME, names hosts as you call them"
+    if plan.unused:
+        code, following = EXIT_FINDINGS, "look at what the map says of nodes that are not there"
+    if summary.unreadable:
+        code, following = EXIT_FINDINGS, "look at what could not be read; it was left where it is"
+    if error:
+        code, following = EXIT_TRY_AGAIN, "lae-monitor archive status; then import again, it goes on where it was"
+    data = {
+        "nodes": [_as_json(node) for node in plan.nodes],
+        "imported": summary.imported,
+        "already": summary.already,
+        "copies": sum(node.copies for node in plan.nodes),
+        "bytes": summary.bytes,
+        "unreadable": [{"where": broken.where, "why": broken.why} for broken in summary.unreadable],
+        "unused": plan.unused,
+        "error": error,
+        "dry_run": dry_run,
+        "next": following,
+    }
+    invocation.answer(data, lambda: "\n".join(_text(plan, summary, error, dry_run=dry_run)))
+    if not invocation.as_json:
+        click.echo(f"Next: {following}", err=True)
+    raise SystemExit(code)
+
+
+def _as_json(node: Node) -> dict[str, Any]:
+    return {
+        "tubs": node.tubs,
+        "host": node.host,
+        "why": node.why,
+        "incidents": len(node.incidents),
+        "copies": node.copies,
+        "unreadable": node.broken,
+    }
+
+
+def _text(plan: Plan, summary: Summary, error: str, *, dry_run: bool) -> list[str]:
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    lines = _table(plan)
+    lines += [
+        f"not readable: {one_line(broken.where)}: {one_line(broken.why, 300)}"
+        for broken in summary.unreadable[:MAX_NAMED]
+    ]
+    if len(summary.unreadable) > MAX_NAMED:
+        lines.append(f"and {len(summary.unreadable) - MAX_NAMED:,} more; --json names all")
+    lines += [f"the map: no node is {one_line(key)}" for key in plan.unused]
+    lines += [f"stopped: {error}"] if error else []
+    return [*lines, ("would be: " if dry_run else "") + _line(summary)]
+
+
+def _table(plan: Plan) -> list[str]:
+    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+
+    heads = ("host", "because", "incidents", "copies", "bad", "TubIDs")
+    rows: list[tuple[str, ...]] = [heads]
+    for node in sorted(plan.nodes, key=lambda node: node.host):
+        more = f" and {len(node.tubs) - MAX_TUBS} more" if len(node.tubs) > MAX_TUBS else ""
+        tubs = ", ".join(one_line(tub) or "-" for tub in node.tubs[:MAX_TUBS]) + more
+        counts = (f"{number:,}" for number in (len(node.incidents), node.copies, node.broken))
+        rows.append((node.host, node.why, *counts, tubs))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

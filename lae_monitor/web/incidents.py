@@ -1,0 +1,146 @@
+"""The incidents: the newest ones, and how many there are of each category; as a page, as JSON, and as an Atom feed."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import LEVELS
+from lae_monitor.core.time import format_time
+from lae_monitor.query.events import MAX_ROWS
+from lae_monitor.query.grammar import Filter, Query, Text, moment
+from lae_monitor.query.incidents import Incidents, about, incidents, latest, only_incidents
+from lae_monitor.query.parser import parse
+from lae_monitor.query.planner import Plan, plan
+from lae_monitor.query.reports import Report, report
+from lae_monitor.web.answering import json, page
+from lae_monitor.web.asked import Asked
+from lae_monitor.web.drawing import bars
+from lae_monitor.web.feed import ENTRIES, MEDIA_TYPE, Feed
+from lae_monitor.web.site import Site
+
+FILTERS: Final = ("q", "cluster", "host", "category", "level", "since")
+LIST: Final = (*FILTERS, "before", "limit")
+REPORT: Final = ("cluster", "host")
+PAGE: Final = 100  # incidents of a list
+UNCLASSIFIED: Final = "-"  # as a category: those that are not classified yet
+SHOWN_CATEGORIES: Final = 40  # on the page; the API has them all
+TIMES: Final = ("1d", "7d", "30d", "90d")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def incident_api(site: Site) -> list[Route]:
+    """The addresses of incidents that answer in JSON or Atom."""
+    return [
+        Route("/incidents.json", _bound(site, _json)),
+        Route("/api/incidents", _bound(site, _json)),
+        Route("/incidents.atom", _bound(site, _feed)),
+    ]
+
+
+def incident_pages(site: Site) -> list[Route]:
+    """The addresses of incidents that a browser shows."""
+    return [Route("/incidents", _bound(site, _page))]
+
+
+def _bound(site: Site, answer: Callable[[Site, Request], Awaitable[Response]]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await answer(site, request)
+
+    return endpoint
+
+
+async def listed(site: Site, asked: Asked) -> Incidents:
+    """
+    Raises:
+        Refused: `bad_query`, `bad_parameters`, `bad_time`, `bad_duration`.
+        StoreError
+    """
+    now = site.clock()
+    return await incidents(
+        site.store,
+        _planned(asked, now, asked.text("category")),
+        _planned(asked, now, ""),
+        before=asked.text("before"),
+        limit=asked.number("limit", PAGE, most=MAX_ROWS - 1),
+        now=now,
+    )
+
+
+def _planned(asked: Asked, now: float, category: str) -> Plan:
+    """The incidents that are asked for, of `category` ("" for any)."""
+    terms = list(parse(asked.text("q")).terms)
+    if level := asked.text("level"):
+        if level not in LEVELS:
+            raise Refused("bad_parameters", f"level: one of {', '.join(LEVELS)}, not", raw=level)
+        terms.append(Filter("level", (Text(level),), ">="))
+    if category and category != UNCLASSIFIED:
+        terms.append(Filter("category", (Text(category),)))
+    planned = plan(Query(tuple(terms)), now)
+    for name in ("cluster", "host"):
+        if value := asked.name(name):
+            planned = planned.narrowed(name, value)
+    if since := asked.text("since"):
+        planned = replace(planned, since=max(planned.since, moment(since, now)))
+    return only_incidents(planned, now, unclassified=category == UNCLASSIFIED)
+
+
+async def _json(site: Site, request: Request) -> Response:
+    return json(await listed(site, Asked(request.query_params, LIST)))
+
+
+async def _page(site: Site, request: Request) -> Response:
+    asked = Asked(request.query_params, LIST)
+    found = await listed(site, asked)
+    filters = {name: asked.text(name) for name in FILTERS}
+    return page(
+        "incidents.html",
+        fleet=site.fleet,
+        now=format_time(site.clock()),
+        q="",
+        found=found,
+        categories=[(one, bars(one.days, "info")) for one in found.categories[:SHOWN_CATEGORIES]],
+        asked=filters,
+        before=asked.text("before"),
+        feed=_narrowed(filters),
+        levels=("warning", "error", "critical"),
+        times=TIMES,
+    )
+
+
+async def _feed(site: Site, request: Request) -> Response:
+    asked = Asked(request.query_params, FILTERS)
+    found = await latest(site.store, _planned(asked, site.clock(), asked.text("category")), ENTRIES)
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    feed = Feed(found, site.fleet, base, _narrowed({name: asked.text(name) for name in FILTERS}))
+    headers = {"ETag": feed.etag, "Last-Modified": feed.modified, "Cache-Control": "no-cache"}
+    if feed.is_known(request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
+        return Response(status_code=304, headers=headers)
+    return Response(feed.body, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _narrowed(filters: dict[str, str]) -> str:
+    """The filters as the query of an address, always in one order: a feed is known by it."""
+    return urlencode({name: filters[name] for name in FILTERS if filters[name]})
+
+
+async def whole_report(site: Site, request: Request) -> Report:
+    """The report that the address names; of an incident with what it was found to be, and where else the same happened.
+
+    Raises:
+        Refused: `no_such_report`, `bad_parameters`.
+        StoreError
+    """
+    asked = Asked(request.query_params, REPORT)
+    id_ = request.path_params["id"]
+    found = await report(site.store, site.archive, id_, asked.name("cluster"), asked.name("host"))
+    if found.event.kind != "incident":
+        return found
+    return msgspec.structs.replace(found, about=await about(site.store, found.event, site.clock()))
