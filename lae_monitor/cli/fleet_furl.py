@@ -22,14 +22,14 @@ from lae_monitor.cli.options import (
 if TYPE_CHECKING:
     from lae_monitor.fleet.unclaimed import Unclaimed
 
-_CLUSTER: Final = click.option(
+CLUSTER: Final = click.option(
     "--cluster", metavar="CLUSTER", help="The cluster it belongs to; default: fleet.name of the configuration."
 )
 _WHEN: Final = "a running gatherer sees it within five seconds"
 
 
 @contextmanager
-def _told(invocation: Invocation) -> Iterator[None]:
+def told(invocation: Invocation) -> Iterator[None]:
     """Acts as the account that owns the state folder; what goes wrong ends the command."""
     from lae_monitor.cli.owner import as_owner  # noqa: PLC0415 - quick start of the command line
     from lae_monitor.core.refusals import Refused  # noqa: PLC0415
@@ -62,7 +62,7 @@ def _next(invocation: Invocation, text: str) -> None:
 
 @click.command(short_help="Give a host a new FURL; the old one ends later.")
 @click.argument("host", metavar="HOST")
-@_CLUSTER
+@CLUSTER
 @click.option(
     "--grace",
     default="1d",
@@ -82,7 +82,7 @@ def rotate(invocation: Invocation, host: str, cluster: str | None, grace: str, p
     from lae_monitor.core.time import format_time, parse_duration, wall_clock  # noqa: PLC0415
     from lae_monitor.fleet.registry import rotate_incident  # noqa: PLC0415
 
-    with _told(invocation):
+    with told(invocation):
         seconds = parse_duration(grace)
         made = rotate_incident(invocation.settings, host, cluster, seconds)
     until = format_time(wall_clock() + seconds, digits=0) if seconds else None
@@ -102,7 +102,7 @@ def rotate(invocation: Invocation, host: str, cluster: str | None, grace: str, p
 
 @click.command(short_help="Let a host in no more.")
 @click.argument("host", metavar="HOST")
-@_CLUSTER
+@CLUSTER
 @common
 def revoke(invocation: Invocation, host: str, cluster: str | None) -> None:
     """End every FURL of a host. Its nodes are shown out, and let in no more; what they reported stays.
@@ -112,7 +112,7 @@ def revoke(invocation: Invocation, host: str, cluster: str | None) -> None:
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
     from lae_monitor.fleet.registry import revoke_incident  # noqa: PLC0415
 
-    with _told(invocation):
+    with told(invocation):
         had = revoke_incident(invocation.settings, host, cluster)
     invocation.answer(
         {"host": host, "revoked": had}, f"{host} is let in no more; {_WHEN}" if had else f"{host} has no FURL"
@@ -125,7 +125,7 @@ def revoke(invocation: Invocation, host: str, cluster: str | None) -> None:
 @click.command(short_help="Say whose address it is that reports.")
 @click.argument("address", metavar="[ADDRESS]", required=False)
 @click.option("--host", metavar="HOST", help="Whose incidents those of ADDRESS are.")
-@_CLUSTER
+@CLUSTER
 @click.option("--list", "listed", is_flag=True, help="Show the addresses that nobody claimed.")
 @common
 def claim(invocation: Invocation, address: str | None, host: str | None, cluster: str | None, listed: bool) -> None:
@@ -144,7 +144,7 @@ def claim(invocation: Invocation, address: str | None, host: str | None, cluster
         return
     from lae_monitor.fleet.unclaimed import claim as claim_address  # noqa: PLC0415
 
-    with _told(invocation):
+    with told(invocation):
         named, place = claim_address(invocation.settings, address, host, cluster)
     invocation.answer(
         {"address": named, "cluster": place.cluster, "host": place.host},
@@ -157,7 +157,7 @@ def _list(invocation: Invocation) -> None:
     from lae_monitor.core.time import format_time  # noqa: PLC0415
     from lae_monitor.fleet.unclaimed import unclaimed  # noqa: PLC0415
 
-    with _told(invocation):
+    with told(invocation):
         found = unclaimed(invocation.settings)
 
     def as_json(one: Unclaimed) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def unclaim(invocation: Invocation, address: str) -> None:
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
     from lae_monitor.fleet.unclaimed import unclaim as unclaim_address  # noqa: PLC0415
 
-    with _told(invocation):
+    with told(invocation):
         had = unclaim_address(invocation.settings, address)
     invocation.answer(
         {"address": address, "unclaimed": had}, f"{address} is claimed no more; {_WHEN}" if had else "nobody claimed it"

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.fleet_furl import _CLUSTER as CLUSTER
-from lae_monitor.cli.fleet_furl import _told as told
+from lae_monitor.cli.fleet_furl import CLUSTER, told
 from lae_monitor.cli.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 
 if TYPE_CHECKING:

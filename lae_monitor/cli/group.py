@@ -23,7 +23,10 @@ COMMANDS: Final = {
     "incidents": ("lae_monitor.cli.incidents:incidents", "What incidents are called: try rules, count categories"),
     "crashmover": ("lae_monitor.cli.crashmover:crashmover", "Hand stored crashes on to other systems"),
     "import": ("lae_monitor.cli.import_:import_", "Take over the crashes of an older collector"),
-    "fleet": ("lae_monitor.cli.fleet:fleet", "Register hosts; who of them is heard; what drifts on EC2"),
+    "fleet": (
+        "lae_monitor.cli.fleet:fleet",
+        "Register hosts over SSH, test them; who of them is heard; what drifts on EC2",
+    ),
     "token": ("lae_monitor.cli.token:token", "Passwords of clusters, tokens of crash clients"),
     "archive": ("lae_monitor.cli.archive:archive", "What was accepted: state of the roots"),
     "store": ("lae_monitor.cli.store:store", "The searchable copy: state, rebuild"),

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -37,6 +38,10 @@ def addresses(settings: Settings) -> Iterator[Address]:
     """All addresses that our processes listen on."""
     yield Address("web.listen", "serve", settings.web.listen.host, settings.web.listen.port)
     for kind, own in settings.gatherers.items():
+        if http := getattr(own, "http", ""):
+            with suppress(ValueError):  # what is no address is told by the kind's own check
+                operations = Listen.parse(http)
+                yield Address(f"gatherers.{kind}.http", f"gather-{kind}", operations.host, operations.port)
         listen = getattr(own, "listen", None)
         if isinstance(listen, Listen):
             yield Address(f"gatherers.{kind}.listen", f"gather-{kind}", listen.host, listen.port)

@@ -17,6 +17,7 @@ from lae_monitor.gatherers import FOLDERS, KINDS, reader
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
+from lae_monitor.mover.moved_files import MovedFiles
 from lae_monitor.mover.quota import retire_beyond, retire_products, younger_than
 from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.retention import retire
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 PROCESS: Final = "serve"
 NODE_URL: Final = "node.url"  # in the state folder: where the command line finds us
 HOMECOMING_EVERY: Final = 30.0  # seconds between looks for files on fallback roots
+MOVED_EVERY: Final = 5.0  # seconds between looks for files that a gatherer moved
 
 
 def serve(settings: Settings) -> int:
@@ -144,6 +146,9 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         ),
         "homecoming": asyncio.create_task(_every(HOMECOMING_EVERY, stop, lambda: bring_home(archive), "came home")),
         "retention": asyncio.create_task(_every(DAY, stop, lambda: _retire(settings, mover), "were retired")),
+        "moved files": asyncio.create_task(
+            _every(MOVED_EVERY, stop, MovedFiles(mover).take_back, "went to another host")
+        ),
         "outdated quarantine": asyncio.create_task(mover.retry_outdated()),
     }
     try:
@@ -151,7 +156,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         await asyncio.wait(lasting, return_when=asyncio.FIRST_COMPLETED)
         unexpected = not stop.is_set()
         stop.set()
-        for name in ("homecoming", "retention", "outdated quarantine"):  # they go on at the next start
+        for name in ("homecoming", "retention", "moved files", "outdated quarantine"):  # they go on at the next start
             parts[name].cancel()
         results = await asyncio.gather(*parts.values(), return_exceptions=True)
         for name, result in zip(parts, results, strict=True):

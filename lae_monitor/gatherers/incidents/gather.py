@@ -13,21 +13,25 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from lae_monitor.gatherers.context import Context
 from lae_monitor.gatherers.incidents.claims import Claims
+from lae_monitor.gatherers.incidents.classifying import Classifying
 from lae_monitor.gatherers.incidents.config import Settings
 from lae_monitor.gatherers.incidents.door import Door
+from lae_monitor.gatherers.incidents.following import Following
 from lae_monitor.gatherers.incidents.link import link_furl
 from lae_monitor.gatherers.incidents.operations import answer
 from lae_monitor.gatherers.incidents.receipts import Receipts
 from lae_monitor.gatherers.incidents.relocation import Relocation
 from lae_monitor.gatherers.incidents.shared import Shared
 from lae_monitor.gatherers.incidents.state import State
+from lae_monitor.gatherers.incidents.tail import FOLDER as TAIL_FOLDER
+from lae_monitor.gatherers.incidents.tail import TailDoor
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
 from lae_monitor.net.tubs_identity import CERTIFICATE, HANDED, Identity, adopt, identity
@@ -58,16 +62,32 @@ async def gather(context: Context) -> None:
     claims = Claims(folder)
     door = Door(HostFurls(folder, context.clock), shared, context.cluster, open_furl, claims)
     relocation = Relocation(shared, claims, context.cluster)
+    classifying = Classifying(context)
+    shared.on_stored.append(classifying.stored)
+    following = Following(context, shared.receipts)
+    door.on_connected.append(following.connected)
+    tails = TailDoor(HostFurls(context.credentials(TAIL_FOLDER), context.clock), door.nodes, context.clock)
+    door.finders.append(tails.find)
     tub = tubs.Tub(who, settings.listen, settings.location, door.find, door.unknown, fast=settings.fast_decoding)
     try:
         state.settle_connections()
         async with answer(context, settings.http):
             address = tub.start()
             context.ready(f"incidents: tub listening on {address}, FURLs in {folder}")
-            with _beside(door.watch(), door.know_addresses(), relocation.keep(), shared.stored.keep()):
+            async with _beside(
+                door.watch(),
+                door.know_addresses(),
+                relocation.keep(),
+                shared.stored.keep(),
+                classifying.run(),
+                following.run(),
+            ):
                 await context.stop.wait()
     finally:
+        await following.stop()
+        await tails.stop()
         await door.stop()
+        await classifying.stop()
         await shared.finish()
         with suppress(TimeoutError):
             await asyncio.wait_for(tub.stop(), STOP_PATIENCE)
@@ -91,15 +111,16 @@ def _open_furl(context: Context, settings: Settings, folder: Path, who: Identity
     return found
 
 
-@contextmanager
-def _beside(*work: Coroutine[Any, Any, None]) -> Iterator[None]:
-    """Runs `work` meanwhile; what fails of it is logged, and the rest goes on."""
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs `work` meanwhile, and cancels it at the end; what fails of it is logged, and the rest goes on."""
     tasks = [asyncio.create_task(_logged(one)) for one in work]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

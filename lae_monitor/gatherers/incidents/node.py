@@ -187,7 +187,7 @@ class Node:
         """
         try:
             await self._shared.check_room(self.place)
-            async with self._shared.turn():
+            async with self._shared.turns.turn(self.place, lambda: self.waiting):
                 if self._is_gone:
                     return
                 answer = await self._fetch(name)

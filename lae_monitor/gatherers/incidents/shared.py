@@ -3,8 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, TypeVar
 
 from lae_monitor.archive import Archive, Exists
@@ -22,12 +21,12 @@ from lae_monitor.gatherers.incidents.read import SUFFIX
 from lae_monitor.gatherers.incidents.receipts import Place, Receipts
 from lae_monitor.gatherers.incidents.state import State
 from lae_monitor.gatherers.incidents.stored import StoredIncidents, folder, path_of
+from lae_monitor.gatherers.incidents.turns import Turns
 
 __all__ = ["Handed", "HostFull", "NotStored", "Shared", "folder"]
 
 log = logging.getLogger(__name__)
 
-FETCH_TURN: Final = 20.0  # seconds a fetch counts as one of these; a slow node then no longer holds up the others
 TYPICAL: Final = 64 * KiB  # of an incident, compressed: a host without room for one is not asked for any
 LATEST: Final = "latest"  # flogtool's name for the newest incident that is stored
 MAX_LATEST: Final = 400  # bytes read of it
@@ -73,30 +72,12 @@ class Shared:
         self.on_stored: list[Callable[[Place, Span], None]] = []
         self.claimed: Callable[[Place], list[Place]] = lambda _place: []  # whose incidents are those of a host, too
         self._settings = settings
-        self._fetches = asyncio.Semaphore(settings.fetches)
+        self.turns = Turns(settings.fetches)
         self._packers = Workers("pack", 1)
         self._known: dict[Place, asyncio.Task[Known[Any]]] = {}
         self._joined: dict[tuple[Place, Place], asyncio.Task[None]] = {}
         self._begun: set[asyncio.Task[None]] = set()
         self._kept: Counter[Place] = Counter()  # bytes of each host's incidents, as far as it was looked at
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Waits until one more incident may be fetched."""
-        await self._fetches.acquire()
-        held = [True]
-
-        def give_up() -> None:
-            if held:
-                held.clear()
-                self._fetches.release()
-
-        timer = asyncio.get_running_loop().call_later(FETCH_TURN, give_up)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            give_up()
 
     async def known(self, place: Place) -> Known[Any]:
         """What is known of a host's incidents, with those of addresses that it claimed; looked up once."""

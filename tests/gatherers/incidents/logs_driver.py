@@ -1,4 +1,4 @@
-"""The driver of the gatherer, with the log gatherer and tails beside: logs_driver.py CONFIG asyncio|uvloop LIMITS.
+"""The driver of the gatherer, for tests of what nodes log: logs_driver.py CONFIG asyncio|uvloop LIMITS.
 
 `archive.refuses` among the limits: until SIGUSR1, nothing is appended to logs.
 """
@@ -18,12 +18,8 @@ from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.gatherers import sections
 from lae_monitor.gatherers.context import Context
-from lae_monitor.gatherers.incidents import door
-from lae_monitor.gatherers.incidents import gather as gather_module
-from lae_monitor.gatherers.incidents.following import Following
-from lae_monitor.gatherers.incidents.tail import FOLDER, TailDoor
+from lae_monitor.gatherers.incidents.gather import gather
 from lae_monitor.net import tubs
-from lae_monitor.net.tubs_furls import HostFurls
 
 
 class Refusing(Archive):
@@ -35,29 +31,6 @@ class Refusing(Archive):
         if self.refuses and "/logs/" in path:
             raise Full("as the test wants it")
         return await super().append(path, data, head=head)
-
-
-def wire(context_of):
-    """Until the gatherer itself has them: lets the log gatherer and the tails in at its door."""
-    made = []
-
-    class Wired(door.Door):
-        def __init__(self, furls, shared, *rest):
-            super().__init__(furls, shared, *rest)
-            context = context_of[0]
-            self.following = Following(context, shared.receipts)
-            self.on_connected.append(self.following.connected)
-            furls = HostFurls(context.credentials(FOLDER), context.clock)
-            self.tails = TailDoor(furls, self.nodes, context.clock)
-            self.finders.append(self.tails.find)
-            made.append(asyncio.create_task(self.following.run()))
-
-        async def stop(self):
-            await self.following.stop()
-            await self.tails.stop()
-            await super().stop()
-
-    gather_module.Door = Wired
 
 
 async def main(config, limits):
@@ -79,10 +52,8 @@ async def main(config, limits):
         settings=settings, archive=archive, journal=Journal(archive), stop=stop,
         ready=lambda text: print(text, flush=True),
     )  # fmt: skip
-    if not hasattr(gather_module, "Following"):
-        wire([context])
     try:
-        await gather_module.gather(context)
+        await gather(context)
     finally:
         await archive.close()
 
