@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "crashes": ("lae_monitor.cli.crashes:crashes", "Send a crash report; try throttle rules"),
     "incidents": ("lae_monitor.cli.incidents:incidents", "What incidents are called: try rules, count categories"),
     "crashmover": ("lae_monitor.cli.crashmover:crashmover", "Hand stored crashes on to other systems"),
-    "import": ("lae_monitor.cli.import_:import_", "Take over the crashes of an older collector"),
+    "import": ("lae_monitor.cli.import_:import_", "Take over the reports of an older collector"),
     "fleet": (
         "lae_monitor.cli.fleet:fleet",
         "Register hosts over SSH, test them; who of them is heard; what drifts on EC2",

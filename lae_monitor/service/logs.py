@@ -10,6 +10,7 @@ from time import gmtime
 from typing import Final, Literal
 
 from lae_monitor import __version__
+from lae_monitor.core.secrets import redact
 
 SEVERITIES: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}  # as syslog has them
 SENTRY_VARIABLE: Final = "SENTRY_DSN"
@@ -17,7 +18,14 @@ SENTRY_VARIABLE: Final = "SENTRY_DSN"
 log = logging.getLogger(__name__)
 
 
-class JournalFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Lines without secrets: a traceback may hold a piece of what was received."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class JournalFormatter(TextFormatter):
     """Begins each line as sd-daemon(3) has it, so that `journalctl --priority=warning` finds what it should."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -34,10 +42,10 @@ class JsonFormatter(logging.Formatter):
         self._host = socket.gethostname()
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {"msg": record.getMessage()}
+        fields = {"msg": redact(record.getMessage())}
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
-            fields["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+            fields["traceback"] = redact("".join(traceback.format_exception(*record.exc_info)))
         return json.dumps(
             {
                 "Timestamp": int(record.created * 1e9),
@@ -61,7 +69,7 @@ def set_up_log(process: str, form: Literal["text", "json"] = "text") -> None:
         formatter = JournalFormatter("%(levelname)s %(message)s")
     else:
         text = f"%(asctime)s.%(msecs)03dZ %(levelname)s {process}: %(message)s"
-        formatter = logging.Formatter(text, "%Y-%m-%dT%H:%M:%S")
+        formatter = TextFormatter(text, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

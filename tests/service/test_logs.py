@@ -207,3 +207,20 @@ def test_without_the_library_a_warning_says_what_to_install(form):
     )
     assert "SENTRY_DSN is set, and sentry-sdk is not installed; next: pip install 'lae-monitor[sentry]'" in lines[0]
     assert "beware" in "".join(lines), "the process went on"
+
+
+@pytest.mark.parametrize(("form", "environment"), [("text", {}), ("text", {"JOURNAL_STREAM": "8:1"}), ("json", {})])
+def test_no_traceback_shows_a_secret(form, environment):
+    script = f"""
+import logging
+from lae_monitor.service.logs import set_up_log
+set_up_log("serve", {form!r})
+try:
+    raise ValueError("URI:CHK:abcdefghijklmnop:qrstuvwxyz234567:3:10:99")
+except ValueError:
+    logging.exception("a node said pb://{"a" * 32}@tcp:host:1/swissnumswissnumswissnum")
+"""
+    text = "\n".join(said(script, **environment))
+    assert "ValueError" in text
+    assert "swissnums" not in text
+    assert "abcdefgh" not in text

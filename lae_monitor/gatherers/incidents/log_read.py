@@ -12,6 +12,7 @@ from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.rows import Event, Row, Span, cut_lines
+from lae_monitor.core.secrets import redact
 from lae_monitor.core.time import DAY, EARLIEST, clamp, parse_time
 from lae_monitor.gatherers.incidents import event as events
 from lae_monitor.gatherers.incidents.flog import MAGIC
@@ -135,7 +136,7 @@ def _title(event: Mapping[str, Any]) -> str:
     text = message(event)
     if not text.strip():
         text = plain_text(event.get("why") or "") or (events.failure(event).splitlines() or [""])[-1]
-    return presentable(" ".join(text.split()), MAX_TITLE) or "event without a message"
+    return presentable(" ".join(redact(text).split()), MAX_TITLE) or "event without a message"
 
 
 def _text(event: Mapping[str, Any]) -> str:

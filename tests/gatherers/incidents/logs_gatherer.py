@@ -4,7 +4,7 @@ import json
 import sys
 from contextlib import contextmanager
 
-from conftest import HERE, Gatherer, await_that
+from gatherer_process import HERE, Gatherer, await_that
 
 from lae_monitor.core.rows import Span
 from lae_monitor.fleet.tailing import register_tail

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from class_flogs import flog
-from conftest import HERE, Process, await_that
+from gatherer_process import HERE, Process, await_that
 
 from lae_monitor.archive import Archive, Journal, journal
 from lae_monitor.core.limits import Reserve

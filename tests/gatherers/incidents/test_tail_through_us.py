@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HERE
+from gatherer_process import HERE
 from logs_gatherer import await_subscribers, log_gatherer_in
 
 BIN = Path(sys.executable).parent
