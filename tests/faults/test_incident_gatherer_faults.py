@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from incident_gatherers import FOLDER, Process, await_that, gatherer_in
+sys.path.insert(0, str(Path(__file__).parent.parent / "gatherers" / "incidents"))
+from gatherer_process import HERE, Process, await_that, gatherer_in
 from recorded import made_incident, name_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "system"))
@@ -162,7 +162,7 @@ def publisher(monitor, host, name):
     """A Foolscap publisher that reports to a whole monitor as `host`."""
     furl = register_incident(load(monitor.config, sections(), {}), host).furl
     logs = monitor.folder / f"{name}-incidents"
-    command = [sys.executable, str(FOLDER / "publisher.py"), furl.reveal(), str(logs), "", "1"]
+    command = [sys.executable, str(HERE / "publisher.py"), furl.reveal(), str(logs), "", "1"]
     return Process(command, monitor.folder, name)
 
 

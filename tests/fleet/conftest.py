@@ -1,6 +1,5 @@
 """Hosts with an sshd, and the command line that is used on them."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -8,23 +7,18 @@ import pytest
 from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "gatherers" / "incidents"))
 
+from gatherer_process import gatherer_in
 from sshd import ME, SFTP, SSHD, Host, keygen
 
 from lae_monitor.cli.group import top
 
 
-def _gatherers():
-    """The conftest of the incident gatherer's tests, which has a gatherer to start."""
-    path = Path(__file__).parents[1] / "gatherers" / "incidents" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("conftest_of_incidents", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-gatherer = _gatherers().gatherer
+@pytest.fixture
+def gatherer(tmp_path):
+    with gatherer_in(tmp_path / "gatherer") as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest_of_incidents import await_that
+from gatherer_process import await_that
 from sshd import ME
 
 BIN = Path(sys.executable).parent

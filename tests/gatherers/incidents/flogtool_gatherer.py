@@ -1,6 +1,5 @@
 """flogtool's own incident gatherer, and nodes that report to it and are restarted: what people have who come to us."""
 
-import importlib.util
 import re
 import signal
 import subprocess
@@ -8,14 +7,6 @@ import sys
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
-
-
-def conftest():
-    """conftest.py beside this file, as a module: what it has for tests that make their own fixtures."""
-    spec = importlib.util.spec_from_file_location("conftest_of_incidents", Path(__file__).with_name("conftest.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Flogtool:

@@ -16,10 +16,9 @@ from lae_monitor.gatherers.incidents.importing_found import Broken, find, tell
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from flogtool_gatherer import Flogtool, conftest, publisher, tub_ids
+from flogtool_gatherer import Flogtool, publisher, tub_ids
+from gatherer_process import Process, await_that, free_port
 
-shared = conftest()
-Process, await_that, free_port = shared.Process, shared.await_that, shared.free_port
 STORAGE, INTRODUCER = 3, 2  # starts of the two nodes, with an incident each
 
 
