@@ -128,7 +128,8 @@ class Classifier:
         skip = {step for step, strikes in self._strikes.items() if strikes >= STRIKES}
         for _ in range(MAX_KILLS):
             await self.start()
-            question = Question(cluster=cluster, host=host, skip=sorted(skip))
+            # str(): names have types of their own, which msgspec does not encode.
+            question = Question(cluster=str(cluster), host=str(host), skip=sorted(skip))
             try:
                 answer = await self._exchange([msgspec.json.encode(question), data], self._limit)
                 opinion = msgspec.json.decode(answer, type=Opinion)
