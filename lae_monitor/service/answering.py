@@ -69,7 +69,7 @@ def _answer(settings: Settings, part: str, address: Address) -> Finding:
     host = _ANYWHERE.get(address.host, address.host)
     where = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     wanted = ""
-    if part == FOOLSCAP:
+    if part == FOOLSCAP and address.key.endswith(".listen"):  # its other address is one of HTTP
         certificate = settings.credentials / FOOLSCAP / CERTIFICATE
         try:
             wanted = tub_id(certificate.read_bytes())

@@ -84,20 +84,10 @@ def test_what_does_not_fit_together_is_said(written, variables, said):
     assert said in " ".join(str(failed.value).split())
 
 
-def test_pages_have_no_alarms_by_default(written, tmp_path):
+def test_pages_listen_on_loopback_by_default(written):
     assert str(written("monitor").web.listen) == "127.0.0.1:8642"
-    assert "alerts" not in (tmp_path / "config.toml").read_text()
 
 
-def test_names_of_secrets_are_names(written):
-    with pytest.raises(AssertionError, match="monitor_alerts_secrets: names are of small letters"):
-        written("monitor", monitor_alerts_secrets={"../x": "y"})
-
-
-# ---- nodes that are not on every host --------------------------------------------------------------------------------
-
-
-@pytest.fixture
 def uninstalled(tool, tmp_path):
     """Has a host report no more, which has one of two nodes; returns what ansible said."""
     (tmp_path / "tahoe.cfg").write_text("[node]\nlog_gatherer.furl = pb://x\n")

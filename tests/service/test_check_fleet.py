@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from monitor import LAE_MONITOR, Monitor, await_that
+from monitor import LAE_MONITOR, Monitor, await_that, free_ports
 
 from lae_monitor.config import load
 from lae_monitor.core.limits import MiB
@@ -84,6 +84,16 @@ def test_everything_that_runs_answers(running):
     assert f"sonar: 127.0.0.1:{running.ports['sonar']} answers, and writes to its archive" in said
     assert f"incidents: 127.0.0.1:{running.ports['incidents']} is the tub that our FURLs name" in said
     assert said.splitlines()[-1] == "Next: lae-monitor fleet status"
+
+
+def test_the_figures_of_the_tub_are_asked_too(tmp_path):
+    port = free_ports(1)[0]
+    monitor = Monitor(tmp_path / "figures", extra=f'http = "127.0.0.1:{port}"\n')
+    with one(monitor, "gather", "incidents"):
+        await_that(lambda: answers(monitor, "incidents"), "both addresses answer")
+        said = monitor.cli("check", "fleet", "incidents")
+    assert f"incidents: 127.0.0.1:{port} answers, and writes to its archive" in said
+    assert "is the tub that our FURLs name" in said
 
 
 def test_being_asked_alarms_nobody(running):

@@ -134,6 +134,25 @@ def test_again_nothing_is_new_and_nothing_is_changed(importing):
     assert len(importing.receipts()) == len(before)
 
 
+def test_of_copies_the_first_that_was_received_is_taken_whatever_its_folder(importing, tmp_path):
+    for number, received in enumerate([3.0, 1.0, 2.0]):
+        tub = tmp_path / "copies/incidents" / ("abc"[number] * 32)
+        tub.mkdir(parents=True)
+        (tub / f"{NAME}.flog.bz2").write_bytes(bz2.compress(flog([{"rx_time": received, "d": {"message": "x"}}])))
+    code, answer = importing.run("--host", "node1", path=tmp_path / "copies")
+    assert (code, answer["imported"], answer["copies"]) == (0, 1, 2)
+    first = (tmp_path / f"copies/incidents/{'b' * 32}/{NAME}.flog.bz2").read_bytes()
+    assert importing.stored() == {f"node1/{NAME}": first}
+
+
+def test_what_is_there_under_another_host_is_not_stored_once_more(importing):
+    importing.run()
+    before = importing.stored()
+    code, answer = importing.run("--host", "other")
+    assert (code, answer["imported"], answer["already"]) == (0, 0, STORAGE + INTRODUCER)
+    assert importing.stored() == before
+
+
 def test_a_dry_run_shows_the_plan_and_stores_nothing(importing):
     done = subprocess.run(importing.command("--dry-run"), capture_output=True, text=True, timeout=120, check=True)
     head, *rows, last = done.stdout.splitlines()
