@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -69,6 +68,8 @@ def tail(invocation: Invocation, host: str, cluster: str | None, catch_up: bool,
 
 
 def _watch(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, least: str) -> None:
+    import asyncio  # noqa: PLC0415 - quick start of the command line
+
     from lae_monitor.net import tubs  # noqa: PLC0415
     from lae_monitor.net.tubs_client import Unreachable  # noqa: PLC0415
 
@@ -87,6 +88,8 @@ def _watch(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, lea
 
 
 async def _show(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, least: str) -> None:
+    import asyncio  # noqa: PLC0415
+
     from lae_monitor.gatherers.incidents.class_conditions import LEVELS  # noqa: PLC0415
     from lae_monitor.gatherers.incidents.event import level_of  # noqa: PLC0415
     from lae_monitor.gatherers.incidents.tail_client import tail as events_of  # noqa: PLC0415

@@ -10,7 +10,7 @@ from lae_monitor.config import load
 from lae_monitor.gatherers import sections
 
 HOUSE = Path(__file__).parents[2]
-NEEDED = {"incident_gatherer": {"incident_gatherer_location_host": "monitoring.example.org"}, "monitor": {}}
+NEEDED = {"incident_gatherer": {"incident_gatherer_location_host": "monitoring.example.org"}}
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_what_does_not_fit_together_is_said(written, variables, said):
     assert said in " ".join(str(failed.value).split())
 
 
-def test_pages_listen_on_loopback_by_default(written):
-    assert str(written("monitor").web.listen) == "127.0.0.1:8642"
+# ---- nodes that are not on every host --------------------------------------------------------------------------------
 
 
+@pytest.fixture
 def uninstalled(tool, tmp_path):
     """Has a host report no more, which has one of two nodes; returns what ansible said."""
     (tmp_path / "tahoe.cfg").write_text("[node]\nlog_gatherer.furl = pb://x\n")

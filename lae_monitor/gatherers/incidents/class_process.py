@@ -177,7 +177,8 @@ class Classifier:
             _Died
         """
         try:
-            return await asyncio.wait_for(self._talk(frames), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+                return await self._talk(frames)
         except TimeoutError:
             raise _Died(self._step(), f"took longer than {seconds:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError, ValueError):

@@ -116,7 +116,8 @@ class Classifying:
         if self._new and self._classifier is not None:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+                await self._wake.wait()
 
     # ---- what to do --------------------------------------------------------------------------------------------------
 

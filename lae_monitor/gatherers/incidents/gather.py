@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 KIND: Final = "incidents"
 IDENTITY: Final = "incidents-gatherer.pem"  # the credential by which systemd hands over an identity
 STOP_PATIENCE: Final = 5.0  # seconds for connections to close
+CANCEL_AGAIN: Final = 1.0  # seconds until work that goes on is cancelled once more
 
 
 async def gather(context: Context) -> None:
@@ -118,9 +119,11 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(tasks)
+        while pending:  # a library may swallow a cancellation
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

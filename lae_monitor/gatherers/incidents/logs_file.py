@@ -117,7 +117,8 @@ class LogFile:
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+                await self._stopping.wait()
 
     async def _begin(self, day: str) -> None:
         """Looks how much of the day is kept already: we may have been started anew."""

@@ -175,7 +175,8 @@ class Node:
             if delay is not None and delay <= 0:
                 return heapq.heappop(self._waiting)[2]
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
+                async with asyncio.timeout(delay):  # wait_for of Python 3.11 may swallow a cancellation
+                    await self._wake.wait()
 
     # ---- one incident ----------------------------------------------------------------------------------------------
 
@@ -254,7 +255,8 @@ class Node:
         """Fetches nothing of the host until it has room, or the connection ends."""
         while not self._is_gone:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._left.wait(), FULL_PAUSE)
+                async with asyncio.timeout(FULL_PAUSE):  # wait_for of Python 3.11 may swallow a cancellation
+                    await self._left.wait()
             try:
                 await self._shared.check_room(self.place)
                 break

@@ -152,7 +152,8 @@ class LogTail(Referenceable):
             while not self._ended.is_set() and self._is_valid():
                 await self._look()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._ended.wait(), LOOK_EVERY)
+                    async with asyncio.timeout(LOOK_EVERY):  # wait_for of Python 3.11 may swallow a cancellation
+                        await self._ended.wait()
             if not self._ended.is_set():
                 self._notice("the FURL of this tail was revoked: it ends here")
         finally:
