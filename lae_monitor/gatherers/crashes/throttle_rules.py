@@ -5,10 +5,10 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
+from lae_monitor.config.rule_table import NUMBER, TEXT, TEXTS, TRUTH, Table
 from lae_monitor.core.refusals import shorten
 from lae_monitor.gatherers.crashes.throttle_conditions import KEYS, Condition, Lists, condition
 from lae_monitor.gatherers.crashes.throttle_facts import Facts, Version, version
-from lae_monitor.gatherers.crashes.throttle_table import NUMBER, TEXT, TEXTS, TRUTH, Table
 from lae_monitor.gatherers.crashes.throttle_verdict import NO_MATCH, Result, RulesError, Verdict
 
 MAX_RULES: Final = 1000  # every report passes all of them; Antenna has 16

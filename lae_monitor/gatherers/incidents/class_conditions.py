@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from lae_monitor.config.rule_table import TEXT, WHOLE_NUMBER, Table
 from lae_monitor.core.refusals import shorten
-from lae_monitor.gatherers.incidents.class_table import NUMBER, TEXT, Table
 from lae_monitor.gatherers.incidents.render import MAX_MESSAGE, message, plain_text
 
 MAX_PATTERN: Final = 2_000  # characters of a regular expression
@@ -97,7 +97,7 @@ def conditions(table: Table, keys: Iterable[str]) -> Conditions:
 
 
 def _level(table: Table) -> Iterable[Condition]:
-    value = table.take("level", NUMBER, TEXT)
+    value = table.take("level", WHOLE_NUMBER, TEXT)
     if isinstance(value, str) and value not in LEVELS:
         table.problem("level", f"is a number, or one of {', '.join(LEVELS)}; this is {shorten(value)}")
     elif value is not None:

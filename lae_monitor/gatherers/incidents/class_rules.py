@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, Self
 
+from lae_monitor.config.rule_table import TEXT, Table
 from lae_monitor.core.refusals import shorten
 from lae_monitor.gatherers.incidents.class_conditions import (
     EVENT_KEYS,
@@ -14,7 +15,6 @@ from lae_monitor.gatherers.incidents.class_conditions import (
     Incident,
     conditions,
 )
-from lae_monitor.gatherers.incidents.class_table import TEXT, Table
 
 UNKNOWN: Final = "unknown"  # flogtool's word for what nothing knew
 CATEGORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)  # it becomes a file's name
@@ -65,7 +65,7 @@ class Rules:
         problems: list[str] = []
         top = Table(_tree(text, source), source, problems)
         top.only(("rule",))
-        tables = list(top.inners("rule"))
+        tables = top.inners("rule")
         if len(tables) > MAX_RULES:
             top.problem("rule", f"has more than {MAX_RULES} rules")
         rules = []

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 TOP: Final = "incidents"
 GROUP: Final = 20  # files that are read before what they are is written down
 LOOK_EVERY: Final = HOUR  # other programs put incidents there, too, and take some away
+CHANGES_EVERY: Final = 2.0  # seconds between looks for folders that others, such as an import, put something into
 REST: Final = 3.0  # times as long as reading took, it rests: a start has better to do
 
 
@@ -39,6 +40,8 @@ class StoredIncidents:
         self._state = state
         self._unread: dict[str, list[Place]] = defaultdict(list)  # places that have a file of a name, not yet read
         self._listed = asyncio.Event()
+        self._changed: dict[Place, float] = {}  # when each folder was changed, as it was seen last
+        self._looked = 0.0
         self._storing: dict[bytes, asyncio.Event] = {}
 
     # ---- looking -----------------------------------------------------------------------------------------------------
@@ -52,8 +55,8 @@ class StoredIncidents:
     async def look(self) -> None:
         """Reads what is not remembered."""
         try:
-            for place in await self.places():
-                await self._look_at(place)
+            for place, changed in await self._folders():
+                await self._look_at(place, changed)
         finally:
             self._listed.set()  # without it nothing would ever be stored
         if self._unread:
@@ -66,21 +69,41 @@ class StoredIncidents:
 
     async def places(self) -> list[Place]:
         """Every host that has a folder."""
+        return [place for place, _ in await self._folders()]
+
+    async def _folders(self) -> list[tuple[Place, float]]:
+        """Every host that has a folder, and when that was changed."""
         found = []
         for cluster in await self._archive.entries(TOP):
             if cluster.folder and _is_name(ClusterName, cluster.name):
                 hosts = await self._archive.entries(f"{TOP}/{cluster.name}/incidents")
-                found += [Place(cluster.name, one.name) for one in hosts if one.folder and _is_name(HostName, one.name)]
+                found += [
+                    (Place(cluster.name, host.name), host.modified)
+                    for host in hosts
+                    if host.folder and _is_name(HostName, host.name)
+                ]
         return found
 
-    async def _look_at(self, place: Place) -> None:
+    async def _look_for_changes(self) -> None:
+        """Sees what others put there since the last look."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked < CHANGES_EVERY:
+            return
+        self._looked = now
+        for place, changed in await self._folders():
+            if self._changed.get(place) != changed:
+                await self._look_at(place, changed)
+
+    async def _look_at(self, place: Place, changed: float) -> None:
+        self._changed[place] = changed
         entries = await self._archive.entries(folder(place))
         there = {
             entry.name.removesuffix(SUFFIX) for entry in entries if not entry.folder and entry.name.endswith(SUFFIX)
         }
         remembered = self._state.stored(*place)
         for name in there - remembered:
-            self._unread[name].append(place)
+            if place not in self._unread[name]:
+                self._unread[name].append(place)
         if gone := remembered - there:
             self._state.forget(*place, gone)
 
@@ -116,6 +139,7 @@ class StoredIncidents:
     async def elsewhere(self, place: Place, name: str, key: bytes | None) -> str:
         """The path of the file that holds the same incident under another name or host, "" for none."""
         await self._listed.wait()
+        await self._look_for_changes()
         if name in self._unread:
             await self._read(name)
         for cluster, host, known in self._state.who_has(key) if key is not None else ():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from lae_monitor.archive import Archive, Journal
+from lae_monitor.archive import Archive, Full, Journal
 from lae_monitor.archive.kernel import LinuxKernel
 from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
@@ -37,7 +37,19 @@ class SlowKernel(LinuxKernel):
         super().rename(source, target)
 
 
+class Refusing(Archive):
+    """Takes nothing that nodes log while `refuses_logs` is set."""
+
+    refuses_logs = False
+
+    async def append(self, path, data, *, head=b""):
+        if self.refuses_logs and "/logs/" in path:
+            raise Full("as the test wants it")
+        return await super().append(path, data, head=head)
+
+
 def make_room(archive):
+    archive.refuses_logs = False
     for root in archive.roots:
         root.files.reserve = Reserve(size=1)
 
@@ -67,9 +79,10 @@ async def main(config, limits):
         tell_hooks()
     kernel = SlowKernel if limits.pop("slow", False) else LinuxKernel
     full = limits.pop("full", False)  # the archive takes nothing until SIGUSR1
-    archive = Archive(
+    archive = Refusing(
         settings.archive_roots, "gather-incidents", reserve=Reserve(size=1 << 60 if full else 1), kernel=kernel
     )
+    archive.refuses_logs = limits.pop("refuses_logs", False)  # until SIGUSR1, too
     await archive.open()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, make_room, archive)
     tubs.start_reactor()

@@ -22,11 +22,6 @@ def await_subscribers(program, count):
 
 
 class LogGatherer(Gatherer):
-    def start(self, limits=()):
-        command = [sys.executable, str(HERE / "logs_driver.py"), str(self.config), self.loop, json.dumps(dict(limits))]
-        self.process = self.run(command, "gatherer")
-        return self.listening()
-
     def program(self, host, name=None, run=""):
         """A program that reports as `host`, followed."""
         name = name or f"program-{len(self.children)}"

@@ -235,7 +235,7 @@ def test_after_a_restart_what_came_again_is_there_twice_and_shows_once(tmp_path)
 
 def test_what_an_archive_refuses_waits_and_what_finds_no_room_is_counted(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"archive.refuses": True, "gatherers.incidents.logs_file.MAX_WAITING": 20_000, **QUICK})
+        gatherer.start({"refuses_logs": True, "gatherers.incidents.logs_file.MAX_WAITING": 20_000, **QUICK})
         program = gatherer.followed("node1")
         program.send(message="first", level=30)
         program.send(do="many", count=500, level=20)

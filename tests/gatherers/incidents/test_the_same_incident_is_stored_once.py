@@ -48,6 +48,24 @@ def test_an_incident_that_comes_by_another_furl_is_not_kept_again_and_a_receipt_
     assert len(gatherer.journal(verdict="refused")) == 1
 
 
+def test_what_another_program_put_into_the_archive_meanwhile_is_not_kept_again(gatherer):
+    """As an import does, which runs beside the gatherer."""
+    gatherer.start({"gatherers.incidents.stored.CHANGES_EVERY": 0.0})
+    deliver(gatherer, "node1", (name_of("10-01"), "one"))
+    gatherer.await_names("node1", 1)
+    for host in ("node1", "imported"):  # one folder that the gatherer knows, and one that it does not
+        name = name_of("10-02" if host == "node1" else "10-03")
+        made_incident(gatherer.folder_of(host), name, text=name, run=RUN)
+    again = [(name_of(day), name_of(day)) for day in ("10-02", "10-03")]
+    deliver(gatherer, "node2", *again, (name_of("10-04"), "its own"))
+    gatherer.await_names("node2", 1)
+    gatherer.await_journal(2, verdict="refused", reason="incident_known", host="node2")
+    assert stored(gatherer) == [
+        ("imported", name_of("10-03")), ("node1", name_of("10-01")), ("node1", name_of("10-02")),
+        ("node2", name_of("10-04")),
+    ]  # fmt: skip
+
+
 def test_an_incident_that_comes_under_another_name_is_not_kept_again(gatherer):
     gatherer.start()
     first, second = name_of("10-01"), name_of("10-01", 5, "zzzzzzz")

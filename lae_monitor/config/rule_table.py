@@ -1,40 +1,50 @@
 """A table of a rules file as it is read: what is wrong with it becomes sentences that name file, rule and key."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple
 
 from lae_monitor.config.keys import shown
 from lae_monitor.config.values import what_it_is
 
-TEXT: Final = "text"
-NUMBER: Final = "a number"
-SCALAR: Final = "text, a number, true or false"
-TRUTH: Final = "true or false"
-TEXTS: Final = "a list of texts"
-SCALARS: Final = "a list of texts or numbers"
-TABLE: Final = "a table"
-TABLES: Final = "a list of tables"
+
+class Kind(NamedTuple):
+    """What a value may be, in words, and whether one is that."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_scalar(value: Any) -> bool:
     return isinstance(value, str | int | float)  # a bool is an int
 
 
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 def _all(is_one: Callable[[Any], bool], value: Any) -> bool:
     return isinstance(value, list) and all(map(is_one, value))
 
 
-_KINDS: Final[dict[str, Callable[[Any], bool]]] = {
-    TEXT: lambda value: isinstance(value, str),
-    NUMBER: lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    SCALAR: _is_scalar,
-    TRUTH: lambda value: isinstance(value, bool),
-    TEXTS: lambda value: _all(lambda one: isinstance(one, str), value),
-    SCALARS: lambda value: _all(_is_scalar, value),
-    TABLE: lambda value: isinstance(value, dict),
-    TABLES: lambda value: _all(lambda one: isinstance(one, dict), value),
-}
+TEXT: Final = Kind("text", _is_text)
+NUMBER: Final = Kind("a number", _is_number)
+WHOLE_NUMBER: Final = Kind("a whole number", lambda value: _is_number(value) and isinstance(value, int))
+SCALAR: Final = Kind("text, a number, true or false", _is_scalar)
+TRUTH: Final = Kind("true or false", lambda value: isinstance(value, bool))
+TEXTS: Final = Kind("a list of texts", lambda value: _all(_is_text, value))
+SOME_TEXTS: Final = Kind("a list of texts", lambda value: value != [] and _all(_is_text, value))
+SCALARS: Final = Kind("a list of texts or numbers", lambda value: _all(_is_scalar, value))
+TABLE: Final = Kind("a table", _is_table)
+TABLES: Final = Kind("a list of tables", lambda value: _all(_is_table, value))
 
 
 class Table:
@@ -58,15 +68,21 @@ class Table:
         place = f"{self._place}: {shown(key)}" if key else self._place
         self._problems.append(f"{place}: {text}")
 
-    def take(self, key: str, *kinds: str) -> Any:
+    def take(self, key: str, *kinds: Kind) -> Any:
         """The value of `key`, if it is there and of one of the kinds; else None."""
         if key not in self._values:
             return None
         value = self._values[key]
-        if any(_KINDS[kind](value) for kind in kinds):
+        if any(kind.fits(value) for kind in kinds):
             return value
-        self.problem(key, f"wants {' or '.join(kinds)}; this is {what_it_is(value)}")
+        this = "an empty list" if value == [] else what_it_is(value)
+        self.problem(key, f"wants {' or '.join(kind.words for kind in kinds)}; this is {this}")
         return None
+
+    def texts(self, key: str) -> list[str]:
+        """The texts of `key`, where one may stand alone; none when there are none."""
+        value = self.take(key, TEXT, SOME_TEXTS)
+        return [value] if isinstance(value, str) else list(value or ())
 
     def inner(self, key: str) -> "Table | None":
         """The table that is the value of `key`."""
@@ -84,20 +100,16 @@ class Table:
         """The same table, at a place that says more to people."""
         return Table(self._values, f"{self._place.rpartition(': ')[0]}: {name}", self._problems)
 
-    def only(self, known: Iterable[str]) -> None:
+    def only(self, known: Collection[str]) -> None:
         """Complains of every key that is not known."""
-        names = list(known)
         for key in self._values:
-            if key not in names:
-                near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-                self.problem(key, f'unknown key, did you mean "{near[0]}"?' if near else _known(names))
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f', did you mean "{near[0]}"?' if near else f"; known: {', '.join(sorted(known))}"
+                self.problem(key, f"unknown key{hint}")
 
     def names(self) -> list[str]:
         return list(self._values)
 
     def _of(self, values: Mapping[str, Any], key: str) -> "Table":
         return Table(values, f"{self._place}: {shown(key)}", self._problems)
-
-
-def _known(names: list[str]) -> str:
-    return f"unknown key; known: {', '.join(sorted(names))}"
