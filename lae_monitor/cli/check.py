@@ -36,7 +36,8 @@ def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment:
     Exits 78 when the configuration has a problem, 1 when the host has, else 0; warnings change nothing.
     """
     from lae_monitor.config import ConfigError  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.service.surroundings import Finding, look, runs  # noqa: PLC0415
+    from lae_monitor.fleet.running import runs  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.service.surroundings import Finding, look  # noqa: PLC0415
 
     running = False
     try:
@@ -50,6 +51,8 @@ def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment:
             *_gatherers(settings, parts or KINDS),
         ]
         surroundings = [] if no_environment else list(look(settings, parts))
+        if not no_environment and (not parts or "serve" in parts):
+            surroundings += _alerts(settings)
         running = runs(settings.state.path, "serve")
     code = EXIT_CONFIG if _has_problem(mistakes) else EXIT_FINDINGS if _has_problem(surroundings) else 0
     following = "correct what is marked as a problem, then lae-monitor check config"
@@ -108,6 +111,22 @@ def _gatherers(settings: Settings, wanted: Sequence[str]) -> Iterator[Finding]:
             yield Finding("problem", key, text) if says_which else Finding("problem", about, problem)
         if not problems:
             yield Finding("ok", about, "has what it needs")
+
+
+def _alerts(settings: Settings) -> Iterator[Finding]:
+    """What the destinations of alarms need."""
+    from lae_monitor.alerts.check import check as problems_of  # noqa: PLC0415
+    from lae_monitor.service.surroundings import Finding  # noqa: PLC0415
+
+    problems = list(problems_of(settings))
+    for problem in problems:
+        key, _, text = problem.partition(": ")
+        yield Finding("problem", key, text)
+    if not problems:
+        told = ", ".join(destination.title for destination in settings.alerts.destinations)
+        yield Finding(
+            "ok", "alerts", f"alarms go to {told}" if told else "alarms are on the timeline only: no destination"
+        )
 
 
 def _has_problem(findings: list[Finding]) -> bool:

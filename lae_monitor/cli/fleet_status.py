@@ -35,8 +35,8 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     from lae_monitor.cli.owner import as_owner  # noqa: PLC0415 - quick start of the command line
     from lae_monitor.core.names import ClusterName, HostName  # noqa: PLC0415
     from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.fleet.running import runs  # noqa: PLC0415
     from lae_monitor.fleet.status import GATHERER, fleet_status  # noqa: PLC0415
-    from lae_monitor.service.surroundings import runs  # noqa: PLC0415
 
     settings = invocation.settings
     try:

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "host": ("lae_monitor.cli.host:host", "The hosts, and one host's timeline"),
     "report": ("lae_monitor.cli.report:report", "One report: show, save, read again"),
     "group": ("lae_monitor.cli.groups:group", "What is the same trouble: list, show, merge, close"),
+    "alert": ("lae_monitor.cli.alert:alert", "Alarms: which hold, who was told; send a test"),
     "crashes": ("lae_monitor.cli.crashes:crashes", "Send a crash report; try throttle rules"),
     "incidents": ("lae_monitor.cli.incidents:incidents", "What incidents are called: try rules, count categories"),
     "crashmover": ("lae_monitor.cli.crashmover:crashmover", "Hand stored crashes on to other systems"),

@@ -1,7 +1,8 @@
 """One TOML file -> typed settings: `load(path, sections)`. Mistakes are sentences with the dotted key."""
 
 from lae_monitor.config.load import DEFAULT_PATH, PATH_VARIABLE, ConfigError, load
-from lae_monitor.config.settings import Section, Settings, key
+from lae_monitor.config.section import Section, key
+from lae_monitor.config.settings import Settings
 from lae_monitor.config.values import Duration, Listen, Share, Size
 
 __all__ = [

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from lae_monitor.config.settings import SECTIONS, Section, Settings
+from lae_monitor.config.section import Section
+from lae_monitor.config.settings import SECTIONS, Settings
 from lae_monitor.config.written import toml
 from lae_monitor.core.secrets import redact
 

@@ -13,7 +13,8 @@ import msgspec
 
 from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, keys, shown, unknown
 from lae_monitor.config.meaning import contradictions
-from lae_monitor.config.settings import Section, Settings
+from lae_monitor.config.section import Section
+from lae_monitor.config.settings import Settings
 from lae_monitor.config.tables import Kinds, field_of, listed_kinds, single_kinds
 from lae_monitor.config.values import from_toml, what_it_is
 from lae_monitor.core.limits import MiB

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from lae_monitor.config.alerts_meaning import mistakes as alerts_mistakes
 from lae_monitor.config.settings import Settings
 from lae_monitor.config.values import Listen
 
@@ -30,7 +31,12 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
         settings: values that were understood.
         origins: where they came from, by dotted key; defaults are absent.
     """
-    for key, sentence in (*_web(settings), *_folders(settings), *_addresses(settings)):
+    for key, sentence in (
+        *_web(settings),
+        *_folders(settings),
+        *_addresses(settings),
+        *alerts_mistakes(settings.alerts),
+    ):
         yield f"{origins[key]}: {key}: {sentence}" if key in origins else f"{key}: {sentence}"
 
 

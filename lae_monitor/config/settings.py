@@ -8,22 +8,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from lae_monitor.config.alerts import Alerts
+from lae_monitor.config.section import Section, key
 from lae_monitor.config.values import Duration, Inventory, Listen, Share, Size, StoreUrl
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName
-
-
-def key(description: str, *, example: Any = None) -> msgspec.Meta:
-    """What a key means, for people.
-
-    Args:
-        example: a value to show where the default shows nothing; as TOML would give it.
-    """
-    return msgspec.Meta(description=description, examples=None if example is None else [example])
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the file. Every key has a default, except where the description says that it has to be given."""
 
 
 class Fleet(Section, frozen=True):
@@ -113,6 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: Store = Store()
     web: Web = Web()
     retention: Retention = Retention()
+    alerts: Alerts = Alerts()
     log: Log = Log()
     gatherers: dict[str, Any] = {}
     source: Path | None = None  # the file it came from
@@ -137,5 +127,6 @@ SECTIONS: dict[str, type[Section]] = {
     "store": Store,
     "web": Web,
     "retention": Retention,
+    "alerts": Alerts,
     "log": Log,
 }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union
 
 import msgspec
 
-from lae_monitor.config.settings import Section
+from lae_monitor.config.section import Section
 
 Kinds = dict[str, type[Section]]  # by what their `type` says
 

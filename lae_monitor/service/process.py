@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from lae_monitor.service.notify import keep_watchdog_fed, notify
 log = logging.getLogger(__name__)
 
 MOVER_SOCKET: Final = "mover.sock"
+LOCK_WAIT: Final = 0.5  # seconds; who only asks whether we run has the lock for a moment
 STOP_WITHIN: Final = 8.0  # seconds from the signal; whoever sent it kills after 20
 
 
@@ -44,10 +46,15 @@ def only_one(state: Path, process: str) -> Iterator[None]:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(state / f"{process}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"{process} is already running on {state}") from None
+        until = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise AlreadyRunning(f"{process} is already running on {state}") from None
+                time.sleep(LOCK_WAIT / 10)
         yield
     finally:
         os.close(fd)

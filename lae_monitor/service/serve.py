@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 from lae_monitor import __version__
+from lae_monitor.alerts.watch import Watch
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.config import Settings
@@ -149,6 +150,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         "moved files": asyncio.create_task(
             _every(MOVED_EVERY, stop, MovedFiles(mover).take_back, "went to another host")
         ),
+        "alarms": asyncio.create_task(_alarms(settings, mover, archive, stop)),
         "outdated quarantine": asyncio.create_task(mover.retry_outdated()),
     }
     try:
@@ -156,8 +158,9 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         await asyncio.wait(lasting, return_when=asyncio.FIRST_COMPLETED)
         unexpected = not stop.is_set()
         stop.set()
-        for name in ("homecoming", "retention", "moved files", "outdated quarantine"):  # they go on at the next start
-            parts[name].cancel()
+        for name, task in parts.items():
+            if name not in {"mover", "pages"}:  # the others go on at the next start
+                task.cancel()
         results = await asyncio.gather(*parts.values(), return_exceptions=True)
         for name, result in zip(parts, results, strict=True):
             if isinstance(result, Exception):
@@ -178,6 +181,15 @@ async def _every(seconds: float, stop: asyncio.Event, job: Callable[[], Awaitabl
             log.exception("files that should have %s did not; again in %s", what, format_duration(seconds))
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _alarms(settings: Settings, mover: Mover, archive: Archive, stop: asyncio.Event) -> None:
+    """Alarms, for as long as `serve` runs: what is wrong with them hinders nothing else."""
+    try:
+        await Watch(settings, mover, Journal(archive)).run(stop)
+    except (sqlite3.Error, OSError):
+        log.exception("no alarms, until this is mended and serve restarted")
+    await stop.wait()
 
 
 async def _retire(settings: Settings, mover: Mover) -> int:

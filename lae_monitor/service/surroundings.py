@@ -4,7 +4,6 @@ Everything is tried, not guessed, and nothing is left behind: a folder that had 
 """
 
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -20,6 +19,7 @@ from lae_monitor.config import Settings
 from lae_monitor.config.meaning import Address, addresses
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import Clock, format_time, wall_clock
+from lae_monitor.fleet.running import runs
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -256,18 +256,3 @@ def _why(error: OSError, address: Address) -> str:
     if error.errno == errno.EACCES:
         return "this account may not listen on a port below 1024; take a higher one, or systemd's socket unit"
     return str(error.strerror)
-
-
-def runs(state: Path, process: str) -> bool:
-    """Whether `process` holds its lock on the state folder."""
-    try:
-        fd = os.open(state / f"{process}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

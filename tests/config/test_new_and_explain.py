@@ -54,6 +54,7 @@ def test_the_new_file_explains_every_key():
         "store",
         "web",
         "retention",
+        "alerts",
         "log",
         "gatherers",
     }

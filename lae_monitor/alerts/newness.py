@@ -1,0 +1,106 @@
+"""Groups that nobody has seen before: the first crash of its signature, the first incident of its fingerprint.
+
+What was in the store when the ledger was begun is known without an alarm, and so is a group that only has another name since
+its events were read anew: one whose first event was the first of a known group, or was received long ago.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from lae_monitor.alerts.alarm import Condition
+from lae_monitor.alerts.ledger import Ledger
+from lae_monitor.core.rows import LEVELS
+from lae_monitor.core.time import DAY, format_time
+from lae_monitor.query.decisions import decided
+from lae_monitor.query.events import RANK
+from lae_monitor.query.groups import GROUP_ID
+from lae_monitor.query.planner import micros
+from lae_monitor.store import Store
+from lae_monitor.store.driver import Parameter
+
+LATE: Final = DAY  # from received to stored: an archive that comes home, a mover that was behind
+NEWS: Final = 7 * DAY  # what happened before that is history, such as what an import brings
+AT_ONCE: Final = 500  # groups that are looked at in one query
+NEVER: Final = "never"
+
+_LATELY: Final = f"""
+SELECT {GROUP_ID} AS id, any(kind) AS a_kind, any(`group`) AS a_group FROM {{lae}}.events
+WHERE `group` != '' AND kind NOT IN ('alarm', 'mark') AND time >= fromUnixTimestamp64Micro({{news:Int64}}, 'UTC')
+  AND toUnixTimestamp64Micro(received) >= {{since:Int64}} AND {RANK} >= {{rank:UInt8}}
+GROUP BY id ORDER BY min(received), id
+"""
+_EVER: Final = f"""
+SELECT {GROUP_ID} AS id, count() AS events, uniqExact(cluster, host) AS places,
+  argMin((toUnixTimestamp64Micro(received), lower(hex(key))), (received, key)) AS first,
+  argMin((kind, cluster, host, id_, title, level, toUnixTimestamp64Micro(time)), (received, key)) AS example,
+  max(rank) AS worst
+FROM (
+  SELECT kind, `group`, cluster, host, id AS id_, title, level, time, received, key, {RANK} AS rank
+  FROM {{lae}}.events FINAL WHERE `group` IN {{groups:Array(String)}} AND kind NOT IN ('alarm', 'mark')
+) GROUP BY id HAVING has({{ids:Array(String)}}, id)
+"""
+
+
+class Seen(NamedTuple):
+    """The groups that are new, and all that were looked at: id -> key of the first event."""
+
+    new: list[Condition]
+    known: dict[str, str]
+
+
+async def new_groups(store: Store, ledger: Ledger, level: str, fresh: float, now: float) -> Seen:
+    """What is new since the last look.
+
+    Args:
+        level: of LEVELS; groups below it are no news.
+        fresh: seconds since the epoch; what was received before then was there already.
+
+    Raises:
+        StoreError
+    """
+    if level == NEVER:
+        return Seen([], {})
+    values: dict[str, Parameter] = {
+        "news": micros(now - NEWS), "since": micros(min(fresh, now - LATE)), "rank": LEVELS.index(level) + 1,
+    }  # fmt: skip
+    lately = await store.query(_LATELY, values)
+    unknown = ledger.unknown_groups([row["id"] for row in lately])
+    asked = [row for row in lately if row["id"] in unknown][:AT_ONCE]  # the others at the next look
+    if not asked:
+        return Seen([], {})
+    groups: Sequence[str] = sorted({row["a_group"] for row in asked})
+    rows = await store.query(_EVER, {"groups": groups, "ids": [row["id"] for row in asked]})
+    known = {row["id"]: row["first"][1] for row in rows}
+    renamed = ledger.known_firsts(list(known.values()))
+    named = await decided(store)
+    new = [
+        _condition(row)
+        for row in rows
+        if row["first"][0] >= micros(fresh) and row["first"][1] not in renamed and row["id"] not in named
+    ]
+    return Seen(new, known)
+
+
+def _condition(row: Mapping[str, Any]) -> Condition:
+    kind, cluster, host, id_, title, level, time = row["example"]
+    more = ""
+    if row["events"] > 1:
+        places = row["places"]
+        more = f" {row['events']:,} of them already, on {places:,} {'host' if places == 1 else 'hosts'}."
+    return Condition(
+        rule="new group",
+        about=row["id"],
+        cluster=cluster,
+        host=host,
+        level=LEVELS[max(row["worst"], 1) - 1],
+        title=f"new {kind} on {host}: {title}",
+        text=f"{_article(kind)} that no host has sent before; its level is {level}, its time {format_time(time / 1e6)}."
+        f"{more}\nSee: lae-monitor group show {row['id']}; lae-monitor report show {id_}",
+        since=row["first"][0] / 1e6,
+        lasting=False,
+        attrs={"group_id": row["id"], "report": id_},
+    )
+
+
+def _article(kind: str) -> str:
+    return f"An {kind}" if kind[:1] in "aeiou" else f"A {kind}"

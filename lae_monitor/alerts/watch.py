@@ -1,0 +1,269 @@
+"""Looks every few seconds which conditions hold, raises and ends alarms, and has people told. Nothing that goes wrong here
+ends `serve`: it is logged, and looked at again.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from lae_monitor.alerts import newness, silence
+from lae_monitor.alerts.alarm import Alarm, Condition, raised
+from lae_monitor.alerts.deliver import LONGEST_WAIT, Lane
+from lae_monitor.alerts.ledger import FILE, Delivery, Expected, Ledger, Message
+from lae_monitor.alerts.metrics import HELD, LOOKED, RAISED, WAITING
+from lae_monitor.archive import ArchiveError, Journal
+from lae_monitor.config import Settings
+from lae_monitor.core.ids import row_key
+from lae_monitor.core.time import DAY, MINUTE, Clock, format_time, wall_clock
+from lae_monitor.mover import Mover
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 2.0  # seconds
+WRITE_EVERY: Final = 30.0  # seconds; when nothing is to be told, what was seen is written down for others only
+REFRESH: Final = MINUTE  # looks at the store also when nothing was moved
+DEAF_AFTER: Final = 2 * MINUTE  # nobody looked for so long: who was heard meanwhile is not known
+KEEP: Final = 90 * DAY  # alarms that are over, and messages that arrived, are listed for so long
+BEGUN, LOOKED_AT = "begun", "looked"  # marks in the ledger
+DEAF: Final = "deaf:"  # until when a gatherer did not run; with its kind
+LASTING: Final = ("host silent", "gatherer down")
+ADVANCE: Final = 5 * MINUTE  # what was received so long before the ledger was begun is news: gatherers start before us
+
+
+class Watch:
+    """
+    Args:
+        mover: of `serve`; its store is looked at once it has caught up.
+        journal: gets an entry for each alarm that is raised, or over.
+
+    Raises:
+        sqlite3.Error: the ledger cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, mover: Mover, journal: Journal, clock: Clock = wall_clock) -> None:
+        self._settings = settings
+        self._mover = mover
+        self._journal = journal
+        self._clock = clock
+        self._ledger = opened(settings.state.path / FILE)
+        self.lanes = [
+            Lane(settings, destination, self._ledger, self._given_up, clock)
+            for destination in settings.alerts.destinations
+        ]
+        self._rows = -1  # of the mover, when the store was looked at last
+        self._asked = -float("inf")
+        self._stored: dict[silence.Place, silence.Stored] = {}
+        self._hosts = self._ledger.hosts()
+        self._marks = self._ledger.marks()
+        self._written = -float("inf")
+        self._down: dict[str, float] = {}  # since when a gatherer does not run
+        names = [lane.destination.title for lane in self.lanes]
+        if dropped := self._ledger.drop_others(names, clock()):
+            log.warning("%d messages were to go to destinations that there are no longer, and will not", dropped)
+        self._ledger.hasten(clock(), clock() + LONGEST_WAIT)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`."""
+        tasks = [asyncio.create_task(lane.run(stop)) for lane in self.lanes]
+        try:
+            while not stop.is_set():
+                try:
+                    await self.look()
+                except Exception:
+                    log.exception("alarms could not be looked at; again in %.0f s", LOOK_EVERY)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._ledger.close()
+
+    async def look(self) -> None:
+        """Once: what holds now, what no longer, who is to be told.
+
+        Raises:
+            StoreError, sqlite3.Error, OSError
+        """
+        if not self._mover.state.caught_up:
+            return  # what is still to be moved may be a sign of life
+        now = self._clock()
+        marks = self._marks_at(now)
+        fleet, running = await asyncio.to_thread(silence.listened, self._settings)
+        seen = await self._look_at_store(marks, now)
+        hosts = silence.expected(self._settings, silence.Heard(self._stored, fleet, running), self._hosts, now)
+        deaf = self._deaf(marks, running, now)
+        after = float(self._settings.alerts.silent_after)
+        silent = [found for host in hosts if (found := silence.silent(host, deaf, after, now))]
+        down = silence.down(hosts, self._down, now, str(self._settings.fleet.name))
+        marks |= {DEAF + kind: until for kind, until in deaf.items()} | {LOOKED_AT: now}
+        over, due = self._over(hosts, running, now), self._due([*silent, *down, *seen.new])
+        if over or due or seen.known or abs(now - self._written) >= WRITE_EVERY:
+            with self._ledger.transaction():
+                self._tell([*self._end(over, now), *self._raise(due, now)], now)
+                self._ledger.know_groups(seen.known)
+                self._ledger.set_hosts(hosts)
+                for name, time in marks.items():
+                    self._ledger.mark(name, time)
+                self._ledger.prune(now - KEEP)
+            self._written = now
+        self._hosts, self._marks = hosts, marks
+        for lane in self.lanes if over or due else ():
+            lane.new.set()
+        self._measure(now)
+        await self._enter()
+
+    # ---- what is to be seen ----------------------------------------------------------------------------------------
+
+    def _marks_at(self, now: float) -> dict[str, float]:
+        """The ledger's, with those of a new one. After a time in which nobody looked, nobody is known to be silent."""
+        marks = dict(self._marks)
+        marks.setdefault(BEGUN, now)
+        if now - marks.get(LOOKED_AT, 0.0) > DEAF_AFTER:
+            marks |= {DEAF + kind: now for kind in silence.KINDS}
+        return marks
+
+    async def _look_at_store(self, marks: dict[str, float], now: float) -> newness.Seen:
+        """Asks the store only when something came, and now and then."""
+        rows = self._mover.state.rows
+        if rows == self._rows and now - self._asked < REFRESH:
+            return newness.Seen([], {})
+        fresh = max(marks[BEGUN] - ADVANCE, min(marks.get(LOOKED_AT, now), now - newness.LATE))
+        level = self._settings.alerts.new_group_level
+        self._stored = await silence.stored(self._mover.store, now)
+        seen = await newness.new_groups(self._mover.store, self._ledger, level, fresh, now)
+        if len(seen.known) < newness.AT_ONCE:  # else there may be more of them
+            self._rows, self._asked = rows, now
+        return seen
+
+    def _deaf(self, marks: dict[str, float], running: frozenset[str], now: float) -> dict[str, float]:
+        """Until when each gatherer did not run."""
+        for kind in silence.KINDS:
+            if kind in running:
+                self._down.pop(kind, None)
+            else:
+                self._down.setdefault(kind, now)
+        return {kind: marks.get(DEAF + kind, 0.0) if kind in running else now for kind in silence.KINDS}
+
+    # ---- alarms ----------------------------------------------------------------------------------------------------
+
+    def _over(self, hosts: Sequence[Expected], running: frozenset[str], now: float) -> list[tuple[Alarm, str]]:
+        """Those that hold no longer, each with why. That a host cannot be judged just now ends nothing."""
+        by_place = {f"{host.cluster}/{host.host}": host for host in hosts}
+        over = []
+        for alarm in self._ledger.held(*LASTING):
+            if alarm.rule == "gatherer down":
+                why = "it runs again" if alarm.about in running else ""
+            elif (host := by_place.get(alarm.about)) is None:
+                why = "it is no longer expected"
+            else:
+                heard = host.heard is not None and host.heard > alarm.since
+                why = f"heard again at {format_time(host.heard or now, digits=0)}" if heard else ""
+            if why:
+                over.append((alarm, why))
+        return over
+
+    def _due(self, conditions: Sequence[Condition]) -> list[Condition]:
+        """Those that are not held already."""
+        held = {(alarm.rule, alarm.about) for alarm in self._ledger.held(*LASTING)}
+        return [condition for condition in conditions if (condition.rule, condition.about) not in held]
+
+    def _end(self, over: Sequence[tuple[Alarm, str]], now: float) -> Iterator[Alarm]:
+        for alarm, why in over:
+            log.info("alarm over: %s: %s: %s", alarm.rule, alarm.title, why)
+            alarm.ended, alarm.why_ended = now, why
+            self._ledger.put(alarm)
+            self._ledger.add_entry(_entry(alarm, now))
+            yield alarm
+
+    def _raise(self, due: Sequence[Condition], now: float) -> Iterator[Alarm]:
+        for condition in due:
+            alarm = raised(condition, now)
+            log.warning("alarm: %s: %s", alarm.rule, alarm.title)
+            RAISED.labels(alarm.rule).inc()
+            self._ledger.put(alarm)
+            self._ledger.add_entry(_entry(alarm, now))
+            yield alarm
+
+    def _tell(self, alarms: Sequence[Alarm], now: float) -> None:
+        """A message for each destination that is to hear of any of these: one, however many they are."""
+        for lane in self.lanes:
+            rules, clusters = lane.destination.rules, lane.destination.clusters
+            wanted = [
+                alarm
+                for alarm in alarms
+                if (not rules or alarm.rule in rules) and (not clusters or alarm.cluster in clusters)
+            ]
+            if wanted:
+                id_ = row_key("message", now, *(f"{alarm.id} {alarm.is_over}" for alarm in wanted)).hex()[:16]
+                self._ledger.send(Message(id_, now, wanted), lane.destination.title)
+
+    def _given_up(self, delivery: Delivery) -> None:
+        """Said on the timeline at least."""
+        self._ledger.add_entry(
+            {
+                "rule": "not delivered",
+                "cluster": str(self._settings.fleet.name),
+                "level": "error",
+                "title": f"{delivery.destination} was not told of alarms: it did not get a message for a week",
+                "text": f"Message {delivery.message} of {format_time(delivery.made)}: {delivery.error}",
+                "time": self._clock(),
+            }
+        )
+
+    async def _enter(self) -> None:
+        """Writes into the journal what it has not; what it does not take now waits in the ledger."""
+        waiting = self._ledger.entries()
+        if not waiting:
+            return
+        try:
+            await self._journal.write_all("alarm", [fields for _, fields in waiting])
+        except ArchiveError as error:
+            log.warning("%d alarms are not on the timeline yet: %s", len(waiting), error)
+            return
+        with self._ledger.transaction():
+            self._ledger.entered(number for number, _ in waiting)
+
+    def _measure(self, now: float) -> None:
+        LOOKED.set(now)
+        held = Counter(alarm.rule for alarm in self._ledger.held(*LASTING))
+        for rule in LASTING:
+            HELD.labels(rule).set(held[rule])
+        waiting = self._ledger.waiting()
+        for lane in self.lanes:
+            WAITING.labels(lane.destination.title).set(waiting.get(lane.destination.title, 0))
+
+
+def _entry(alarm: Alarm, now: float) -> dict[str, str | float]:
+    """What the journal says: the same for one alarm and state, whenever it is written."""
+    over = {"state": "over", "level": "info", "text": alarm.why_ended, "title": f"over: {alarm.title}"}
+    return {
+        **alarm.attrs, "rule": alarm.rule, "alarm": alarm.id, "state": "raised", "cluster": alarm.cluster,
+        "host": alarm.host, "level": alarm.level, "title": alarm.title, "text": alarm.text, "time": now,
+        **(over if alarm.is_over else {}),
+    }  # fmt: skip
+
+
+def opened(path: Path) -> Ledger:
+    """The ledger at `path`; one that is damaged is put aside and begun anew.
+
+    Raises:
+        sqlite3.Error: it cannot be opened all the same.
+    """
+    try:
+        return Ledger(path)
+    except sqlite3.OperationalError:
+        raise  # no space, or no right: the file is what it was
+    except sqlite3.DatabaseError as error:
+        aside = path.with_suffix(".damaged")
+        log.error("%s: %s; put aside as %s", path, error, aside)  # noqa: TRY400 - the message says it all
+        path.replace(aside)
+        for rest in ("-wal", "-shm"):
+            path.with_name(path.name + rest).unlink(missing_ok=True)
+        return Ledger(path)

@@ -1,0 +1,110 @@
+"""Who is expected, and from when on he counts as silent. Time is passed in."""
+
+import pytest
+
+from lae_monitor.alerts import silence
+from lae_monitor.alerts.ledger import Expected
+from lae_monitor.alerts.silence import DOWN_AFTER, GONE_AFTER, Heard, Stored
+from lae_monitor.config.alerts import Alerts
+from lae_monitor.config.settings import Settings
+from lae_monitor.core.time import DAY, HOUR
+from lae_monitor.fleet.status import HostStatus
+
+NOW = 1_790_000_000.0
+BOTH = frozenset({"incidents", "sonar"})
+NOT_DEAF = {"incidents": 0.0, "sonar": 0.0}
+
+
+def expected(*, stored=(), fleet=(), before=(), running=BOTH, now=NOW, **alerts):
+    settings = Settings(alerts=Alerts(**alerts))
+    return silence.expected(settings, Heard(dict(stored), fleet, running), before, now)
+
+
+def furl(host="node1", **fields):
+    return HostStatus("lae", host, registered=True, **fields)
+
+
+def test_expected_is_who_has_a_furl_or_an_address_or_sends_samples_or_is_named():
+    hosts = expected(
+        stored={("hpc", "ml6"): Stored(NOW - 60, NOW - 60), ("lae", "crashes-only"): Stored(NOW - 60, 0.0)},
+        fleet=[
+            furl(last_heard=NOW - 90),
+            HostStatus("lae", "claimed", registered=False, addresses=("10.0.0.1",)),
+            HostStatus("lae", "10.0.0.9", registered=False, unclaimed=True, last_heard=NOW),
+        ],
+        expected=["node9", "other/node1"],
+    )
+    assert [(one.cluster, one.host, one.heard) for one in hosts] == [
+        ("hpc", "ml6", NOW - 60),
+        ("lae", "claimed", None),
+        ("lae", "node1", NOW - 90),
+        ("lae", "node9", None),
+        ("other", "node1", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "left"),
+    [
+        (["node1"], ["node2"]),
+        (["node*"], []),
+        (["lae/node2"], ["node1"]),
+        (["hpc/*"], ["node1", "node2"]),
+        (["node[1]"], ["node2"]),
+    ],
+)
+def test_unexpected_hosts_are_left_out(patterns, left):
+    hosts = expected(fleet=[furl("node1"), furl("node2")], unexpected=patterns)
+    assert [one.host for one in hosts] == left
+
+
+def test_connected_is_heard_and_so_is_anything_that_came():
+    (host,) = expected(fleet=[furl(connections=1, last_heard=NOW - 3 * HOUR)])
+    assert host.heard == NOW
+    (host,) = expected(fleet=[furl(last_heard=NOW - 3 * HOUR)], stored={("lae", "node1"): Stored(NOW - 5, 0.0)})
+    assert host.heard == NOW - 5
+
+
+def test_what_was_heard_once_is_not_forgotten_and_expected_since_stays():
+    before = [Expected("lae", "node1", NOW - DAY, "has a FURL", NOW - HOUR)]
+    (host,) = expected(fleet=[furl()], before=before)  # its database was lost
+    assert (host.expected, host.heard) == (NOW - DAY, NOW - HOUR)
+
+
+def test_who_sent_samples_is_expected_until_he_is_taken_for_retired():
+    before = [Expected("hpc", "ml6", NOW - 30 * DAY, "sends samples", NOW - GONE_AFTER + 60)]
+    assert [one.host for one in expected(before=before)] == ["ml6"]
+    assert expected(before=before, now=NOW + 120) == []
+
+
+def test_silent_from_the_limit_on_and_not_before():
+    host = Expected("lae", "node1", NOW - DAY, "has a FURL", NOW - 2 * HOUR)
+    assert silence.silent(host, NOT_DEAF, 2 * HOUR + 1, NOW) is None
+    found = silence.silent(host, NOT_DEAF, 2 * HOUR, NOW)
+    assert (found.rule, found.about, found.since, found.lasting) == ("host silent", "lae/node1", NOW - 2 * HOUR, True)
+    assert "node1 is silent for 2h" in found.title
+    assert "lae-monitor fleet status --host node1" in found.text
+
+
+def test_a_host_that_was_never_heard_is_silent_from_when_it_was_expected():
+    host = Expected("lae", "node1", NOW - HOUR, "has a FURL", None)
+    assert silence.silent(host, NOT_DEAF, 2 * HOUR, NOW) is None
+    assert "never heard" in silence.silent(host, NOT_DEAF, HOUR, NOW).title
+
+
+def test_time_in_which_its_gatherer_did_not_run_does_not_count():
+    host = Expected("lae", "node1", NOW - DAY, "has a FURL", NOW - 5 * HOUR)
+    assert silence.silent(host, {"incidents": NOW - HOUR, "sonar": 0.0}, 2 * HOUR, NOW) is None
+    assert silence.silent(host, {"incidents": 0.0, "sonar": NOW}, 2 * HOUR, NOW)
+    named = host._replace(why="alerts.expected")  # may report in any way: one gatherer is enough to hear it
+    assert silence.silent(named, {"incidents": 0.0, "sonar": NOW}, 2 * HOUR, NOW)
+    assert silence.silent(named, {"incidents": NOW, "sonar": NOW}, 2 * HOUR, NOW) is None
+
+
+def test_a_gatherer_is_down_only_when_hosts_need_it_and_not_at_once():
+    hosts = [Expected("lae", f"node{n}", NOW, "has a FURL", None) for n in range(3)]
+    down = {"incidents": NOW - DOWN_AFTER, "sonar": NOW - DAY}
+    (found,) = silence.down(hosts, down, NOW, "lae")
+    assert (found.rule, found.about, found.host) == ("gatherer down", "incidents", "")
+    assert "3 hosts cannot report" in found.text
+    assert not [*silence.down(hosts, {"incidents": NOW - DOWN_AFTER + 1}, NOW, "lae")]
