@@ -1,4 +1,5 @@
-"""Groups that nobody has seen before: the first crash of its signature, the first incident of its fingerprint.
+"""Groups that nobody has seen before: the first crash of its signature, the first incident of its fingerprint; and groups
+that were closed, and happen again.
 
 What was in the store when the ledger was begun is known without an alarm, and so is a group that only has another name since
 its events were read anew: one whose first event was the first of a known group, or was received long ago.
@@ -10,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from lae_monitor.alerts.alarm import Condition
 from lae_monitor.alerts.ledger import Ledger
 from lae_monitor.core.rows import LEVELS
-from lae_monitor.core.time import DAY, format_time
-from lae_monitor.query.decisions import decided
+from lae_monitor.core.time import DAY, format_time, parse_time
+from lae_monitor.query.decisions import Decided, decided, root_of
 from lae_monitor.query.events import RANK
 from lae_monitor.query.groups import GROUP_ID
 from lae_monitor.query.planner import micros
@@ -20,6 +21,7 @@ from lae_monitor.store.driver import Parameter
 
 LATE: Final = DAY  # from received to stored: an archive that comes home, a mover that was behind
 NEWS: Final = 7 * DAY  # what happened before that is history, such as what an import brings
+CLOSED: Final = " closed "  # between a group's id and the moment of its closing: each closing can be regretted once
 AT_ONCE: Final = 500  # groups that are looked at in one query
 NEVER: Final = "never"
 
@@ -41,6 +43,19 @@ FROM (
 """
 
 
+_AGAIN: Final = f"""
+SELECT {GROUP_ID} AS id, count() AS events,
+  argMin((kind, cluster, host, id_, title, level, toUnixTimestamp64Micro(time)), (time, key)) AS example
+FROM (
+  SELECT kind, `group`, cluster, host, id AS id_, title, level, time, key FROM {{lae}}.events FINAL
+  WHERE `group` != '' AND kind NOT IN ('alarm', 'mark') AND {RANK} >= {{rank:UInt8}}
+    AND time >= fromUnixTimestamp64Micro({{news:Int64}}, 'UTC')
+    AND toUnixTimestamp64Micro(received) >= {{fresh:Int64}} AND has({{ids:Array(String)}}, {GROUP_ID})
+    AND toUnixTimestamp64Micro(time) > toInt64OrZero(transform({GROUP_ID}, {{ids:Array(String)}}, {{at:Array(String)}}, '0'))
+) GROUP BY id ORDER BY id
+"""
+
+
 class Seen(NamedTuple):
     """The groups that are new, and all that were looked at: id -> key of the first event."""
 
@@ -48,11 +63,11 @@ class Seen(NamedTuple):
     known: dict[str, str]
 
 
-async def new_groups(store: Store, ledger: Ledger, level: str, fresh: float, now: float) -> Seen:
-    """What is new since the last look.
+async def news(store: Store, ledger: Ledger, level: str, fresh: float, now: float) -> Seen:
+    """What is new, or happens again, since the last look.
 
     Args:
-        level: of LEVELS; groups below it are no news.
+        level: of LEVELS, or NEVER; groups below it are no news.
         fresh: seconds since the epoch; what was received before then was there already.
 
     Raises:
@@ -60,6 +75,15 @@ async def new_groups(store: Store, ledger: Ledger, level: str, fresh: float, now
     """
     if level == NEVER:
         return Seen([], {})
+    known = await decided(store)
+    new = await _new(store, ledger, level, fresh, now, known)
+    again = await _regressed(store, ledger, level, fresh, now, known)
+    return Seen([*new.new, *again.new], new.known | again.known)
+
+
+async def _new(
+    store: Store, ledger: Ledger, level: str, fresh: float, now: float, named: Mapping[str, Decided]
+) -> Seen:
     values: dict[str, Parameter] = {
         "news": micros(now - NEWS), "since": micros(min(fresh, now - LATE)), "rank": LEVELS.index(level) + 1,
     }  # fmt: skip
@@ -72,13 +96,51 @@ async def new_groups(store: Store, ledger: Ledger, level: str, fresh: float, now
     rows = await store.query(_EVER, {"groups": groups, "ids": [row["id"] for row in asked]})
     known = {row["id"]: row["first"][1] for row in rows}
     renamed = ledger.known_firsts(list(known.values()))
-    named = await decided(store)
     new = [
         _condition(row)
         for row in rows
         if row["first"][0] >= micros(fresh) and row["first"][1] not in renamed and row["id"] not in named
     ]
     return Seen(new, known)
+
+
+async def _regressed(
+    store: Store, ledger: Ledger, level: str, fresh: float, now: float, known: Mapping[str, Decided]
+) -> Seen:
+    closed = {id_: micros(parse_time(decision.closed)) for id_, decision in known.items() if decision.closed}
+    roots = {id_: root for id_ in known if (root := root_of(id_, known)) in closed}
+    marks = {root: f"{root}{CLOSED}{at}" for root, at in closed.items()}
+    untold = ledger.unknown_groups(list(marks.values()))
+    asked = {id_: root for id_, root in roots.items() if marks[root] in untold}
+    if not asked:
+        return Seen([], {})
+    values: dict[str, Parameter] = {
+        "news": micros(now - NEWS), "fresh": micros(fresh), "rank": LEVELS.index(level) + 1,
+        "ids": list(asked), "at": [str(closed[root]) for root in asked.values()],
+    }  # fmt: skip
+    found: dict[str, Condition] = {}
+    for row in await store.query(_AGAIN, values):
+        root = asked[row["id"]]
+        found.setdefault(marks[root], _again(root, known[root], row))
+    return Seen([*found.values()], dict.fromkeys(found, ""))
+
+
+def _again(root: str, decision: Decided, row: Mapping[str, Any]) -> Condition:
+    kind, cluster, host, id_, title, level, time = row["example"]
+    note = f' The note was: "{decision.note}".' if decision.note else ""
+    return Condition(
+        rule="group regressed",
+        about=root,
+        cluster=cluster,
+        host=host,
+        level=level,
+        title=f"{kind} again on {host}: {title}",
+        text=f"Its group was closed at {decision.closed[:19]}Z, and it happened again at {format_time(time / 1e6)}."
+        f"{note}\nSee: lae-monitor group show {root}; lae-monitor report show {id_}",
+        since=time / 1e6,
+        lasting=False,
+        attrs={"group_id": root, "report": id_},
+    )
 
 
 def _condition(row: Mapping[str, Any]) -> Condition:

@@ -135,9 +135,9 @@ class Watch:
         if rows == self._rows and now - self._asked < REFRESH:
             return newness.Seen([], {})
         fresh = max(marks[BEGUN] - ADVANCE, min(marks.get(LOOKED_AT, now), now - newness.LATE))
-        level = self._settings.alerts.new_group_level
+        level = self._settings.alerts.group_level
         self._stored = await silence.stored(self._mover.store, now)
-        seen = await newness.new_groups(self._mover.store, self._ledger, level, fresh, now)
+        seen = await newness.news(self._mover.store, self._ledger, level, fresh, now)
         if len(seen.known) < newness.AT_ONCE:  # else there may be more of them
             self._rows, self._asked = rows, now
         return seen

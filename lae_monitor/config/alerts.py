@@ -6,7 +6,7 @@ from lae_monitor.config.section import Section, key
 from lae_monitor.config.values import Duration
 from lae_monitor.core.time import HOUR
 
-Rule = Literal["host silent", "gatherer down", "new group"]
+Rule = Literal["host silent", "gatherer down", "new group", "group regressed"]
 
 
 class Destination(Section, frozen=True, tag_field="type"):
@@ -74,9 +74,9 @@ class Alerts(Section, frozen=True):
     unexpected: Annotated[
         list[str], key("hosts whose silence is no alarm: HOST or CLUSTER/HOST, with * and ?", example=["laptop-*"])
     ] = []  # noqa: RUF012
-    new_group_level: Annotated[
+    group_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical", "never"],
-        key("a new group is an alarm from this level on"),
+        key("a new group, or one that was closed and happens again, is an alarm from this level on"),
     ] = "warning"
     pages_url: Annotated[
         str, key("how people reach the pages, for links in messages; empty: none", example="https://monitor.example")

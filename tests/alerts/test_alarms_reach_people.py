@@ -137,7 +137,7 @@ def test_many_at_once_are_one_message(tmp_path, hooks, mails):
 
 def test_each_destination_hears_what_it_asked_for(tmp_path, hooks, mails):
     only = destinations(hooks).rstrip() + '\nrules = ["new group"]\n'
-    extra = f'[alerts]\n{SOON}expected = ["node9"]\nnew_group_level = "critical"\n{only}{destinations(None, mails)}'
+    extra = f'[alerts]\n{SOON}expected = ["node9"]\ngroup_level = "critical"\n{only}{destinations(None, mails)}'
     with Monitor(tmp_path / "m", extra=extra) as monitor:
         (_, mail) = mails.await_mails(1)[0]
         assert "node9 is silent" in mail["Subject"]

@@ -4,7 +4,7 @@ import pytest
 from shelf import NOW, Shelf, event
 
 from lae_monitor.alerts.ledger import Ledger
-from lae_monitor.alerts.newness import LATE, NEWS, new_groups
+from lae_monitor.alerts.newness import LATE, NEWS, news
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.core.time import DAY, HOUR
 from lae_monitor.query.decisions import Decisions, group_id
@@ -30,7 +30,7 @@ class Looker:
         async def look():
             ledger = Ledger(self.path)
             try:
-                seen = await new_groups(self.shelf.store, ledger, level, fresh, now)
+                seen = await news(self.shelf.store, ledger, level, fresh, now)
                 with ledger.transaction():
                     ledger.know_groups(seen.known)
             finally:
@@ -114,6 +114,32 @@ def test_what_an_operator_decided_of_is_none(shelf, look, tmp_path):
     decisions = Decisions(shelf.store, archive, Journal(archive, lambda: NOW), lambda: NOW)
     shelf.run(decisions.decide("close", group_id("crash", "A"), by="ada"))
     assert look() == []
+    shelf.run(archive.close())
+
+
+def test_a_closed_group_that_happens_again_is_told_once_for_each_closing(shelf, look, tmp_path):
+    archive = shelf.run(Archive([tmp_path / "archive"], "desk").open())
+    now = [NOW - 2 * HOUR]
+    decisions = Decisions(shelf.store, archive, Journal(archive, lambda: now[0]), lambda: now[0])
+    a, b = group_id("crash", "closed A"), group_id("crash", "merged B")
+    shelf.put(event("c", group="closed A", ago=3 * HOUR), event("c", group="merged B", ago=3 * HOUR))
+    assert len(look()) == 2
+    shelf.run(decisions.decide("merge", b, into=a, by="ada"))
+    shelf.run(decisions.decide("close", a, by="ada", note="mended in 1.2"))
+    assert look() == []
+    shelf.put(event("c", "host4", group="merged B", ago=60, level="info"))
+    assert look() == []  # below the level
+    shelf.put(event("c", "host5", group="merged B", ago=50, id="again"), event("c", "host6", group="closed A", ago=40))
+    (found,) = look()
+    assert (found.rule, found.about, found.lasting) == ("group regressed", a, False)
+    assert "mended in 1.2" in found.text
+    shelf.put(event("c", group="closed A", ago=30))
+    assert look() == []
+    now[0] = NOW - 20
+    shelf.run(decisions.decide("close", a, by="ada"))
+    assert look() == []
+    shelf.put(event("c", group="closed A", ago=10))
+    assert [one.rule for one in look()] == ["group regressed"]
     shelf.run(archive.close())
 
 

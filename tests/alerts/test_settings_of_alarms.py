@@ -37,7 +37,7 @@ HOOK = '[[alerts.destinations]]\ntype = "webhook"\nurl = "https://hooks.example/
         ('expected = ["../x"]', "alerts.expected: '../x' is neither HOST nor CLUSTER/HOST"),
         ('expected = ["a/b/c"]', "alerts.expected: 'a/b/c' is neither"),
         ('silent_after = "0s"', "alerts.silent_after: "),
-        ('new_group_level = "loud"', 'alerts.new_group_level: wants one of "debug"'),
+        ('group_level = "loud"', 'alerts.group_level: wants one of "debug"'),
         ('pages_url = "javascript:alert(1)"', "alerts.pages_url: "),
         (MAIL + MAIL, "two are called 'mail'; give each a name of its own"),
         (MAIL.replace("ops@example.org", "ops"), "alerts.destinations[0].to: 'ops' is no mail address"),
