@@ -24,7 +24,7 @@ def await_that(condition, what):
 class Hooks:
     """`status` is what it answers, `hang` makes it answer nothing; `got` is all that came, `taken` what it said 2xx to."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
         self.status = 200
         self.hang = threading.Event()
         self.got = []
@@ -57,6 +57,8 @@ class Hooks:
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/alarms"
 

@@ -1,14 +1,18 @@
 """One message, one destination: what the other side says and does, and what becomes of it. Real servers on loopback."""
 
 import asyncio
+import datetime as dt
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
 import pytest
-from receivers import PATIENCE
+from aiosmtpd.controller import Controller
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from receivers import PATIENCE, Hooks
 
 from lae_monitor.alerts.alarm import Alarm
 from lae_monitor.alerts.deliver import FIRST_WAIT, GIVE_UP_AFTER, LONGEST_WAIT, Lane, deliver
@@ -269,16 +273,33 @@ def test_a_clock_that_was_set_back_holds_nothing_up(tmp_path):
     ledger.close()
 
 
-def test_tls_is_spoken_and_checked(settings, tmp_path, monkeypatch):
-    """A server whose certificate nobody vouches for gets nothing; one that is trusted does."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    from aiosmtpd.controller import Controller
+@pytest.fixture
+def localhosts(tmp_path):
+    """A certificate of localhost that nobody vouches for: its file, and what serves with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate = tmp_path / "localhost.pem"
+    pem = serialization.Encoding.PEM
+    certificate.write_bytes(
+        signed.public_bytes(pem)
+        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return certificate, context
 
+
+def test_a_mail_server_has_to_be_who_it_says(settings, localhosts, monkeypatch):
+    certificate, context = localhosts
     got = []
 
     class Handler:
@@ -286,8 +307,6 @@ def test_tls_is_spoken_and_checked(settings, tmp_path, monkeypatch):
             got.append(envelope)
             return "250 taken"
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     controller = Controller(Handler(), hostname="127.0.0.1", port=port, tls_context=context, require_starttls=True)
@@ -302,3 +321,15 @@ def test_tls_is_spoken_and_checked(settings, tmp_path, monkeypatch):
         assert len(got) == 1
     finally:
         controller.stop()
+
+
+def test_a_webhook_has_to_be_who_it_says(settings, localhosts, monkeypatch):
+    certificate, context = localhosts
+    with Hooks(tls=context) as hooks:
+        destination = Webhook(url=f"https://localhost:{hooks.port}/alarms")
+        with pytest.raises(NotDelivered, match="certificate"):
+            send(settings, destination)
+        assert hooks.got == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        send(settings, destination)
+        assert len(hooks.taken) == 1
