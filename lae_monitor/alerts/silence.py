@@ -53,13 +53,13 @@ class Heard(NamedTuple):
     running: frozenset[str]
 
 
-async def stored(store: Store, now: float) -> dict[Place, Stored]:
-    """Who sent anything within GONE_AFTER.
+async def stored(store: Store, since: float, now: float) -> dict[Place, Stored]:
+    """Who sent anything that happened since then.
 
     Raises:
         StoreError
     """
-    values = {"now": micros(now), "since": micros(now - GONE_AFTER), "limit": MAX_HOSTS}
+    values = {"now": micros(now), "since": micros(since), "limit": MAX_HOSTS}
     rows: list[dict[str, Any]] = await store.query(_HEARD, values)
     return {(row["cluster"], row["host"]): Stored(row["heard"] / 1e6, row["regular"] / 1e6) for row in rows}
 
@@ -85,7 +85,7 @@ def expected(settings: Settings, heard: Heard, before: Sequence[Expected], now: 
     for name in settings.alerts.expected:
         why[_place(name, str(settings.fleet.name))] = CONFIGURED
     for place, one in heard.stored.items():
-        if one.regular:
+        if now - one.regular < GONE_AFTER:
             why[place] = _WHY[SONAR]
     for status in heard.fleet:
         place = str(status.cluster), str(status.host)

@@ -19,14 +19,19 @@ from lae_monitor.alerts.metrics import HELD, LOOKED, RAISED, WAITING
 from lae_monitor.archive import ArchiveError, Journal
 from lae_monitor.config import Settings
 from lae_monitor.core.ids import row_key
-from lae_monitor.core.time import DAY, MINUTE, Clock, format_time, wall_clock
+from lae_monitor.core.time import DAY, MINUTE, Clock, format_duration, format_time, wall_clock
 from lae_monitor.mover import Mover
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 2.0  # seconds
 WRITE_EVERY: Final = 30.0  # seconds; when nothing is to be told, what was seen is written down for others only
-REFRESH: Final = MINUTE  # looks at the store also when nothing was moved
+NEWS_EVERY: Final = 5.0  # seconds between looks for new groups, when something was moved
+REFRESH: Final = MINUTE  # when nothing was
+HEARD_EVERY: Final = (
+    30.0  # seconds between looks who sent something: a third of a second with 3 million events of two weeks
+)
+HEARD_WITHIN: Final = DAY  # of those looks but the first, which sees two weeks
 DEAF_AFTER: Final = 2 * MINUTE  # nobody looked for so long: who was heard meanwhile is not known
 KEEP: Final = 90 * DAY  # alarms that are over, and messages that arrived, are listed for so long
 BEGUN, LOOKED_AT = "begun", "looked"  # marks in the ledger
@@ -55,8 +60,8 @@ class Watch:
             Lane(settings, destination, self._ledger, self._given_up, clock)
             for destination in settings.alerts.destinations
         ]
-        self._rows = -1  # of the mover, when the store was looked at last
-        self._asked = -float("inf")
+        self._rows = -1  # of the mover, when new groups were looked for last
+        self._news_at = self._heard_at = -float("inf")
         self._stored: dict[silence.Place, silence.Stored] = {}
         self._hosts = self._ledger.hosts()
         self._marks = self._ledger.marks()
@@ -69,15 +74,18 @@ class Watch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`."""
+        failures = 0
         tasks = [asyncio.create_task(lane.run(stop)) for lane in self.lanes]
         try:
             while not stop.is_set():
                 try:
                     await self.look()
+                    failures = 0
                 except Exception:
-                    log.exception("alarms could not be looked at; again in %.0f s", LOOK_EVERY)
+                    failures += 1
+                    log.exception("alarms could not be looked at; again in %s", format_duration(_pause(failures)))
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY):
+                    async with asyncio.timeout(_pause(failures)):
                         await stop.wait()
         finally:
             for task in tasks:
@@ -130,17 +138,27 @@ class Watch:
         return marks
 
     async def _look_at_store(self, marks: dict[str, float], now: float) -> newness.Seen:
-        """Asks the store only when something came, and now and then."""
+        """Asks the store seldom: it has other things to do."""
+        await self._hear(now)
         rows = self._mover.state.rows
-        if rows == self._rows and now - self._asked < REFRESH:
+        if abs(now - self._news_at) < (REFRESH if rows == self._rows else NEWS_EVERY):
             return newness.Seen([], {})
         fresh = max(marks[BEGUN] - ADVANCE, min(marks.get(LOOKED_AT, now), now - newness.LATE))
         level = self._settings.alerts.group_level
-        self._stored = await silence.stored(self._mover.store, now)
         seen = await newness.news(self._mover.store, self._ledger, level, fresh, now)
         if len(seen.known) < newness.AT_ONCE:  # else there may be more of them
-            self._rows, self._asked = rows, now
+            self._rows, self._news_at = rows, now
         return seen
+
+    async def _hear(self, now: float) -> None:
+        """Who sent something, added to what is known of that."""
+        if abs(now - self._heard_at) < min(HEARD_EVERY, self._settings.alerts.silent_after / 4):
+            return
+        since = now - (HEARD_WITHIN if self._stored else silence.GONE_AFTER)
+        for place, new in (await silence.stored(self._mover.store, since, now)).items():
+            old = self._stored.get(place, new)
+            self._stored[place] = silence.Stored(max(new.heard, old.heard), max(new.regular, old.regular))
+        self._heard_at = now
 
     def _deaf(self, marks: dict[str, float], running: frozenset[str], now: float) -> dict[str, float]:
         """Until when each gatherer did not run."""
@@ -238,6 +256,11 @@ class Watch:
         waiting = self._ledger.waiting()
         for lane in self.lanes:
             WAITING.labels(lane.destination.title).set(waiting.get(lane.destination.title, 0))
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next look: longer after each that failed."""
+    return float(min(LOOK_EVERY * 2 ** min(failures, 10), MINUTE))
 
 
 def _entry(alarm: Alarm, now: float) -> dict[str, str | float]:

@@ -108,3 +108,9 @@ def test_a_gatherer_is_down_only_when_hosts_need_it_and_not_at_once():
     assert (found.rule, found.about, found.host) == ("gatherer down", "incidents", "")
     assert "3 hosts cannot report" in found.text
     assert not [*silence.down(hosts, {"incidents": NOW - DOWN_AFTER + 1}, NOW, "lae")]
+
+
+def test_what_the_store_told_once_is_no_reason_for_ever():
+    stored = {("hpc", "ml6"): Stored(NOW, NOW)}
+    assert [one.host for one in expected(stored=stored, now=NOW + GONE_AFTER - 1)] == ["ml6"]
+    assert expected(stored=stored, now=NOW + GONE_AFTER) == []
