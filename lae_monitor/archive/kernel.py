@@ -244,16 +244,20 @@ class LinuxKernel:
 
     def entries(self, path: str) -> list[Entry]:
         found = []
-        within = self._folder(path)
-        with os.scandir(within.fd) as scan:
-            for entry in scan:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # went between listing and looking
-                    continue
-                folder = stat.S_ISDIR(status.st_mode)
-                if folder or stat.S_ISREG(status.st_mode):
-                    found.append(Entry(entry.name, folder, status.st_size, status.st_mtime))
+        # Opened anew: a descriptor has one place in the listing, and two threads that share it share the names out, too.
+        listing = os.open(".", _FOLDER, dir_fd=self._folder(path).fd)
+        try:
+            with os.scandir(listing) as scan:
+                for entry in scan:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # went between listing and looking
+                        continue
+                    folder = stat.S_ISDIR(status.st_mode)
+                    if folder or stat.S_ISREG(status.st_mode):
+                        found.append(Entry(entry.name, folder, status.st_size, status.st_mtime))
+        finally:
+            os.close(listing)
         return sorted(found)
 
     def space(self) -> Space:

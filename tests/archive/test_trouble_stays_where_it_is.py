@@ -255,3 +255,18 @@ def test_a_root_that_fails_once_is_used_again_soon(until):
         await archive.close()
 
     asyncio.run(main())
+
+
+def test_many_who_list_one_folder_at_once_each_see_all_of_it(tmp_path, opened):
+    """Threads that shared a descriptor shared its place in the listing: each saw what the others had left."""
+    names = [f"{number}.zip" for number in range(300)]
+
+    async def main():
+        async with opened("home") as archive:
+            for name in names:
+                await archive.store(f"crashes/20261122/{name}", [b"x"])
+            for _ in range(20):
+                listings = await asyncio.gather(*(archive.entries("crashes/20261122") for _ in range(8)))
+                assert [len(listing) for listing in listings] == [len(names)] * 8
+
+    asyncio.run(main())
