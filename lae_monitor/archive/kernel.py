@@ -244,8 +244,9 @@ class LinuxKernel:
 
     def entries(self, path: str) -> list[Entry]:
         found = []
+        within = self._folder(path)  # held: another thread may forget it, which closes its descriptor
         # Opened anew: a descriptor has one place in the listing, and two threads that share it share the names out, too.
-        listing = os.open(".", _FOLDER, dir_fd=self._folder(path).fd)
+        listing = os.open(".", _FOLDER, dir_fd=within.fd)
         try:
             with os.scandir(listing) as scan:
                 for entry in scan:

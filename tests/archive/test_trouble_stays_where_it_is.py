@@ -270,3 +270,18 @@ def test_many_who_list_one_folder_at_once_each_see_all_of_it(tmp_path, opened):
                 assert [len(listing) for listing in listings] == [len(names)] * 8
 
     asyncio.run(main())
+
+
+def test_a_folder_that_another_thread_forgets_meanwhile_is_listed_all_the_same(tmp_path, monkeypatch):
+    kernel = LinuxKernel(tmp_path)
+    (tmp_path / "crashes").mkdir()
+    (tmp_path / "crashes" / "x.zip").write_bytes(b"x")
+    found = kernel._folder
+
+    def found_and_forgotten(path, **how):
+        folder = found(path, **how)
+        kernel._folders.clear()
+        return folder
+
+    monkeypatch.setattr(kernel, "_folder", found_and_forgotten)
+    assert [entry.name for entry in kernel.entries("crashes")] == ["x.zip"]
