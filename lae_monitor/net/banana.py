@@ -21,6 +21,10 @@ MAX_LONG: Final = 128  # bytes of a number; on longer ones Foolscap and our gath
 CONTAINER: Final = 64  # bytes of memory, about
 ITEM: Final = 32  # bytes of a value, or of a key, without its text
 
+MAX_MEMORY: Final = (
+    64 * 1024 * 1024
+)  # bytes that the values of one answer may take; those of 20,000 events take half of it
+
 LONGEST_WORD: Final = 16  # of the table; its number is shorter
 
 DICT, LIST, TUPLE = 3, 4, 5  # numbers of types in the table of words; 6 and 7 are sets
@@ -68,6 +72,10 @@ class Unusual(Exception):
     """Not for us: something that nodes do not send, or that breaks a rule."""
 
 
+class TooMuch(Unusual):
+    """The values take more memory than any incident's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """What get_incident was answered, of values that JSON holds.
@@ -103,6 +111,7 @@ class Decoder:
         self.number = number  # of the next object
         self.request: int | None = None
         self.incident: Incident | None = None
+        self._is_whole = False
         self._count = count
         self._words = words
         self._pieces: list[bytes] = []  # not decoded yet
@@ -128,6 +137,7 @@ class Decoder:
 
         Raises:
             Unusual: this decoder is of no more use.
+            TooMuch: nor is the answer.
         """
         self._pieces.append(chunk)
         self._memory += len(chunk)
@@ -147,7 +157,7 @@ class Decoder:
         """The loop over all that has come."""
         match, small, append = _NEXT.match, _SMALL, self._items.append
         texts = 0  # since self.number was right
-        while self.incident is None:
+        while not self._is_whole:
             found = match(data, at)
             if found is None:
                 self.number += texts
@@ -252,11 +262,15 @@ class Decoder:
         self._is_plain = False
         return found.end()
 
-    def _container(self, found: Match, _data: bytes) -> int:
+    def _container(self, found: Match, data: bytes) -> int:
         kind = found["container"][0]
         depth = len(self._open)
         if depth >= MAX_DEPTH or (depth < _FREE and kind not in self._allowed()):
             raise Unusual
+        self._memory += CONTAINER
+        if self._memory > MAX_MEMORY:
+            self._pieces = [data[found.start() :]]  # to be discarded from here on
+            raise TooMuch
         self._open.append((kind, found[1], self.number, self._items))
         self._items = []
         self.number += 1
@@ -272,7 +286,10 @@ class Decoder:
 
     def _close(self, found: Match, _data: bytes) -> int:
         if not self._open:
-            self._finish(number_of(found[1]))
+            if number_of(found[1]) != self._count:
+                raise Unusual
+            self._finish()
+            self._is_whole = True
             return found.end()
         kind, count, number, around = self._open.pop()
         if found[1] != count:
@@ -280,9 +297,9 @@ class Decoder:
         made: Any = self._items
         if kind == DICT:
             made = self._dictionary()
-        elif len(self._open) == 1 and not {*map(type, made)} <= {dict}:
-            raise Unusual
-        self._memory += CONTAINER + ITEM * len(self._items)
+        elif len(self._open) == 1:
+            self._check_list(made)
+        self._memory += ITEM * len(self._items)
         around.append(made)
         self._objects[number] = made
         self._items = around
@@ -297,9 +314,14 @@ class Decoder:
             raise Unusual
         return made
 
-    def _finish(self, count: int) -> None:
+    def _check_list(self, made: list[Any]) -> None:
+        """Whether that of the events may hold what it does."""
+        if not {*map(type, made)} <= {dict}:
+            raise Unusual
+
+    def _finish(self) -> None:
         pair = self._items[0] if len(self._items) == 1 else None
-        if count != self._count or not isinstance(pair, list) or [*map(type, pair)] != [dict, list]:
+        if not isinstance(pair, list) or [*map(type, pair)] != [dict, list]:
             raise Unusual
         header, events = pair
         self.incident = Incident(header, events, self._memory if self._is_plain else None)

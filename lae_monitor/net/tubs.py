@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from lae_monitor.core.refusals import shorten
+from lae_monitor.core.time import MINUTE
 from lae_monitor.net.tubs_address import parse_listen
 from lae_monitor.net.tubs_identity import Identity
 
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 KEEPALIVE: Final = 60  # seconds of silence before a ping; Foolscap's default is 240
 DISCONNECT: Final = 300  # seconds of silence before a connection counts as lost; Foolscap's default is never
 MAX_ERROR: Final = 300  # characters of what the other side says went wrong
+MAX_LOGGED: Final = 10  # of what Twisted logs in a minute: a peer can make it log a traceback with each message
 BACKLOG: Final = 512  # connections waiting to be taken: a fleet reconnects at once after our restart
 
 
@@ -81,8 +83,26 @@ def _log_through_us() -> None:
     observer: Any = STDLibLogObserver("twisted")
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
     logging.getLogger("twisted").setLevel(logging.WARNING)
+    logging.getLogger("twisted").addFilter(_Few())
     # Foolscap remembers its own messages, 100 of each level and facility, for incidents of its own: we have none.
     foolscap_log.theLogger.DEFAULT_THRESHOLD = levels.UNUSUAL
+
+
+class _Few(logging.Filter):
+    """Lets MAX_LOGGED records a minute pass, and tells with the next one how many did not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = 0.0
+        self._count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not 0 <= record.created - self._begun < MINUTE:
+            if self._count > MAX_LOGGED:
+                record.msg, record.args = f"({self._count - MAX_LOGGED} more before) {record.getMessage()}", ()
+            self._begun, self._count = record.created, 0
+        self._count += 1
+        return self._count <= MAX_LOGGED
 
 
 class Tub:

@@ -1,9 +1,11 @@
 # mypy: disable-error-code="no-untyped-call"
-"""A connection whose answers to get_incident do not go through Foolscap's decoder, which takes half a millisecond an event.
+"""A connection whose incidents do not go through Foolscap's decoder, which takes half a millisecond an event.
 
     head of an answer ──► Foolscap ──► is get_incident asked? ──► ours ──► banana.Incident
                                                                    │ Unusual
                                               Foolscap, from the head on, as if nothing had been
+
+Neither do the names of incidents, see banana_names.py.
 
 Import this only after `tubs.start_reactor()`.
 """
@@ -13,11 +15,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from foolscap.referenceable import Referenceable
 from foolscap.tokens import BananaFailure
 from foolscap.vocab import INITIAL_VOCAB_TABLES
 from twisted.internet.protocol import connectionDone
 
-from lae_monitor.net.banana import Decoder, Unusual
+from lae_monitor.net.banana import Decoder, TooMuch, Unusual
+from lae_monitor.net.banana_names import named, next_named
 from lae_monitor.net.tubs_broker import GuardedBroker, TooLarge, reactor
 
 log = logging.getLogger(__name__)
@@ -26,6 +30,16 @@ ASKED: Final = ("RILogPublisher.foolscap.lothar.com", "get_incident")  # whose a
 WORDS: Final = INITIAL_VOCAB_TABLES[1]
 
 _TABLE: Final = dict(enumerate(WORDS))
+
+
+class NamesOnly(Referenceable):
+    """An observer of incidents that wants their names: it gets None for the triggers.
+
+    Its remote_new_incident never raises. It may be called before what Foolscap has queued for the same connection.
+    """
+
+    def remote_new_incident(self, name: Any, trigger: Any) -> None:
+        raise NotImplementedError
 
 
 @dataclass(slots=True)
@@ -63,12 +77,36 @@ class FastBroker(GuardedBroker):
     # ---- receiving -------------------------------------------------------------------------------------------------
 
     def handleOpen(self, openCount: int, objectCount: int, indexToken: Any) -> None:  # noqa: N802, N803
+        if len(self.receiveStack) == 1 and indexToken == b"call" and self._take_names(openCount, objectCount):
+            return
         if len(self.receiveStack) > 1 or indexToken != b"answer" or not self._awaits_incident():
             super().handleOpen(openCount, objectCount, indexToken)
             return
         self.inOpen = False
         self._answer = _Answer(openCount, objectCount, Decoder(openCount, objectCount + 1, WORDS))
         self._after_head = self.buffer.popleft(len(self.buffer))  # nothing is left to Foolscap
+
+    def _take_names(self, count: int, number: int) -> bool:
+        """Hands on the names at the front of what has come; returns whether there were any."""
+        if self.incomingVocabulary != _TABLE:
+            return False
+        data = self.buffer.popleft(len(self.buffer))
+        taken = 0
+        found = named(data, 0, count, number + 1, WORDS)
+        while found is not None and isinstance(observer := self._object(found.target), NamesOnly):
+            taken = found.end
+            self.inOpen = False
+            self.objectCounter = found.number
+            observer.remote_new_incident(found.name, None)
+            found = next_named(data, taken, found.number, WORDS)
+        self.buffer.appendleft(data[taken:])
+        if taken:
+            self.hold(0)
+        return taken > 0
+
+    def _object(self, number: int) -> Any:
+        tracker = self.myReferenceByCLID.get(number)
+        return tracker.obj if tracker is not None else None
 
     def _awaits_incident(self) -> bool:
         return self.incomingVocabulary == _TABLE and any(map(_is_incident, self.waitingForAnswers.values()))
@@ -88,6 +126,9 @@ class FastBroker(GuardedBroker):
         decoder = answer.decoder
         try:
             is_whole = decoder.feed(chunk)
+        except TooMuch:
+            self.refuse_message("its values take too much memory")
+            return b""
         except Unusual:
             return self._give_back(answer)
         if decoder.request is None:

@@ -4,6 +4,7 @@
 Import this only after `tubs.start_reactor()`.
 """
 
+import logging
 from typing import Any, Final
 
 from foolscap import banana, slicer
@@ -18,11 +19,16 @@ from twisted.python.failure import Failure
 
 from lae_monitor.core.limits import KiB, MiB
 
+log = logging.getLogger(__name__)
+
 MAX_MESSAGE: Final = 12 * MiB  # one call or answer; a typical incident of 1,800 events is 1 MiB
 MAX_STRANGER_MESSAGE: Final = 64 * KiB  # until the peer has shown a FURL of ours
 MAX_HELD: Final = 36 * MiB  # of messages not yet whole, over all connections; beyond, the largest is refused
 MAX_DISCARDED: Final = 4 * MAX_MESSAGE  # of a refused message; a peer that goes on is disconnected
 MAX_DEPTH: Final = 60  # containers within containers; incidents need 5, and deep ones cost quadratic time
+MAX_OBJECTS: Final = (
+    500_000  # opened within one message; 20,000 events have some 400,000, each of at least 200 bytes here
+)
 MAX_COMPLAINT: Final = (
     900  # bytes of what a peer is told of its error; Foolscap's own limit is 1,000, and raises TypeError
 )
@@ -72,6 +78,22 @@ class Held:
         return max(self.brokers, key=lambda broker: broker.held)
 
 
+class _Unread:
+    """As long as a peer does not read what we send, we do not read what it sends: else our answers would pile up here."""
+
+    def __init__(self, broker: "GuardedBroker") -> None:
+        self._broker = broker
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        self._broker.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self._broker.transport.resumeProducing()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        """The connection is gone."""
+
+
 class GuardedBroker(Broker):
     """A connection whose messages have a limit, and whose strangers do not stay."""
 
@@ -82,6 +104,7 @@ class GuardedBroker(Broker):
 
     held: int = 0  # bytes of the message that is being received
     _admitted = False
+    _objects = 0  # opened within the current message
     _discarded = 0  # bytes of a refused message
     _stranger_timer: Any = None
 
@@ -91,6 +114,7 @@ class GuardedBroker(Broker):
         super().connectionMade()
         self.tub.held.brokers.add(self)
         self._stranger_timer = reactor.callLater(STRANGER_PATIENCE, self._give_up_on_stranger)
+        self.transport.registerProducer(_Unread(self), True)
 
     def _give_up_on_stranger(self) -> None:
         self._stranger_timer = None
@@ -110,8 +134,13 @@ class GuardedBroker(Broker):
     def cut(self, why: str) -> None:
         """Ends the connection now, whether the peer reads on or not."""
         transport = self.transport
+        log.warning("connection from %s cut: it %s", getattr(transport.getPeer(), "host", "?"), why)
         self.shutdown(Failure(ConnectionDone(why)))
         transport.abortConnection()
+
+    def shutdown(self, why: Failure, fireDisconnectWatchers: bool = True) -> None:  # noqa: N803
+        self.transport.unregisterProducer()  # TLS waits for a producer before it says farewell
+        super().shutdown(why, fireDisconnectWatchers)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
         self.hold(0)
@@ -171,11 +200,20 @@ class GuardedBroker(Broker):
             self.hold(0)
 
     def handleOpen(self, openCount: int, objectCount: int, indexToken: Any) -> None:  # noqa: N802, N803
-        if len(self.receiveStack) < MAX_DEPTH:
+        self._objects = self._objects + 1 if len(self.receiveStack) > 1 else 1
+        if len(self.receiveStack) < MAX_DEPTH and self._objects <= MAX_OBJECTS:
             super().handleOpen(openCount, objectCount, indexToken)
             return
+        why = "nested too deeply" if len(self.receiveStack) >= MAX_DEPTH else f"more than {MAX_OBJECTS} objects"
         self.inOpen = False
-        self.handleViolation(BananaFailure(TooLarge("nested too deeply")), "doOpen", inOpen=True)
+        self.handleViolation(BananaFailure(TooLarge(why)), "doOpen", inOpen=True)
+
+    def scheduleCall(self, delivery: Any, ready_deferred: Any) -> None:  # noqa: N802
+        """Every later call would wait, and be kept, for a call whose arguments hold themselves: for ever."""
+        if ready_deferred is not None and not ready_deferred.called:
+            self.cut("calls with what holds itself")
+            return
+        super().scheduleCall(delivery, ready_deferred)
 
 
 def _bytes_to_long(data: bytes) -> int:

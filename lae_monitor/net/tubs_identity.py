@@ -33,13 +33,17 @@ def identity(path: Path) -> Identity:
     """The identity kept in `path`; made there if it is missing, once, even when several processes ask.
 
     Raises:
-        Refused: `bad_config` when the file is no certificate.
+        Refused: `bad_config` when the file is no certificate with its private key.
     """
     pem, _ = read_or_make(path, _new_certificate)
     try:
-        return Identity(pem, tub_id(pem))
+        found = Identity(pem, tub_id(pem))
+        _try(path)
     except ValueError as error:
         raise Refused("bad_config", f"{path}: no certificate in PEM form") from error
+    except OSError as error:
+        raise Refused("bad_config", f"{path}: cannot be used: {error.strerror or error}") from error
+    return found
 
 
 def adopt(path: Path, given: Path) -> None:

@@ -1,6 +1,7 @@
 """What can be wrong with [gatherers.incidents], as sentences."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from lae_monitor.config import Settings
 from lae_monitor.config.values import Listen
@@ -11,6 +12,32 @@ from lae_monitor.gatherers.incidents.flog import MAX_INCIDENT
 from lae_monitor.net.tubs_address import parse_listen, parse_location
 
 SECTION = "gatherers.incidents"
+
+
+def advice(settings: Settings) -> Iterator[str]:
+    """A sentence for what works, and may not be what was meant; nothing of what `check` has."""
+    section = settings.gatherers["incidents"]
+    try:
+        listens, hints = parse_listen(section.listen), parse_location(section.location)
+    except Refused:
+        return
+    if _is_for_others(listens.interface) and hints and all(_is_here(host) for host, _ in hints):
+        yield (
+            f"{SECTION}.location: {hints[0][0]} leads nodes on other hosts to themselves; give the name or address by which "
+            "they reach this host, then lae-monitor fleet register incident again, for FURLs hold it"
+        )
+
+
+def _is_for_others(interface: str) -> bool:
+    return not interface or not _is_here(interface)
+
+
+def _is_here(host: str) -> bool:
+    """Whether it means this host, for whoever is on it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") in {"localhost", "ip6-localhost"} or host.lower().endswith(".localhost")
 
 
 def check(settings: Settings) -> Iterator[str]:

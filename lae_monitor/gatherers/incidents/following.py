@@ -8,21 +8,19 @@ What a node still remembers when it connects comes too. See docs/node-logs.md.
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE
 from lae_monitor.gatherers.context import Context
 from lae_monitor.gatherers.incidents.class_conditions import LEVELS
-from lae_monitor.gatherers.incidents.event import LATEST, MAX_INTEGER, level_of, number, run_of
+from lae_monitor.gatherers.incidents.event import level_of, run_of
+from lae_monitor.gatherers.incidents.logs_event import event_of
 from lae_monitor.gatherers.incidents.logs_file import LogFile, Room
 from lae_monitor.gatherers.incidents.logs_losses import Losses
 from lae_monitor.gatherers.incidents.logs_numbers import Runs
 from lae_monitor.gatherers.incidents.logs_pace import ALL_BURST, ALL_RATE, Pace
-from lae_monitor.gatherers.incidents.plain import Plain
 from lae_monitor.gatherers.incidents.receipts import Place, Receipts
 
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_MEMORY: Final = 1 * MiB  # of one event's values, while they are converted
 TELL_EVERY: Final = MINUTE  # between marks of what is missing
 # What a node remembers takes a second to decode: after a restart of ours, a fleet's would keep us from everything else.
 TURNS: Final = 2  # nodes that begin at once to send what they log
@@ -88,7 +85,7 @@ class Following:
             unknown: while a node sends what it remembers, the runs that were not known before; else None.
         """
         try:
-            event = _event(raw)
+            event = event_of(raw)
             is_new = self._is_new(place, event, unknown)
         except Refused:
             self._losses.count(place, "large")
@@ -137,25 +134,3 @@ class Following:
             async with asyncio.timeout(STOP_PATIENCE):
                 await asyncio.gather(*(file.finish() for file in self._files.values()))
         self._losses.tell()
-
-
-def _event(raw: Any) -> dict[str, Any]:
-    """An event as JSON can hold it, with all that flogtool cannot do without: one that lacks it would end its dump.
-
-    Raises:
-        ValueError: it is no event.
-        Refused: it is too large.
-    """
-    if not isinstance(raw, Mapping):
-        raise ValueError("no dictionary")  # noqa: TRY004 - of a value that came from outside
-    event: dict[str, Any] = Plain(MAX_MEMORY).of(raw)
-    num, time = event.get("num"), number(event.get("time"))
-    if isinstance(num, bool) or not isinstance(num, int) or not 0 <= num < MAX_INTEGER:
-        raise ValueError("no number")
-    if time is None or not 0 <= time < LATEST:
-        raise ValueError("no time")
-    if not run_of(event):
-        raise ValueError("no incarnation")
-    if "failure" in event and not isinstance(event["failure"], dict):
-        event["failure"] = {"@": "UnJSONable", "str": str(event["failure"])}
-    return event

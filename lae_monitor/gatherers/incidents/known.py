@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from lae_monitor.core.names import IncidentName
 from lae_monitor.core.time import HOUR
-from lae_monitor.gatherers.incidents.names import since, time_of_name
+from lae_monitor.gatherers.incidents.names import is_past, since
 
 NodeT = TypeVar("NodeT")
 
@@ -30,7 +30,11 @@ class Known(Generic[NodeT]):
 
     def __init__(self, cursor: str, settled: Iterable[str]) -> None:
         self.cursor = cursor
+        self.is_saved = True  # whether `latest` says what the cursor does, or soon will
         self._settled = set(settled)
+        self._newest = ""  # of the settled names, without those from the future
+        self._fresh = list(self._settled)  # that were not yet looked at for it: never all anew for each one
+        self._prune_above = PRUNE_ABOVE
         self._owed: dict[IncidentName, list[NodeT]] = {}  # the nodes that announced it; the first is asked for it
         self._failures: dict[IncidentName, tuple[int, float]] = {}  # how often, and not to be tried before
 
@@ -46,6 +50,7 @@ class Known(Generic[NodeT]):
         self.cursor = min(self.cursor, cursor)
         for name in names:
             self._settled.add(name)
+            self._fresh.append(name)
             self._owed.pop(name, None)  # type: ignore[call-overload] # an IncidentName is a str
 
     @property
@@ -96,16 +101,21 @@ class Known(Generic[NodeT]):
     def settle(self, name: IncidentName, now: float) -> bool:
         """Notes that `name` needs no fetching any more; returns whether the cursor moved.
 
-        The cursor only moves where no name that is still owed falls out of what nodes are asked for.
+        The cursor only moves where no name that is still owed falls out of what nodes are asked for. It never goes to one
+        from the future: what is made until then would move it no more, and would be lost after a week without a connection.
         """
         self._owed.pop(name, None)
         self._failures.pop(name, None)
         self._settled.add(name)
-        newest = max((known for known in self._settled if time_of_name(known) is not None), default="")
-        start = since(newest, now)
-        if newest <= self.cursor or any(owed <= start for owed in self._owed):
+        self._fresh.append(name)
+        self._newest = max([self._newest, *(one for one in self._fresh if is_past(one, now))])
+        self._fresh.clear()
+        start = since(self._newest, now)
+        if self._newest <= self.cursor or any(owed <= start for owed in self._owed):
             return False
-        self.cursor = newest
-        if len(self._settled) > PRUNE_ABOVE:
+        self.cursor = self._newest
+        self.is_saved = False
+        if len(self._settled) > self._prune_above:
             self._settled = {known for known in self._settled if known > start}
+            self._prune_above = max(PRUNE_ABOVE, 2 * len(self._settled))
         return True

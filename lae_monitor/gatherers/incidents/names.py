@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lae_monitor.core.names import IncidentName
+from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY
 
 LOOK_BACK: Final = 7 * DAY  # names older than this before the newest one are taken for known
+MAX_AHEAD: Final = DAY  # by which a node's clock may be ahead of ours
 PREFIX: Final = "incident-"
 MAX_RAW_NAME: Final = 300  # characters of a name that is looked at
 
@@ -26,6 +28,12 @@ def time_of_name(name: str) -> float | None:
         return None
 
 
+def is_past(name: str, now: float) -> bool:
+    """Whether the name tells a time, and not one that is further ahead than a node's clock may be."""
+    time = time_of_name(name)
+    return time is not None and time <= now + MAX_AHEAD
+
+
 def since(newest: str, now: float) -> str:
     """The name from which on a node that has sent `newest` is asked for more; "", all, when that is not known.
 
@@ -40,7 +48,7 @@ def since(newest: str, now: float) -> str:
 
 
 def incident_name(raw: Any) -> IncidentName:
-    """The name that a node announces: text, or bytes of ASCII.
+    """The name that a node announces: text, or bytes of ASCII; not one that holds a capability, since names are shown.
 
     Raises:
         Refused: `bad_incident_name`.
@@ -50,6 +58,9 @@ def incident_name(raw: Any) -> IncidentName:
     if len(raw) > MAX_RAW_NAME:
         raise Refused("bad_incident_name", f"{len(raw)} long:", raw=raw[:MAX_RAW_NAME])
     try:
-        return IncidentName(raw.decode("ascii") if isinstance(raw, bytes) else raw)
+        name = IncidentName(raw.decode("ascii") if isinstance(raw, bytes) else raw)
     except UnicodeDecodeError:
         raise Refused("bad_incident_name", raw=raw) from None
+    if redact(name) != name:
+        raise Refused("bad_incident_name", raw=raw)
+    return name

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 from foolscap.logging.interfaces import RILogObserver
-from foolscap.referenceable import Referenceable
 from zope.interface import implementer
 
 from lae_monitor.core.names import IncidentName
@@ -24,6 +23,7 @@ from lae_monitor.gatherers.incidents.names import incident_name, time_of_name
 from lae_monitor.gatherers.incidents.receipts import Place
 from lae_monitor.gatherers.incidents.shared import HostFull, NotStored, Shared
 from lae_monitor.net import tubs
+from lae_monitor.net.tubs_answers import NamesOnly
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ LAST_PAUSE: Final = MINUTE
 FULL_PAUSE: Final = MINUTE  # between looks whether a host that keeps as much as it may has room again
 LIST_AGAIN: Final = 10.0  # seconds before a node is asked anew for what found no place in the queue
 RECORDING: Final = 8.0  # seconds; a node lists an incident before it has recorded the last 5 s of it
+LATEST_EVERY: Final = 10.0  # seconds that `latest` may be behind while one incident comes after the other
 RECENT: Final = DAY  # an incident older than this by its name is surely recorded, unless a clock is far off
 
 
@@ -43,7 +44,7 @@ class NotFetched(NotStored):
 
 
 @implementer(RILogObserver)
-class Observer(Referenceable):
+class Observer(NamesOnly):
     """What a node calls. Nothing here raises: a publisher whose call failed never calls again."""
 
     def __init__(self, node: "Node") -> None:
@@ -88,6 +89,8 @@ class Node:
         self._wake = asyncio.Event()
         self._observer = Observer(self)
         self._subscription: Any = None
+        self._saved = asyncio.get_running_loop().time()  # when `latest` was looked after
+        self._has_left = False
 
     @property
     def _is_gone(self) -> bool:
@@ -113,6 +116,8 @@ class Node:
         finally:
             for name, heir in self._known.leave(self):
                 heir.queue(name)
+            self._has_left = True
+            await self._shared.to_its_end(self._save_latest())
 
     async def _subscribe(self) -> None:
         """Raises Disconnected also when the node does not answer as a publisher does: it is disconnected then."""
@@ -171,8 +176,12 @@ class Node:
                 await asyncio.sleep(LIST_AGAIN)
                 self._missed = self.is_caught_up = False
                 await self._subscribe()
-            delay = self._waiting[0][0] - asyncio.get_running_loop().time() if self._waiting else None
-            if delay is not None and delay <= 0:
+            now = asyncio.get_running_loop().time()
+            delay = self._waiting[0][0] - now if self._waiting else None
+            is_due = delay is not None and delay <= 0
+            if not is_due or now - self._saved > LATEST_EVERY:
+                await self._shared.to_its_end(self._save_latest())
+            if is_due:
                 return heapq.heappop(self._waiting)[2]
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):  # wait_for of Python 3.11 may swallow a cancellation
@@ -278,5 +287,17 @@ class Node:
         await self._settle(name)
 
     async def _settle(self, name: IncidentName) -> None:
-        if self._known.settle(name, self._shared.clock()):
+        self._known.settle(name, self._shared.clock())
+        if self._has_left:
+            await self._save_latest()
+
+    async def _save_latest(self) -> None:
+        """Writes `latest` if it is behind.
+
+        Not for each of many incidents. After a kill it is behind until what was still to be fetched is: nodes are asked
+        from a week before it on.
+        """
+        self._saved = asyncio.get_running_loop().time()
+        if not self._known.is_saved:
+            self._known.is_saved = True
             await self._shared.save_cursor(self.place, self._known.cursor)

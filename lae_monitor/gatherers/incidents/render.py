@@ -65,6 +65,18 @@ def message(event: Mapping[str, Any]) -> str:
     return presentable(text, MAX_MESSAGE)
 
 
+def can_format(event: Mapping[str, Any]) -> bool:
+    """Whether the event's format fits what it is to insert, and asks for nothing that no message needs."""
+    try:
+        if "format" in event:
+            _format(event["format"], event)
+        else:
+            _format(event["message"], event["args"])
+    except (FormattingFailed, KeyError):
+        return False
+    return True
+
+
 def presentable(text: str, limit: int) -> str:
     """`text` without secrets and control characters, cut to `limit`."""
     shown = redact(text[: 2 * limit])

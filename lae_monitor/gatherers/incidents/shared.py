@@ -17,6 +17,7 @@ from lae_monitor.gatherers.incidents.flog import Packed, pack
 from lae_monitor.gatherers.incidents.identity import identity_of
 from lae_monitor.gatherers.incidents.known import Known
 from lae_monitor.gatherers.incidents.measures import FETCHED_BYTES, KNOWN, STORED, STORED_BYTES
+from lae_monitor.gatherers.incidents.names import is_past
 from lae_monitor.gatherers.incidents.read import SUFFIX
 from lae_monitor.gatherers.incidents.receipts import Place, Receipts
 from lae_monitor.gatherers.incidents.state import State
@@ -99,11 +100,13 @@ class Shared:
             known.join(cursor, {*names, *refused, *await self.look_into(place), *self.state.refused(*place)})
 
     async def _cursor(self, place: Place) -> str:
+        """What `latest` says; "" when that is no name that could move on from there, such as one from the future."""
         try:
             latest = await self.archive.read(Span(f"{folder(place)}/{LATEST}", 0, MAX_LATEST))
         except FileNotFoundError:
             return ""
-        return latest.decode("ascii", "replace").strip()
+        name = latest.decode("ascii", "replace").strip()
+        return name if is_past(name, self.clock()) else ""
 
     async def look_into(self, place: Place) -> set[str]:
         """The names of a host's incidents; counts their bytes anew."""

@@ -95,8 +95,12 @@ class StoredIncidents:
                 await self._look_at(place, changed)
 
     async def _look_at(self, place: Place, changed: float) -> None:
+        try:
+            entries = await self._archive.entries(folder(place))
+        except OSError as error:
+            log.warning("which incidents of %s/%s are stored is not known: %s", *place, error)
+            return  # looked at again, with all others, the next time
         self._changed[place] = changed
-        entries = await self._archive.entries(folder(place))
         there = {
             entry.name.removesuffix(SUFFIX) for entry in entries if not entry.folder and entry.name.endswith(SUFFIX)
         }

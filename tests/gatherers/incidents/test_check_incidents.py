@@ -3,7 +3,7 @@
 import pytest
 
 from lae_monitor.config import Settings as AllSettings
-from lae_monitor.gatherers.incidents.check import check
+from lae_monitor.gatherers.incidents.check import advice, check
 from lae_monitor.gatherers.incidents.config import Settings
 
 
@@ -42,3 +42,22 @@ def test_good_sections(section):
 def test_each_mistake_is_one_sentence(section, words):
     (problem,) = problems(**section)
     assert problem.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("listen", "location", "leads_home"),
+    [
+        ("tcp:3118", "tcp:localhost:3118", True),
+        ("tcp:3118", "tcp:127.0.0.1:3118", True),
+        ("tcp:3118:interface=10.0.0.1", "tcp:[::1]:3118,tcp:localhost:3118", True),
+        ("tcp:3118", "tcp:monitor.example:3118", False),
+        ("tcp:3118", "tcp:127.0.0.1:3118,tcp:monitor.example:3118", False),
+        ("tcp:3118:interface=127.0.0.1", "tcp:localhost:3118", False),
+        (r"tcp:3118:interface=\:\:1", "tcp:localhost:3118", False),
+        ("nonsense", "tcp:localhost:3118", False),
+    ],
+)
+def test_furls_that_lead_other_hosts_to_themselves_are_said(listen, location, leads_home):
+    settings = AllSettings(gatherers={"incidents": Settings(listen=listen, location=location)})
+    said = list(advice(settings))
+    assert [sentence.startswith("gatherers.incidents.location: ") for sentence in said] == [True] * leads_home
