@@ -184,7 +184,8 @@ def unregister(
     outcomes = _registered(
         invocation, kind, targets, reach, care, dict.fromkeys((one.name for one in targets), None), {}
     )
-    revoked = [] if not revoke or care.dry_run else revoked_of(invocation, targets, named)
+    begun = [outcome.target for outcome in outcomes if outcome.code != "not_begun"]
+    revoked = [] if not revoke or care.dry_run else revoked_of(invocation, begun, named)
     if revoked and not invocation.as_json:
         click.echo(f"Let in no more: {', '.join(revoked)}", err=True)
     following = "the same without --dry-run" if care.dry_run else "lae-monitor fleet status"

@@ -28,13 +28,16 @@ class Reach(NamedTuple):
     known_hosts: Path
     host_keys: str
     timeout: float
+    sudo: bool
 
     @property
     def access(self) -> Access:
         from lae_monitor.fleet.access import Access  # noqa: PLC0415 - quick start of the command line
 
         accept_new = self.host_keys == "accept-new"
-        return Access(self.user or USER, self.port, self.identity, self.known_hosts, accept_new, self.timeout)
+        return Access(
+            self.user or USER, self.port, self.identity, self.known_hosts, accept_new, self.timeout, self.sudo
+        )
 
 
 class Sources(NamedTuple):
@@ -96,6 +99,9 @@ _REACH: Final = (
         show_default=True,
         metavar="SECONDS",
         help="For a connection, and for each answer.",
+    ),
+    click.option(
+        "--sudo", is_flag=True, help="Work on files of other accounts: sudo -n python3, which asks no password there."
     ),
 )
 _SOURCES: Final = (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_OUTPUT: Final = 12  # lines of what a restart said
 MAX_LINE: Final = 200  # characters of one
 _HEAD: Final = ("host", "address", "nodes", "restart", "heard", "")
-_STATES: Final = {"equal": "unchanged", "missing": "not there"}
+_STATES: Final = {"equal": "unchanged", "missing": "not there", "untouched": "not changed"}
 
 
 def as_json(outcome: Outcome, heard: str | None, *, dry_run: bool) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
@@ -61,6 +64,8 @@ def ready(invocation: Invocation, reach: Reach) -> None:
     """Ends the command if the key cannot be used: that would be the trouble of every host."""
     if reach.identity is None:
         return
+    import stat  # noqa: PLC0415
+
     import paramiko  # noqa: PLC0415
 
     try:
@@ -73,12 +78,14 @@ def ready(invocation: Invocation, reach: Reach) -> None:
     except Exception:  # noqa: BLE001 - one kind for each way in which a file can be no key
         following = "name a private key, as ssh-keygen or EC2 makes them"
         invocation.fail(f"{reach.identity} is no private key that can be read", EXIT_USAGE, following=following)
+    if reach.identity.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        click.echo(f"lae-monitor: others can read the private key {reach.identity}: chmod 600 it", err=True)
 
 
 def text_of(invocation: Invocation, option: str, path: str) -> str:
     """What is in the file of an option; - is standard input. Ends the command when it cannot be read."""
     try:
-        with click.open_file(path) as file:
+        with click.open_file(path, encoding="utf-8-sig") as file:
             return str(file.read(MAX_VALUE))
     except (OSError, UnicodeDecodeError) as error:
         invocation.fail(f"{option} {path}: {getattr(error, 'strerror', None) or 'that is no text'}", EXIT_USAGE)
@@ -109,18 +116,37 @@ def files(care: Care, default: Sequence[str]) -> list[str]:
 
 
 def work(invocation: Invocation, targets: Sequence[Target], reach: Reach, care: Care, order: Order) -> list[Outcome]:
-    """Does it on every host; in the order in which they were named."""
+    """Does it on every host; in the order in which they were named. Ctrl-C ends it after the hosts that are begun."""
     from lae_monitor.fleet.registering import work_on_all  # noqa: PLC0415
 
     outcomes: dict[str, Outcome] = {}
     is_watched = sys.stderr.isatty() and not invocation.as_json
-    for outcome in work_on_all(targets, reach.access, order, care.parallel):
-        outcomes[outcome.target.name] = outcome
-        if is_watched:
-            click.echo(
-                f"{len(outcomes)} of {len(targets)}: {outcome.target.name} {outcome.code or 'is done'}", err=True
-            )
+    with _stopped_by_ctrl_c() as stop:
+        for outcome in work_on_all(targets, reach.access, order, care.parallel, stop):
+            outcomes[outcome.target.name] = outcome
+            if is_watched:
+                click.echo(
+                    f"{len(outcomes)} of {len(targets)}: {outcome.target.name} {outcome.code or 'is done'}", err=True
+                )
     return [outcomes[target.name] for target in targets]
+
+
+@contextmanager
+def _stopped_by_ctrl_c() -> Iterator[Event]:
+    """An event that Ctrl-C sets, once; a second Ctrl-C is as ever."""
+    stop = Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop.set()
+        click.echo("lae-monitor: no further host is begun; waiting for those that are", err=True)
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def verify(invocation: Invocation, outcomes: Sequence[Outcome], cluster: str, wait: float) -> dict[str, str]:
@@ -143,6 +169,12 @@ def verify(invocation: Invocation, outcomes: Sequence[Outcome], cluster: str, wa
 
     try:
         now, silent = heard.await_heard([one for many in waiting.values() for one in many], wait, ask)
+    except KeyboardInterrupt:
+        why = "Ctrl-C came before it was known whether its nodes are heard"
+        for outcome in outcomes:
+            if waiting[outcome.target.name]:
+                outcome.fail(Trouble("not_heard", why, "lae-monitor fleet status"))
+        return {}
     except (sqlite3.Error, OSError) as error:
         invocation.fail(
             f"who was heard cannot be read: {error}", EXIT_UNAVAILABLE, following="lae-monitor fleet status"

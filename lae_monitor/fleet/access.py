@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Access(NamedTuple):
-    """How hosts are reached. `timeout`: seconds for a connection, and for each answer."""
+    """How hosts are reached. `timeout`: seconds for a connection, and for each answer. `sudo`: works on files as root."""
 
     user: str = "customer"
     port: int = 22
@@ -14,6 +14,7 @@ class Access(NamedTuple):
     known_hosts: Path = Path("~/.ssh/known_hosts")
     accept_new: bool = False
     timeout: float = 30.0
+    sudo: bool = False
 
 
 def connection(address: str, access: Access) -> Any:
@@ -38,8 +39,8 @@ def connection(address: str, access: Access) -> Any:
     )
     hop = made
     while hop is not None and not isinstance(hop, str):  # text: a ProxyCommand, which checks nothing that we could
-        believe(hop.client, access.known_hosts.expanduser(), accept_new=access.accept_new)
+        factory = believe(hop.client, hop.host, hop.port, access.known_hosts.expanduser(), accept_new=access.accept_new)
         hop.connect_timeout = made.connect_timeout
-        hop.connect_kwargs = {**limits, **hop.connect_kwargs}
+        hop.connect_kwargs = {**limits, **hop.connect_kwargs, "transport_factory": factory}
         hop = hop.gateway
     return made

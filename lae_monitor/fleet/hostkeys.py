@@ -1,67 +1,101 @@
 """Which SSH host keys are believed: those that OpenSSH knows; a new one where that is asked for, a changed one never."""
 
 import os
+import shlex
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from lae_monitor.fleet.known_hosts import Believed, known, name_of
 from lae_monitor.fleet.trouble import Trouble
 
 SYSTEM: Final = Path("/etc/ssh/ssh_known_hosts")
+_RSA: Final = ("rsa-sha2-512", "rsa-sha2-256")  # what keys of the kind ssh-rsa sign with
 
 _writing = threading.Lock()  # several hosts may be new at once
 
 
-def believe(client: Any, known_hosts: Path, *, accept_new: bool) -> None:
-    """Makes a `paramiko.SSHClient` believe the keys in `known_hosts` and in the system's file.
+def believe(client: Any, host: str, port: int, known_hosts: Path, *, accept_new: bool) -> Callable[..., Any]:
+    """Makes a `paramiko.SSHClient` believe the keys that `known_hosts` and the system's file have of a host.
+
+    Returns:
+        A `transport_factory` for it, that asks the host for a key of a kind that is known first.
 
     Raises:
-        OSError: the file is there, and cannot be read.
+        Trouble: a file is there, and cannot be read.
     """
-    for path in (known_hosts, SYSTEM):
-        if path.exists():
-            _load(client, path)
-    client.set_missing_host_key_policy(_Policy(known_hosts, accept_new=accept_new))
+    try:
+        believed = known(host, port, (known_hosts, SYSTEM))
+    except OSError as error:
+        raise _unusable(error, known_hosts) from error
+    # paramiko knows of no host itself, so it asks this about every key.
+    client.set_missing_host_key_policy(_Policy(known_hosts, believed, name_of(host, port), accept_new=accept_new))
+    kinds = [kind for one in believed.right for kind in (_RSA if one.kind == "ssh-rsa" else (one.kind,))]
 
+    def transport(*args: Any, **kwargs: Any) -> Any:
+        from paramiko import Transport  # noqa: PLC0415 - takes a third of a second
 
-def _load(client: Any, path: Path) -> None:
-    """Line by line, for paramiko would stumble over a mark, and over a line that is none."""
-    from paramiko.hostkeys import HostKeyEntry  # noqa: PLC0415 - takes a third of a second
+        made = Transport(*args, **kwargs)
+        options = made.get_security_options()
+        options.key_types = sorted(options.key_types, key=lambda kind: kind not in kinds)
+        return made
 
-    keys = client.get_host_keys()
-    for line in path.read_text(errors="replace").splitlines():
-        if line.strip() and line.lstrip()[0] not in "#@":
-            try:
-                entry = HostKeyEntry.from_line(line)
-            except Exception:  # noqa: BLE001, S112 - it has a kind for each way to be wrong
-                continue
-            for host in entry.hostnames if entry is not None else ():
-                if entry.key.get_name() not in (keys.lookup(host) or ()):
-                    keys.add(host, entry.key.get_name(), entry.key)
+    return transport
 
 
 class _Policy:
-    """What happens to a host that no file knows; paramiko asks, and takes a return for yes."""
+    """Whether a host's key is the one that is known; paramiko asks, and takes a return for yes."""
 
-    def __init__(self, path: Path, *, accept_new: bool) -> None:
+    def __init__(self, path: Path, believed: Believed, name: str, *, accept_new: bool) -> None:
         self._path = path
+        self._believed = believed
+        self._name = name
         self._accept_new = accept_new
 
-    def missing_host_key(self, _client: Any, host: str, key: Any) -> None:
+    def missing_host_key(self, _client: Any, _host: str, key: Any) -> None:
         shown = f"{key.get_name()} {key.fingerprint}"
-        if not self._accept_new:
-            name, _, port = host.rpartition("]:") if host.startswith("[") else (host, "", "")
-            scan = f"ssh-keyscan -p {port} {name[1:]}" if port else f"ssh-keyscan {host}"
-            raise Trouble(
-                "unknown_host_key",
-                f"nobody told us its host key, which it says is {shown}",
-                f"compare the fingerprint with the host's own, then {scan} >> {self._path}; "
-                "or believe what is new with --host-keys accept-new",
-            )
-        if _is_revoked(key.get_base64(), (self._path, SYSTEM)):
+        text = key.get_base64()
+        if text in self._believed.revoked:
             raise Trouble("changed_host_key", f"its host key, {shown}, is revoked", "do not trust that host")
-        line = f"{host} {key.get_name()} {key.get_base64()}\n"
+        if any((one.kind, one.key) == (key.get_name(), text) for one in self._believed.right):
+            return
+        if self._believed.keys:
+            raise self._changed(shown)
+        if not self._accept_new:
+            raise self._unknown(shown)
+        try:
+            self._keep(f"{self._name} {key.get_name()} {text}\n")
+        except OSError as error:
+            raise _unusable(error, self._path) from error
+
+    def _changed(self, shown: str) -> Trouble:
+        one = self._believed.keys[0]
+        return Trouble(
+            "changed_host_key",
+            f"its host key is {shown}, and not the {one.kind} in line {one.line} of {one.path}: "
+            "it was installed anew, or it is another host",
+            f"if that was meant: ssh-keygen -f {shlex.quote(str(one.path))} -R {shlex.quote(self._name)}, "
+            "or where it is known by a pattern, mend that line",
+        )
+
+    def _unknown(self, shown: str) -> Trouble:
+        host, _, port = self._name.removeprefix("[").rpartition("]:") if "]:" in self._name else (self._name, "", "")
+        scan = f"ssh-keyscan -p {port} {host}" if port else f"ssh-keyscan {host}"
+        why = f"nobody told us its host key, which it says is {shown}"
+        if self._believed.authorities:
+            one = self._believed.authorities[0]
+            why += (
+                f"; line {one.line} of {one.path} has an authority for it, whose certificates are not understood here"
+            )
+        return Trouble(
+            "unknown_host_key",
+            why,
+            f"compare the fingerprint with the host's own, then {scan} >> {self._path}; "
+            "or believe what is new with --host-keys accept-new",
+        )
+
+    def _keep(self, line: str) -> None:
         with _writing:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -72,7 +106,9 @@ class _Policy:
                 file.write(begin + line.encode())
 
 
-def _is_revoked(key: str, paths: Iterable[Path]) -> bool:
-    """Whether a file marks the key so; paramiko passes over lines with marks."""
-    lines = [line.split() for path in paths if path.exists() for line in path.read_text(errors="replace").splitlines()]
-    return any(line[:1] == ["@revoked"] and key in line for line in lines)
+def _unusable(error: OSError, path: Path) -> Trouble:
+    return Trouble(
+        "unknown_host_key",
+        f"{error.filename or path}, where host keys are known, cannot be used: {error.strerror}",
+        "name another file with --known-hosts, or let this account read and write it",
+    )

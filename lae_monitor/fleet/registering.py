@@ -9,6 +9,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext, suppress
+from threading import Event
 from typing import Final, NamedTuple
 
 import msgspec
@@ -59,7 +60,9 @@ class Order(NamedTuple):
 
 
 class Node(msgspec.Struct):
-    """One tahoe.cfg. `state`: changed, equal, missing or failed; of a dry run, `changed` is what would be."""
+    """One tahoe.cfg. `state`: changed, equal, missing, failed, or untouched where it should have been changed; of a dry run,
+    `changed` is what would be.
+    """
 
     name: str
     path: str
@@ -87,7 +90,7 @@ class Outcome(msgspec.Struct):
     @property
     def present(self) -> int:
         """How many nodes it has."""
-        return sum(node.state in {"changed", "equal"} for node in self.nodes)
+        return sum(node.state in {"changed", "equal", "untouched"} for node in self.nodes)
 
     def fail(self, trouble: Trouble) -> None:
         """Keeps the first trouble: others follow from it."""
@@ -95,11 +98,24 @@ class Outcome(msgspec.Struct):
             self.code, self.why, self.following = trouble.code, trouble.why, trouble.following
 
 
-def work_on_all(targets: Sequence[Target], access: Access, order: Order, parallel: int) -> Iterator[Outcome]:
-    """Works on `parallel` hosts at a time, and hands out each when it is done. Whoever stops early waits for those begun."""
+def work_on_all(
+    targets: Sequence[Target], access: Access, order: Order, parallel: int, stop: Event | None = None
+) -> Iterator[Outcome]:
+    """Works on `parallel` hosts at a time, and hands out each when it is done. Once `stop` is set, no further one is begun.
+    Whoever stops early waits for those begun.
+    """
+    stop = stop or Event()
+
+    def work(target: Target) -> Outcome:
+        if stop.is_set():
+            outcome = Outcome(target)
+            outcome.fail(Trouble("not_begun", "Ctrl-C came before its turn: nothing was done on it", "the same again"))
+            return outcome
+        return work_on(target, access, order)
+
     pool = ThreadPoolExecutor(parallel, "host")
     try:
-        begun = [pool.submit(work_on, target, access, order) for target in targets]
+        begun = [pool.submit(work, target) for target in targets]
         for done in as_completed(begun):
             yield done.result()
     finally:
@@ -121,8 +137,7 @@ def work_on(target: Target, access: Access, order: Order, clock: Clock = wall_cl
 
 def _edit_and_restart(remote: Remote, order: Order, outcome: Outcome, clock: Clock) -> None:
     found = []
-    for file in order.files:
-        path = remote.path(file)
+    for path in dict.fromkeys(posixpath.normpath(remote.path(file)) for file in order.files):
         name = posixpath.basename(posixpath.dirname(path)) or path
         node = Node(name, path, "equal")
         outcome.nodes.append(node)
@@ -132,20 +147,23 @@ def _edit_and_restart(remote: Remote, order: Order, outcome: Outcome, clock: Clo
         raise Trouble("no_nodes", f"there is no {looked}", "name the folders of its nodes with --nodes")
     edits = [edit for edit in found if edit is not None]
     affected = [
-        node.name for node in outcome.nodes if node.state == "changed" or (order.always and node.state == "equal")
+        node.name for node in outcome.nodes if node.state == "untouched" or (order.always and node.state == "equal")
     ]
+    meant = list(affected)
     if order.restart is not None and affected:
         outcome.command = how(remote, order.restart, affected)  # before anything is changed
-    if order.dry_run:
-        return
     for node, before, after in edits:
         try:
-            remote.replace(node.path, before, after)
+            if not order.dry_run:
+                remote.replace(node.path, before, after)
+            node.state = "changed"
         except Trouble as trouble:
             node.state = "failed"
             affected.remove(node.name)
             outcome.fail(trouble)
-    if outcome.command and affected:
+    if outcome.command and affected and not order.dry_run:
+        if len(affected) < len(meant):
+            outcome.command = how(remote, order.restart or "", affected)
         _restart(remote, outcome, clock)
 
 
@@ -153,7 +171,7 @@ def _planned(remote: Remote, order: Order, outcome: Outcome, node: Node) -> tupl
     """The edit of a file that has to be changed."""
     value = order.value_of(outcome.target.name)
     try:
-        if remote.status(node.path) is None:
+        if not remote.exists(node.path):
             node.state = "missing"
             return None
         before = remote.read(node.path)
@@ -172,7 +190,7 @@ def _planned(remote: Remote, order: Order, outcome: Outcome, node: Node) -> tupl
         node.state = "failed"
         outcome.fail(trouble)
         return None
-    node.state = "changed"
+    node.state = "untouched"
     return node, before, after
 
 

@@ -19,10 +19,10 @@ from typing import Any, Final, NamedTuple, Self
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.fleet.access import Access, connection
 from lae_monitor.fleet.remote_errors import as_trouble, not_written
+from lae_monitor.fleet.remote_sudo import MAX_FILE, Sudo
 from lae_monitor.fleet.targets import Target
 from lae_monitor.fleet.trouble import Trouble
 
-MAX_FILE: Final = 1 * MiB  # of a tahoe.cfg, which has about 2 KiB
 MAX_OUTPUT: Final = 16 * KiB  # kept of what a command says: its end
 MAX_HOST: Final = 900.0  # seconds for one host, however slowly it goes on answering
 LOOK: Final = 0.1  # seconds between looks whether a command has ended that says nothing
@@ -50,6 +50,7 @@ class Remote:
         self._access = access._replace(user=target.user or access.user, port=target.port or access.port)
         self._end = threading.Timer(MAX_HOST, self._close)
         self._end.daemon = True
+        self._sudo = Sudo(lambda command, stdin, keep: self.run(command, stdin, keep=keep)) if access.sudo else None
 
     def __enter__(self) -> Self:
         with as_trouble(self._target.address, self._access):
@@ -122,8 +123,23 @@ class Remote:
             except FileNotFoundError:
                 return None
 
+    def exists(self, path: str) -> bool:
+        """Whether something is there, or a link that leads nowhere, which `read` says; with sudo, as root sees it."""
+        if self._sudo is not None:
+            return self._sudo.exists(path)
+        with as_trouble(self._target.address, self._access, path):
+            try:
+                self._sftp.lstat(path)
+            except FileNotFoundError:
+                return False
+        return True
+
     def read(self, path: str) -> bytes:
-        """A whole file."""
+        """A whole file; with sudo, of whomever."""
+        if self._sudo is not None:
+            return self._sudo.read(path)
+        if self.status(path) is None and self.exists(path):
+            raise Trouble("bad_file", f"{path} is a link that leads nowhere", "name the tahoe.cfg of a node")
         with as_trouble(self._target.address, self._access, path):
             if not stat.S_ISREG(self._sftp.stat(path).st_mode or 0):
                 raise Trouble("bad_file", f"{path} is no regular file", "name the tahoe.cfg of a node")
@@ -137,8 +153,12 @@ class Remote:
         """Puts `after` in the place of a file that holds `before`, by a rename in its folder. A crash, a full disk or a
         broken connection leaves the old file whole; after a power cut it may be the old one again.
 
-        Mode, owner and group stay; access list and labels where the host has GNU's cp. A link stays one.
+        Mode, owner and group stay; access list and labels where the host has GNU's cp, and the folder is the account's own
+        or root's. A link stays one.
         """
+        if self._sudo is not None:
+            self._sudo.replace(path, before, after)
+            return
         with as_trouble(self._target.address, self._access, path):
             real = self._sftp.normalize(path)
         folder = real.rpartition("/")[0]
@@ -165,13 +185,15 @@ class Remote:
         with _created(self._sftp, temporary) as file:
             file.write(data)
             file.flush()
-            # Labels and access lists are not known to SFTP.
-            keep = "--preserve=all --no-preserve=timestamps"
-            self.run(f"cp --attributes-only {keep} -- {shlex.quote(real)} {shlex.quote(temporary)}")
-            made = self._sftp.stat(temporary)
+            # Labels and access lists are not known to SFTP. But cp goes by the name, in whose place the folder's owner can
+            # put a link to any other file: he is to gain nothing by it.
+            if self._sftp.stat(real.rpartition("/")[0] or "/").st_uid in {0, file.stat().st_uid}:
+                keep = "--preserve=all --no-preserve=timestamps"
+                self.run(f"cp --attributes-only {keep} -- {shlex.quote(real)} {shlex.quote(temporary)}")
+            made = file.stat()
             if (made.st_uid, made.st_gid) != (was.st_uid, was.st_gid):
-                self._sftp.chown(temporary, was.st_uid, was.st_gid)
-            self._sftp.chmod(temporary, stat.S_IMODE(was.st_mode))
+                file.chown(was.st_uid, was.st_gid)
+            file.chmod(stat.S_IMODE(was.st_mode))
             with suppress(OSError):  # an extension of OpenSSH's
                 self._sftp._request(200, "fsync@openssh.com", file.handle)  # noqa: SLF001 - paramiko has no name for it
 
@@ -183,11 +205,12 @@ class Remote:
 
     # ---- commands --------------------------------------------------------------------------------------------------
 
-    def run(self, command: str, stdin: bytes = b"", within: float | None = None) -> Ran:
-        """Runs a line of shell from the account's home, until it has ended; what it started may go on.
+    def run(self, command: str, stdin: bytes = b"", within: float | None = None, keep: int = MAX_OUTPUT) -> Ran:
+        """Runs a line of the account's shell from its home, until it has ended; what it started may go on.
 
         Args:
             within: seconds; default: the timeout of every answer.
+            keep: bytes of what it says: its end.
         """
         limit = self._access.timeout if within is None else within
         output = bytearray()
@@ -197,14 +220,14 @@ class Remote:
                 channel.exec_command(command)
             channel.settimeout(self._access.timeout)
             if stdin:
-                channel.sendall(stdin)
+                _send(channel, stdin)
             channel.shutdown_write()
             channel.settimeout(LOOK)
             end = time.monotonic() + limit
             while True:
                 try:
                     piece = channel.recv(32 * KiB)
-                    output = (output + piece)[-MAX_OUTPUT:]
+                    output = (output + piece)[-keep:]
                     if not piece and channel.status_event.wait(max(end - time.monotonic(), 0)):
                         break
                 except TimeoutError:
@@ -215,6 +238,9 @@ class Remote:
                         "timeout", f"{shown(command)} has not ended within {limit:.0f} s", "see what it waits for"
                     )
             status = channel.recv_exit_status()
+            is_there = self._transport.is_active()
+        if status < 0 and is_there:
+            raise Trouble("failed", f"a signal ended {shown(command)}", "see what kills it, as when memory is short")
         if status < 0:
             raise Trouble(
                 "unreachable", f"the connection broke while {shown(command)} ran", "see whether it ended there"
@@ -230,8 +256,11 @@ class Remote:
                     f"flock -E {_BUSY} -w {LOCK_WAIT} . sh -c 'echo {_HELD.decode()}; exec cat >/dev/null'"
                 )
             channel.settimeout(LOCK_WAIT + self._access.timeout)
+            said = b""  # the account's shell may print something first
+            while _HELD not in said and (piece := channel.recv(KiB)):
+                said = said[-len(_HELD) :] + piece
             # Where there is no such flock, changes of others are noticed still.
-            if _HELD not in channel.recv(64) and channel.recv_exit_status() == _BUSY:
+            if _HELD not in said and channel.status_event.wait(self._access.timeout) and channel.exit_status == _BUSY:
                 raise Trouble(
                     "busy", f"another run has been at work on it for {LOCK_WAIT} s", "try again when it has ended"
                 )
@@ -256,6 +285,15 @@ class Remote:
         )
         channel.settimeout(self._access.timeout)
         return channel
+
+
+def _send(channel: Any, data: bytes) -> None:
+    try:
+        channel.sendall(data)
+    except TimeoutError:
+        raise
+    except OSError:  # the command has ended, and does not want it; what it said tells why
+        return
 
 
 def shown(command: str) -> str:

@@ -1,7 +1,6 @@
 """What SSH's errors mean for whoever runs this."""
 
 import errno
-import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +19,17 @@ def as_trouble(address: str, access: "Access", path: str = "") -> Iterator[None]
 
     try:
         yield
-    except paramiko.BadHostKeyException as error:
-        raise _changed(address, access, error) from error
     except paramiko.PasswordRequiredException as error:
+        which = access.identity or "the agent has no key that it takes, and one in ~/.ssh"
         raise Trouble(
-            "login_refused", "the key has a passphrase", "ssh-add it to an agent, and leave --identity away"
+            "login_refused", f"{which} has a passphrase", "ssh-add that key to an agent, and leave --identity away"
+        ) from error
+    except paramiko.SFTPError as error:
+        raise Trouble(
+            "unreachable",
+            f"what it sends in place of files is none of SFTP: {error}",
+            f"ssh {access.user}@{address} true has to print nothing: mend what prints in ~/.bashrc, ~/.cshrc or the like "
+            "of that account; and sshd_config has to have a Subsystem sftp",
         ) from error
     except (paramiko.AuthenticationException, paramiko.ssh_exception.UnableToAuthenticate) as error:
         raise _refused(access, error) from error
@@ -43,17 +48,6 @@ def not_written(path: str, error: Trouble, free: int | None) -> Trouble:
     if free == 0:
         return Trouble("disk_full", f"{path} is as it was: the disk is full", "free some space, then try again")
     return error
-
-
-def _changed(address: str, access: "Access", error: object) -> Trouble:
-    key = getattr(error, "key", None)
-    shown = f"{key.get_name()} {key.fingerprint}" if key is not None else "another"
-    name = address if access.port == 22 else f"[{address}]:{access.port}"
-    return Trouble(
-        "changed_host_key",
-        f"its host key is {shown}, and not the one in {access.known_hosts}: it was installed anew, or it is another host",
-        f"if that was meant: ssh-keygen -f {access.known_hosts} -R {shlex.quote(name)}",
-    )
 
 
 def _refused(access: "Access", error: Exception) -> Trouble:
@@ -108,8 +102,9 @@ def _of_file(address: str, access: "Access", path: str, error: OSError) -> Troub
     if error.errno == errno.EACCES and path:
         return Trouble(
             "not_permitted",
-            f"{path}: this account may not",
-            "as --user, name the file's owner, or root; the folder has to be writable too",
+            f"{path}: this account may not read or replace it",
+            "as --user, name the file's owner, or root, or say --sudo; the folder has to be writable too, and lsattr shows "
+            "whether the file is immutable",
         )
     if path:
         return Trouble(

@@ -1,6 +1,7 @@
 """How the nodes of a host are restarted: by a given command, else the account's `restart.sh`, else their units."""
 
 import shlex
+import stat
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,17 +23,19 @@ def how(remote: Remote, given: str, nodes: Sequence[str]) -> str:
     if given:
         return given
     script = remote.status(remote.path(SCRIPT))
-    if script is not None and script.st_mode & _EXECUTABLE:
+    if script is not None and stat.S_ISREG(script.st_mode) and script.st_mode & _EXECUTABLE:
         return SCRIPT
     units = [f"tahoe@{node}.service" for node in nodes]
-    missing = [unit for unit in units if remote.run(f"systemctl cat -- {shlex.quote(unit)} >/dev/null 2>&1").status]
+    # No redirections: csh has other ones.
+    missing = [unit for unit in units if remote.run(f"systemctl cat -- {shlex.quote(unit)}").status]
     if missing or not units:
         raise Trouble(
             "no_restart",
             f"there is neither an executable {SCRIPT} nor a unit {(missing or ['tahoe@...'])[0]}: nothing was changed",
             "say how its nodes are restarted with --restart, or leave that to you with --no-restart",
         )
-    become = "" if remote.run("id -u").output.strip() == "0" else "sudo -n "
+    # What the account's shell prints at its start stands above.
+    become = "" if remote.run("id -u").output.split()[-1:] == ["0"] else "sudo -n "
     return f"{become}systemctl restart -- {' '.join(map(shlex.quote, units))}"
 
 

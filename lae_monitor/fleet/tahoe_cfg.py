@@ -220,11 +220,16 @@ def _text(data: bytes) -> str:
 def _parsed(text: str) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False)
     try:
-        parser.read_string(text)
+        parser.read_file(_as_lines(text))
     except configparser.ParsingError as error:
         number = getattr(error, "lineno", 0) or error.errors[0][0]
         raise BadFile(f"Tahoe cannot read line {number}, no comment, [section], or option in one; mend it") from None
     return parser
+
+
+def _as_lines(text: str) -> Iterator[str]:
+    """The lines that Tahoe reads: for Python, a lone carriage return ends one, too."""
+    return io.StringIO(text, newline="")
 
 
 def _value(parser: configparser.ConfigParser, section: str, option: str) -> str | None:
@@ -271,9 +276,9 @@ def _scanned(text: str) -> list[_Line]:
     lines: list[_Line] = []
     section = option = ""
     level = 0
-    for raw in io.StringIO(text):
+    for raw in _as_lines(text):
         content, indent = raw.strip(), raw[: len(raw) - len(raw.lstrip())]
-        ending = "\r\n" if raw.endswith("\r\n") else "\n" if raw.endswith("\n") else ""
+        ending = next((end for end in ("\r\n", "\n", "\r") if raw.endswith(end)), "")
         found = configparser.RawConfigParser.OPTCRE.match(content)
         stem, value = (content[: found.end("vi")], found.group("value")) if found else ("", content)
         if not content:

@@ -81,21 +81,24 @@ def from_csv(
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            lines = csv.reader(file)
+            rows = [(lines.line_num, row) for row in lines if any(map(str.strip, row))]
+    except UnicodeDecodeError as error:
+        raise BadTargets(f"{path} is not in UTF-8", "save it as UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise BadTargets(f"{path}: {getattr(error, 'strerror', None) or error}", "name a CSV file") from error
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
     for wanted in filter(None, (column, name_column)):
         if wanted.lower() not in header:
             there = ", ".join(header) or "none"
             raise BadTargets(f"{path} has no column {wanted}; it has {there}", "say --column, and --name-column")
     targets, passed = [], []
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in rows[1:]:
         cells = dict(zip(header, map(str.strip, row), strict=False))
         address, status = cells.get(column.lower(), ""), cells.get("status", "").lower()
         if address and status not in _AWAY:
             targets.append(_made(cells.get(name_column.lower(), ""), address, names, where=f"{path}, line {number}: "))
-        elif any(cells.values()):
+        else:
             passed.append(Passed(address or f"line {number}", f"its status is {status}" if address else f"no {column}"))
     return targets, passed
 
@@ -197,21 +200,35 @@ def each_once(targets: Iterable[Target]) -> list[Target]:
         for other in (by_name.get(one.name), places.get(place)):
             if other is not None and (other.name, other.address, other.port) != (one.name, one.address, one.port):
                 raise BadTargets(
-                    f"{other.name} at {other.address} and {one.name} at {one.address} are two hosts with one "
+                    f"{_shown(other)} and {_shown(one)} are two hosts with one "
                     f"{'name' if other.name == one.name else 'address'}",
                     "name each host once",
                 )
-        by_name[one.name] = places[place] = one
+        before = by_name.get(one.name, one)
+        if before.user and one.user and before.user != one.user:
+            raise BadTargets(
+                f"{one.name} is named with two accounts, {before.user} and {one.user}", "name each host once"
+            )
+        by_name[one.name] = places[place] = one if one.user else before
     if len(by_name) > MAX_TARGETS:
         raise BadTargets(f"{len(by_name)} hosts are more than {MAX_TARGETS}", "name fewer at once")
     return list(by_name.values())
 
 
+def _shown(one: Target) -> str:
+    return f"{one.name} at {one.address}" + (f", port {one.port}," if one.port else "")
+
+
 def _made(
     name: str, address: str, names: Mapping[str, HostName], user: str = "", port: int = 0, where: str = ""
 ) -> Target:
-    if not _ADDRESS.fullmatch(address) or (user and not _USER.fullmatch(user)) or not 0 <= port <= 65535:
-        raise BadTargets(f"{where}{address!r} is no address, or {user!r} no user, or {port} no port", "correct it")
+    for wrong, what in (
+        (not _ADDRESS.fullmatch(address), f"{address!r} is no address"),
+        (user and not _USER.fullmatch(user), f"{user!r} is no account"),
+        (not 0 <= port <= 65535, f"{port} is no port"),
+    ):
+        if wrong:
+            raise BadTargets(f"{where}{what}", "correct it")
     try:
         return Target(HostName(name) if name else names.get(address) or _named(address), address, user, port)
     except Refused as refused:

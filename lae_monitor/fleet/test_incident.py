@@ -97,7 +97,7 @@ def follow(trial: Trial) -> Iterator[Step]:
 def _node(trial: Trial, remote: Remote) -> str:
     for node in trial.nodes:
         path = remote.path(node).rstrip("/")
-        if remote.status(f"{path}/{FILE}") is not None:
+        if remote.exists(f"{path}/{FILE}"):
             return path
     looked = ", ".join(remote.path(node) for node in trial.nodes)
     raise Trouble("no_nodes", f"there is no node in {looked}", "name the folder of a node with --nodes")
@@ -105,7 +105,7 @@ def _node(trial: Trial, remote: Remote) -> str:
 
 def _url(remote: Remote, node: str) -> str:
     path = f"{node}/node.url"
-    if remote.status(path) is None:
+    if not remote.exists(path):
         raise Trouble(
             "failed",
             f"there is no {path}: the node was never started, or has no web port",
@@ -180,10 +180,10 @@ def _report(remote: Remote, node: str, url: str, details: str) -> str:
 def _process(remote: Remote, node: str) -> str:
     """Whether the node runs, by the file in which it says so."""
     path = f"{node}/running.process"
-    if remote.status(path) is None:
+    if not remote.exists(path):
         return "the node does not run: it has no running.process"
     number = remote.read(path).decode("utf-8", "replace").split()[:1]
-    if number and number[0].isdecimal() and remote.run(f"kill -0 {number[0]}").status == 0:
+    if number and number[0].isdecimal() and remote.run(f"kill -0 {number[0]} || test -d /proc/{number[0]}").status == 0:
         return f"the node runs as process {number[0]}, so its web port is another, or closed"
     return "the node does not run: its process is gone"
 

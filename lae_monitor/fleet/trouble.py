@@ -24,6 +24,7 @@ CODES: Final = {
     "not_heard": "the incident gatherer has not heard all its nodes since",
     "no_gatherer": "the incident gatherer does not run, so nobody can be heard",
     "no_furl": "no FURL could be made for it",
+    "not_begun": "Ctrl-C came before its turn; nothing was done on it",
     "failed": "something that nobody thought of",
 }
 

@@ -7,11 +7,13 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
 
 import paramiko
 import pytest
+from gatherer_process import await_that
 from sshd import ME, keygen
 
 from lae_monitor.fleet import trouble
@@ -267,6 +269,36 @@ def test_a_line_for_each_host_says_what_became_of_it(fleet, new_host):
     assert "storageserver changed, introducer not there" in done.stdout
     assert "lae-monitor: bad: port" in done.stderr
     assert "Next: " in done.stderr
+
+
+def test_ctrl_c_ends_it_after_the_hosts_that_are_begun(fleet, new_host, tmp_path):
+    first, second = new_host(nodes=["storageserver"]), new_host(nodes=["storageserver"])
+    fleet.know(first, second)
+    begun, go_on = tmp_path / "begun", tmp_path / "go-on"
+    configs = [host.home / "storageserver" / "tahoe.cfg" for host in (first, second)]
+    before = configs[1].read_bytes()
+    command = [
+        sys.executable, "-m", "lae_monitor", "--config", fleet.config, "fleet", "set-option", "node", "nickname", "new",
+        "--on", at(first, "first"), "--on", at(second, "second"), "--parallel", "1",
+        "--restart", f"touch {begun}; until test -e {go_on}; do sleep 0.05; done",
+        "--identity", fleet.key, "--user", ME, "--known-hosts", fleet.known_hosts, "--json",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            await_that(begun.exists, lambda: f"it never begins: {process.poll()}")
+            process.send_signal(signal.SIGINT)
+            assert "no further host is begun" in process.stderr.readline()
+            go_on.touch()
+            said, _ = process.communicate(timeout=60)
+        finally:
+            go_on.touch()
+            process.kill()
+    assert process.returncode == 1
+    done, not_begun = json.loads(said)["hosts"]
+    assert (done["result"], done["status"]) == ("changed", 0), done
+    assert (not_begun["result"], not_begun["error"]) == ("failed", "not_begun")
+    assert b"nickname = new" in configs[0].read_bytes()
+    assert configs[1].read_bytes() == before
 
 
 def test_every_code_is_documented():
