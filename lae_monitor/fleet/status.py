@@ -1,18 +1,16 @@
 """Who is connected to the incident gatherer, and who was heard when: by its database, and by the FURLs that there are."""
 
-import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName
-from lae_monitor.core.refusals import Refused
 from lae_monitor.fleet.registry import INCIDENTS
 from lae_monitor.gatherers.incidents.claims import Claims, is_address
-from lae_monitor.gatherers.incidents.state import Connection, look
-from lae_monitor.net.tubs_furls import SUFFIX
+from lae_monitor.gatherers.incidents.state import Connection, Expected, look
+from lae_monitor.net.tubs_furls import registered
 
 GATHERER: Final = f"gather-{INCIDENTS}"  # the process
 
@@ -59,18 +57,17 @@ def fleet_status(
         OSError: it may not be, or the credentials.
     """
     seen = look(settings.state.path / f"{GATHERER}.db")
-    registered = {*_registered(settings.credentials / INCIDENTS)}
+    expected = _expected(settings.credentials / INCIDENTS, seen.expected)
     heard = {(one.cluster, one.host): one for one in seen.heard}
     connections: dict[tuple[str, str], list[Connection]] = defaultdict(list)
     for connection in seen.connections:
         connections[connection.cluster, connection.host].append(connection)
-    claims = Claims(settings.credentials / INCIDENTS).all()
     claimed: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for address, whose in claims.items():
-        claimed[whose.cluster, whose.host].append(address)
+    for address, whose in expected.claimed.items():
+        claimed[whose].append(address)
     places = {
         place
-        for place in {*registered, *heard, *connections, *claimed}
+        for place in {*expected.registered, *heard, *connections, *claimed}
         if (not wanted or place[1] in wanted) and (cluster is None or place[0] == cluster)
     }
     unknown = {*wanted} - {host for _, host in places}
@@ -79,39 +76,28 @@ def fleet_status(
         open_now, last = connections.get(place, []), heard.get(place)
         since = min((connection.since for connection in open_now), default=None)
         peers = [connection.peer for connection in open_now] or ([last.peer] if last is not None else [])
-        expected = place in registered or place in claimed
+        is_expected = place in expected.registered or place in claimed
         last_heard = last.time if last is not None else since
         hosts.append(
             HostStatus(
                 *place,
-                registered=place in registered,
+                registered=place in expected.registered,
                 connections=len(open_now),
                 connected_since=since,
                 last_heard=last_heard,
                 peer=", ".join(dict.fromkeys(filter(None, peers))),
-                unclaimed=is_address(place[1]) and not expected and place[1] not in claims,
+                unclaimed=is_address(place[1]) and not is_expected and place[1] not in expected.claimed,
                 addresses=tuple(sorted(claimed.get(place, ()))),
-                silent_since=last_heard if expected and not open_now else None,
+                silent_since=last_heard if is_expected and not open_now else None,
             )
         )
     return FleetStatus(seen.is_open, hosts)
 
 
-def _registered(folder: Path) -> Iterator[tuple[str, str]]:
-    """Cluster and host of every FURL's file; what has another name is none."""
-    for cluster in _entries(folder):
-        if cluster.is_dir(follow_symlinks=False):
-            for file in _entries(Path(cluster.path)):
-                if file.name.endswith(SUFFIX):
-                    try:
-                        yield ClusterName(cluster.name), HostName(file.name.removesuffix(SUFFIX))
-                    except Refused:
-                        continue
-
-
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+def _expected(folder: Path, seen: Expected) -> Expected:
+    """Who may report, by the credentials themselves; for services that are kept from them, as the gatherer `seen` says."""
     try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+        found = frozenset(registered(folder))
+    except PermissionError:
+        return seen
+    return Expected(found, {str(name): place for name, place in Claims(folder).all().items()})

@@ -219,6 +219,30 @@ class HostFurls:
         self._read = read
 
 
+def registered(folder: Path) -> Iterator[tuple[ClusterName, HostName]]:
+    """Whose FURLs there are below `folder`, by the names of their files; what has another name is none.
+
+    Raises:
+        OSError
+    """
+    for cluster in _entries(folder):
+        if cluster.is_dir(follow_symlinks=False):
+            for file in _entries(Path(cluster.path)):
+                if file.name.endswith(SUFFIX):
+                    try:
+                        yield ClusterName(cluster.name), HostName(file.name.removesuffix(SUFFIX))
+                    except Refused:
+                        continue
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 class OpenFurl:
     """The FURL of nobody in particular, as flogtool's gatherer has it: in `folder`, for as long as the file is there."""
 

@@ -1,6 +1,8 @@
 """What the roles write is a configuration that lae-monitor takes, and says what their variables say."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from lae_monitor.config import load
 from lae_monitor.gatherers import sections
 
 HOUSE = Path(__file__).parents[2]
-NEEDED = {"incident_gatherer": {"incident_gatherer_location_host": "monitoring.example.org"}}
+PAGE = (HOUSE / "docs" / "deploy.md").read_text()
+NEEDED = {"incident_gatherer": {"incident_gatherer_location_host": "monitoring.example.org"}, "monitor": {}}
 
 
 @pytest.fixture
@@ -31,6 +34,8 @@ def written(tool, tmp_path):
             ],
         }]  # fmt: skip
         (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+        for macros in (here / "templates").glob("toml.j2"):
+            shutil.copy(macros, tmp_path)  # a role finds it beside its template
         given = json.dumps({**NEEDED[role], **variables, "lae_common_state": "/var/lib/lae-monitor"})
         tool("ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), "-e", given, cwd=tmp_path)
         return load(tmp_path / "config.toml", sections(), {})
@@ -81,6 +86,46 @@ def test_incidents_as_a_site_wants_them(written, tmp_path):
 def test_what_does_not_fit_together_is_said(written, variables, said):
     with pytest.raises(AssertionError) as failed:
         written("incident_gatherer", **variables)
+    assert said in " ".join(str(failed.value).split())
+
+
+def test_alarms_as_the_page_says(written):
+    block = re.search(r"^(monitor_alerts:.*?)^END", PAGE, re.MULTILINE | re.DOTALL)[1]
+    alerts = written("monitor", **yaml.safe_load(block), vault_mail_password="p", vault_chat_hook="h").alerts
+    mail, chat = alerts.destinations
+    assert (mail.to, mail.server, mail.security, mail.user) == (
+        ["ops@example.org"],
+        "mail.example.org:587",
+        "starttls",
+        "lae-monitor",
+    )
+    assert (chat.title, chat.url, alerts.silent_after) == ("chat", "", 3 * 3600)
+
+
+def test_no_alarms_where_nobody_is_named(written):
+    assert written("monitor").alerts.destinations == []
+
+
+def test_words_of_any_script_stay_what_they_are(written):
+    text = '😀 "quoted" \\ é'
+    mail = {"type": "mail", "to": ["ops@example.org"], "user": text}
+    assert written("monitor", monitor_alerts={"destinations": [mail]}).alerts.destinations[0].user == text
+
+
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        ({"mial": "x"}, "mial: no destination in monitor_alerts has that name; they are chat, mail"),
+        ({"mail.pem": "x"}, "mail.pem: no destination"),
+        ({"mail": ""}, "one of them is empty"),
+        ({"chat.url": "http://a\nhttp://b"}, "one of them is empty, or several lines"),
+    ],
+    ids=["unknown", "another ending", "empty", "two lines"],
+)
+def test_secrets_that_do_not_fit_are_said_and_not_shown(written, secrets, said):
+    alerts = {"destinations": [{"type": "mail", "to": ["ops@example.org"]}, {"type": "webhook", "name": "chat"}]}
+    with pytest.raises(AssertionError) as failed:
+        written("monitor", monitor_alerts=alerts, monitor_alerts_secrets=secrets)
     assert said in " ".join(str(failed.value).split())
 
 

@@ -250,6 +250,51 @@ def test_the_monitor_host_restarted_everything_comes_back_by_itself(deployed, si
     site.shell(blocks("See it work")[0].splitlines()[1])
 
 
+def test_files_of_another_account_are_edited_by_sudo(deployed, site):
+    node = site.lab.hosts["node1"]
+    node.exec(["sh", "-euc", """
+        useradd --create-home --shell /bin/bash ops
+        install -d -o ops -m 0700 ~ops/.ssh
+        install -o ops -m 0600 /root/.ssh/authorized_keys ~ops/.ssh/authorized_keys
+    """], check=True)  # fmt: skip
+    path = "/home/customer/storageserver/tahoe.cfg"
+    before = node.read(path)
+    owner = node.exec(["stat", "-c", "%U %G %a", path]).stdout
+
+    def set_option(*options):
+        ssh = f"--identity {site.lab.folder}/id_ed25519 --known-hosts {site.lab.folder}/known_hosts --user ops"
+        where = "--on node1 --nodes /home/customer/storageserver --no-restart"
+        done = site.shell(
+            f"lae-monitor fleet set-option client by.sudo yes {where} {ssh} {' '.join(options)}", check=False
+        )
+        return done.returncode, re.sub(r"\s+", " ", done.stdout + done.stderr)
+
+    code, said = set_option()
+    assert (code, node.read(path)) == (1, before), said
+    assert "not permitted" in said
+    assert "--sudo" in said, "the way to do it is named"
+    code, said = set_option("--sudo")
+    assert (code, node.read(path)) == (1, before), said
+    assert "let that account run python3 by sudo without a password" in said
+    node.exec(["sh", "-c", "echo 'ops ALL=(root) NOPASSWD: /usr/bin/python3' > /etc/sudoers.d/ops"])
+    code, said = set_option("--sudo", "--dry-run")
+    assert (code, node.read(path)) == (0, before), said
+    assert "+by.sudo = yes" in said
+    code, said = set_option("--sudo")
+    assert code == 0, said
+    after = node.read(path)
+    assert after.replace(b"by.sudo = yes\n", b"", 1).split() == before.split()
+    assert node.exec(["stat", "-c", "%U %G %a", path]).stdout == owner
+    assert set_option("--sudo")[0] == 0
+    assert node.read(path) == after
+    logged = node.exec(["journalctl", "--no-pager", "_COMM=sudo"]).stdout
+    assert "python3 -I -c" in logged
+    assert "by.sudo" not in logged
+    node.write(path, before, 0o600)
+    node.exec(["sh", "-euc", f"chown {owner.split()[0]}:{owner.split()[1]} {path}; chmod {owner.split()[2]} {path}; "
+               "rm /etc/sudoers.d/ops; userdel --remove ops 2>/dev/null"])  # fmt: skip
+
+
 # ---- what is in the way --------------------------------------------------------------------------------------------
 
 
@@ -333,6 +378,57 @@ def test_a_changed_variable_restarts_only_what_it_concerns(deployed, site):
     assert monitor.exec(["systemctl", "is-active", "lae-monitor-crashmover"]).returncode != 0
 
 
+RECEIVER = """
+import http.server, sys
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        print(self.path, self.headers["Authorization"], body, file=open("/srv/hooks", "a"))
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 9999), Hook).serve_forever()
+"""
+
+
+def test_alarms_reach_people_and_their_secrets_nobody_else(deployed, site):
+    monitor = site.lab.hosts["monitor1"]
+    monitor.exec(["systemd-run", "--unit=hooks", "python3", "-c", RECEIVER])
+    await_that(lambda: "9999" in monitor.exec(["ss", "-ltn"]).stdout, "the receiver listens")
+    told = {
+        "monitor_alerts": {
+            "expected": ["ghost"], "silent_after": "10s",
+            "destinations": [{"type": "webhook", "name": "chat", "rules": ["host silent"]}],
+        },
+        "monitor_alerts_secrets": {"chat": "not-for-others", "chat.url": "http://127.0.0.1:9999/not-for-others-either"},
+    }  # fmt: skip
+    run = site.play("monitor", "-e", json.dumps(told))
+    assert run.code == 0, run.said[-6000:]
+    assert "not-for-others" not in run.said
+    received = await_that(
+        lambda: "ghost" in (found := monitor.exec(["cat", "/srv/hooks"], check=False).stdout) and found,
+        lambda: f"{monitor.exec([LAE, 'alert', 'list']).stdout}\n{monitor.journal('lae-monitor-serve')}",
+        deadline=180,
+    )
+    expected = {one["host"]: one["why"] for one in ask(site, "alert", "test")["hosts"]}
+    assert expected == {"ghost": "alerts.expected", "node1": "has a FURL", "node2": "has a FURL"}, (
+        "though serve sees no FURL"
+    )
+    assert received.startswith("/not-for-others-either Bearer not-for-others {")
+    folder = "/var/lib/lae-monitor/credentials/alerts"
+    assert monitor.exec(["sh", "-c", f"stat -c '%n %a %U' {folder}/*"]).stdout.split("\n")[:2] == [
+        f"{folder}/chat 600 gatherer", f"{folder}/chat.url 600 gatherer"
+    ]  # fmt: skip
+    assert site.play("monitor", "-e", json.dumps(told)).changed() == {"monitor1": 0}
+    left_over = {**told, "monitor_alerts_secrets": {"pager": "x"}}
+    run = site.play("monitor", "-e", json.dumps(left_over))
+    assert "pager: no destination in monitor_alerts has that name" in re.sub(r"\s+", " ", run.said)
+    assert run.changed() == {"monitor1": 0}
+    run = site.play("monitor")
+    assert run.code == 0, run.said[-6000:]
+    assert monitor.exec(["ls", "-A", folder]).stdout == ""
+    monitor.exec(["systemctl", "stop", "hooks"])
+
+
 @pytest.fixture(scope="module")
 def broken_release(release, tmp_path_factory):
     """A release whose `serve` cannot start, as nobody would make it on purpose."""
@@ -410,7 +506,13 @@ def test_uninstalled_nothing_is_left_but_what_was_gathered(deployed, site):
     monitor = site.lab.hosts["monitor1"]
     run = site.play("uninstall")
     assert run.code == 0, run.said[-6000:]
-    for path in ("/opt/lae-monitor", "/etc/lae-monitor", LAE, "/etc/tmpfiles.d/lae-monitor.conf"):
+    for path in (
+        "/opt/lae-monitor",
+        "/etc/lae-monitor",
+        LAE,
+        "/etc/tmpfiles.d/lae-monitor.conf",
+        "/var/lib/lae-monitor/credentials/alerts",
+    ):
         assert monitor.exec(["test", "-e", path], check=False).returncode == 1, path
     assert monitor.exec(["sh", "-c", "ls /etc/systemd/system/lae-monitor-*"], check=False).stdout == ""
     assert monitor.exec(["sh", "-c", "ls /var/lib/lae-monitor/archive/incidents/lae/incidents"]).stdout.split() == [

@@ -17,8 +17,9 @@ from lae_monitor.gatherers.incidents.claims import Claims, is_address
 from lae_monitor.gatherers.incidents.measures import CONNECTIONS, HEARD, HOSTS, WAITING
 from lae_monitor.gatherers.incidents.receipts import Place
 from lae_monitor.gatherers.incidents.shared import Shared
+from lae_monitor.gatherers.incidents.state import Expected
 from lae_monitor.net import tubs
-from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
+from lae_monitor.net.tubs_furls import HostFurls, OpenFurl, registered
 
 if TYPE_CHECKING:
     from lae_monitor.gatherers.incidents.entrance import Entrance, OpenEntrance
@@ -159,11 +160,12 @@ class Door:
         self._unclaimed |= mine - {str(address) for address in self._claims.all()}
 
     async def watch(self) -> None:
-        """Disconnects hosts whose FURL is revoked, or whose address was claimed, and notes who is heard."""
+        """Disconnects hosts whose FURL is revoked, or whose address was claimed, and notes who is heard and who may be."""
         while True:
             for _ in range(LOOKS):
                 await asyncio.sleep(WATCH_EVERY)
                 self._show_out()
+                self._expect()
                 self._measure()
             self._shared.state.hear([heard for entrance in self._all() for heard in entrance.heard()])
             self._shared.state.settle_connections()
@@ -179,6 +181,13 @@ class Door:
             except Exception:
                 log.exception("%s/%s", *entrance.place)
         self._by_address = {key: entrance for key, entrance in self._by_address.items() if entrance.nodes}
+
+    def _expect(self) -> None:
+        claimed = {str(address): place for address, place in self._claims.all().items()}
+        try:
+            self._shared.state.expect(Expected(frozenset(registered(self._furls.folder)), claimed))
+        except OSError as error:
+            log.warning("whose FURLs there are: %s", error)
 
     def _measure(self) -> None:
         nodes = [node for entrance in self._all() for node in entrance.nodes]

@@ -14,9 +14,10 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ CREATE TABLE IF NOT EXISTS heard (cluster TEXT, host TEXT, time REAL, tub TEXT, 
     PRIMARY KEY (cluster, host)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS connections (number INTEGER PRIMARY KEY, cluster TEXT, host TEXT, since REAL, tub TEXT,
     peer TEXT);
+CREATE TABLE IF NOT EXISTS registered (cluster TEXT, host TEXT, PRIMARY KEY (cluster, host)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claimed (address TEXT PRIMARY KEY, cluster TEXT, host TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stored (cluster TEXT, host TEXT, name TEXT, key BLOB,
     PRIMARY KEY (cluster, host, name)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS stored_key ON stored (key);
@@ -70,12 +73,20 @@ class Stored(NamedTuple):
     key: bytes | None
 
 
+class Expected(NamedTuple):
+    """Who may report: `registered` are cluster and host of each FURL, `claimed` those of each claimed address."""
+
+    registered: frozenset[tuple[str, str]] = frozenset()
+    claimed: Mapping[str, tuple[str, str]] = MappingProxyType({})
+
+
 class Seen(NamedTuple):
     """What `look()` saw. `is_open`: a gatherer says who is connected; without one, nobody is."""
 
     is_open: bool
     heard: list[Heard]
     connections: list[Connection]
+    expected: Expected
 
 
 class State:
@@ -86,6 +97,7 @@ class State:
         self._path = path
         self._connections: dict[int, Connection] = {}  # what the database should say; a write of it may fail
         self._numbers = itertools.count(1)
+        self._expected: Expected | None = None  # as it was written
         self._lock: int | None = None
         try:
             self._database = _open(path)
@@ -110,6 +122,16 @@ class State:
         """Remembers who was heard, of several nodes of a host the latest; if that fails, the next time will tell."""
         latest = sorted(heard, key=lambda one: one.time)
         self._write(("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", latest))
+
+    def expect(self, expected: Expected) -> None:
+        """Says who may report to those who are kept from the credentials; if that fails, the next time will."""
+        if expected != self._expected and self._write(
+            ("DELETE FROM registered", [()]),
+            ("INSERT INTO registered VALUES (?, ?)", sorted(expected.registered)),
+            ("DELETE FROM claimed", [()]),
+            ("INSERT INTO claimed VALUES (?, ?, ?)", [(name, *place) for name, place in expected.claimed.items()]),
+        ):
+            self._expected = expected
 
     def last_heard(self) -> list[Heard]:
         return _heard(self._database)
@@ -226,18 +248,18 @@ def look(path: Path) -> Seen:
     is_open = _is_locked(path.with_suffix(".open"))
     for number in range(1, TRIES + 1):
         try:
-            heard, connections = _read(path)
+            heard, connections, expected = _read(path)
             break
         except sqlite3.Error:  # it was opened, or closed for good, while we read
             if number == TRIES:
                 raise
             time.sleep(PAUSE)
-    return Seen(is_open, heard, connections if is_open else [])
+    return Seen(is_open, heard, connections if is_open else [], expected)
 
 
-def _read(path: Path) -> tuple[list[Heard], list[Connection]]:
+def _read(path: Path) -> tuple[list[Heard], list[Connection], Expected]:
     if not path.exists():
-        return [], []
+        return [], [], Expected()
     # Opened read-only, SQLite would still make the files beside a database that it does not find there. Nobody writes to
     # one without a log beside it, so that it can be taken as it is; with one, the log's index is only read, too.
     has_log = path.with_name(f"{path.name}-wal").exists()
@@ -248,7 +270,12 @@ def _read(path: Path) -> tuple[list[Heard], list[Connection]]:
         heard = _heard(database) if "heard" in tables else []
         columns = ", ".join(Connection._fields)
         rows = database.execute(f"SELECT {columns} FROM connections ORDER BY number") if "connections" in tables else ()  # noqa: S608
-        return heard, [Connection(*row) for row in rows]
+        found = [Connection(*row) for row in rows]
+        if "claimed" not in tables:
+            return heard, found, Expected()
+        registered = frozenset(database.execute("SELECT cluster, host FROM registered"))
+        claimed = {name: place for name, *place in database.execute("SELECT address, cluster, host FROM claimed")}
+        return heard, found, Expected(registered, {name: (place[0], place[1]) for name, place in claimed.items()})
 
 
 def _lock(path: Path) -> int:

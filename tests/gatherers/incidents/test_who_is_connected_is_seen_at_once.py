@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lae_monitor.fleet.unclaimed import claim, unclaim
 from lae_monitor.gatherers.incidents.state import look
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +52,20 @@ def within(limit, condition, what):
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
+
+
+def test_who_may_report_is_seen_without_a_look_at_the_credentials(served):
+    """As `serve` does it, which is kept from them; also when the gatherer has ended."""
+    path = served.state / "gather-incidents.db"
+    served.register("node1"), served.register("node2", cluster="hpc")
+    claim(served.settings, "192.0.2.7", "node3")
+    address = {"192.0.2.7": ("lae", "node3")}
+    within(20, lambda: look(path).expected == ({("lae", "node1"), ("hpc", "node2")}, address), "not seen")
+    (served.state / "credentials/incidents/lae/node1.furl").unlink()
+    unclaim(served.settings, "192.0.2.7")
+    within(20, lambda: look(path).expected == ({("hpc", "node2")}, {}), "seen no more")
+    served.process.kill()
+    assert look(path).expected == ({("hpc", "node2")}, {})
 
 
 def test_a_node_is_seen_when_it_comes_and_when_it_goes(served):
