@@ -60,6 +60,7 @@ class Watch:
             Lane(settings, destination, self._ledger, self._given_up, clock)
             for destination in settings.alerts.destinations
         ]
+        self.trouble = ""  # why conditions cannot be looked at
         self._rows = -1  # of the mover, when new groups were looked for last
         self._news_at = self._heard_at = -float("inf")
         self._stored: dict[silence.Place, silence.Stored] = {}
@@ -80,9 +81,11 @@ class Watch:
             while not stop.is_set():
                 try:
                     await self.look()
-                    failures = 0
-                except Exception:
+                    failures, self.trouble = 0, ""
+                except Exception as error:
                     failures += 1
+                    if failures > 1:  # once may be chance
+                        self.trouble = f"alarms cannot be looked at: {error or type(error).__name__}"
                     log.exception("alarms could not be looked at; again in %s", format_duration(_pause(failures)))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_pause(failures)):

@@ -1,7 +1,7 @@
 """The addresses that every HTTP listener of ours has, for load balancers, operators and Prometheus."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -22,7 +22,12 @@ class HasHealth(Protocol):
         ...
 
 
-def operations(archive: HasHealth, version: str, on_asked: Callable[[str], None] = lambda _path: None) -> list[Route]:
+def operations(
+    archive: HasHealth,
+    version: str,
+    on_asked: Callable[[str], None] = lambda _path: None,
+    warnings: Callable[[], Sequence[str]] = tuple,
+) -> list[Route]:
     """Routes for `/ping`, `/__lbheartbeat__`, `/__heartbeat__`, `/__version__` and `/metrics`.
 
     None of them touches the disk: `/__heartbeat__` tells what the archive's background probes found.
@@ -31,6 +36,7 @@ def operations(archive: HasHealth, version: str, on_asked: Callable[[str], None]
         archive: whose health is told.
         version: what `/__version__` says.
         on_asked: hears the path of each that is asked for.
+        warnings: what does not work, of what clients do not need: the heartbeat says it, and stays green.
     """
 
     async def ping(request: Request) -> None:
@@ -43,7 +49,7 @@ def operations(archive: HasHealth, version: str, on_asked: Callable[[str], None]
         roots = archive.health()
         alive = any(_is_fresh(root["probe_age"]) for root in roots)
         errors = [] if alive else [{"name": str(root["root"]), "msg": _problem(root)} for root in roots]
-        body = msgspec.json.encode({"errors": errors, "roots": roots})
+        body = msgspec.json.encode({"errors": errors, "warnings": list(warnings()), "roots": roots})
         await reply(request.send, 200 if alive else 503, body, JSON)
 
     async def about(request: Request) -> None:

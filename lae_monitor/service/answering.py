@@ -83,8 +83,8 @@ def _answer(settings: Settings, part: str, address: Address) -> Finding:
         with socket.create_connection((host, address.port), PATIENCE) as connected, _cut_off(connected) as cut:
             try:
                 return _foolscap(part, where, connected, wanted) if wanted else _http(part, where, connected)
-            except (OSError, http.client.HTTPException, _Foreign):
-                if cut.is_set():
+            except (OSError, http.client.HTTPException, _Foreign) as error:
+                if cut.is_set() or isinstance(error, TimeoutError):  # whichever of the two clocks was first
                     raise TimeoutError(f"no whole answer within {PATIENCE:g} s") from None
                 raise
     except OSError as error:
@@ -121,7 +121,7 @@ def _cut_off(connected: socket.socket) -> Iterator[threading.Event]:
 
 
 def _http(part: str, where: str, connected: socket.socket) -> Finding:
-    """`/__heartbeat__`: red when no root of the archive was written and synced lately."""
+    """`/__heartbeat__`: red when no root of the archive was written and synced lately; it may tell of something else."""
     with closing(http.client.HTTPConnection(where, timeout=PATIENCE)) as connection:
         connection.sock = connected
         connection.request("GET", "/__heartbeat__")
@@ -131,8 +131,12 @@ def _http(part: str, where: str, connected: socket.socket) -> Finding:
         told: Any = json.loads(body)
         errors = "; ".join(f"{error['name']}: {error['msg']}" for error in told["errors"])
         roots = told["roots"]
+        warnings = "; ".join(map(str, told.get("warnings", ())))  # earlier releases have none
     except (ValueError, TypeError, KeyError, RecursionError):
         raise _Foreign(f"{answer.status} {body[:40]!r}") from None
+    if answer.status == http.client.OK and roots and not errors and warnings:
+        said = shorten(warnings, MAX_SAID).strip("'\"")
+        return Finding("problem", part, f"{where} answers, but {said}; its log says more")
     if answer.status == http.client.OK and roots and not errors:
         return Finding("ok", part, f"{where} answers, and writes to its archive")
     said = shorten(errors or str(answer.status), MAX_SAID).strip("'\"")

@@ -130,7 +130,8 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         status=lambda: status(mover, archive),
         decisions=Decisions(mover.store, archive, Journal(archive)),
     )
-    machine = Router(operations(archive, __version__))
+    alarms = _Alarms(settings, mover, archive)
+    machine = Router(operations(archive, __version__, warnings=lambda: list(filter(None, [alarms.trouble]))))
     commands = Router(control(mover, stop))
     guarded_commands = guarded(commands, fleet)
     watch(mover)
@@ -150,7 +151,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         "moved files": asyncio.create_task(
             _every(MOVED_EVERY, stop, MovedFiles(mover).take_back, "went to another host")
         ),
-        "alarms": asyncio.create_task(_alarms(settings, mover, archive, stop)),
+        "alarms": asyncio.create_task(alarms.run(stop)),
         "outdated quarantine": asyncio.create_task(mover.retry_outdated()),
     }
     try:
@@ -183,13 +184,27 @@ async def _every(seconds: float, stop: asyncio.Event, job: Callable[[], Awaitabl
             await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def _alarms(settings: Settings, mover: Mover, archive: Archive, stop: asyncio.Event) -> None:
-    """Alarms, for as long as `serve` runs: what is wrong with them hinders nothing else."""
-    try:
-        await Watch(settings, mover, Journal(archive)).run(stop)
-    except (sqlite3.Error, OSError):
-        log.exception("no alarms, until this is mended and serve restarted")
-    await stop.wait()
+class _Alarms:
+    """Alarms, for as long as `serve` runs: what is wrong with them hinders nothing else, and is told."""
+
+    def __init__(self, settings: Settings, mover: Mover, archive: Archive) -> None:
+        self._parts = settings, mover, Journal(archive)
+        self._watch: Watch | None = None
+        self._ended = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why there are none; "" when all is well."""
+        return self._ended or (self._watch.trouble if self._watch is not None else "")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            self._watch = Watch(*self._parts)
+            await self._watch.run(stop)
+        except (sqlite3.Error, OSError) as error:
+            log.exception("no alarms, until this is mended and serve restarted")
+            self._ended = f"there are no alarms: {error}"
+        await stop.wait()
 
 
 async def _retire(settings: Settings, mover: Mover) -> int:

@@ -47,6 +47,33 @@ def looked(monitor):
     return re.search(r"^lae_alerts_looked_seconds (\S+)", text, re.MULTILINE)[1]
 
 
+def warnings(monitor):
+    return monitor.get("/__heartbeat__")["warnings"]
+
+
+def test_that_alarms_cannot_be_looked_at_is_told_until_they_can(tmp_path):
+    with Monitor(tmp_path / "m") as monitor:
+        monitor.cli("check", "fleet", "serve")
+        database = monitor.state / "gather-incidents.db"
+        database.rename(database.with_suffix(".away"))
+        database.mkdir()
+        (told,) = await_that(lambda: warnings(monitor), "a warning")
+        assert told.startswith("alarms cannot be looked at: ")
+        assert "but alarms cannot be looked at" in monitor.cli("check", "fleet", "serve", code=1)
+        database.rmdir()
+        database.with_suffix(".away").rename(database)
+        await_that(lambda: not warnings(monitor), "no warning any more")
+        monitor.cli("check", "fleet", "serve")
+
+
+def test_that_there_are_no_alarms_is_told(tmp_path):
+    monitor = Monitor(tmp_path / "m")
+    (monitor.state / "alerts.db").mkdir(parents=True)
+    with monitor:
+        (told,) = await_that(lambda: warnings(monitor), "a warning")
+        assert told.startswith("there are no alarms: ")
+
+
 def test_a_new_group_is_told_once_by_both_ways(tmp_path, hooks, mails):
     with Monitor(tmp_path / "m", extra=f"[alerts]\n{destinations(hooks, mails)}") as monitor:
         first = crash(monitor)
