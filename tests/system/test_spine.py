@@ -74,6 +74,7 @@ def test_a_deleted_store_is_rebuilt_with_the_same_answers(tmp_path):
         monitor.cli("crashes", "submit", "--url", f"{monitor.crashes}/nowhere", code=1)
         await_that(lambda: {row["id"] for row in monitor.search("kind:crash")} == ids, "all crashes are found")
         await_that(lambda: len(monitor.search("kind:sonar")) == 2, "both runs are found")
+        await_that(lambda: monitor.search("kind:alarm"), "the alarm of a new group, which comes by itself, is found")
         before = answers(monitor)
         for name, value in (("Origin", "http://evil.example"), ("Host", "evil.example")):  # another site's page
             begin = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*", "-X", "POST", "-H"]
