@@ -101,14 +101,18 @@ def _gatherers(settings: Settings, wanted: Sequence[str]) -> Iterator[Finding]:
 
     for kind in (kind for kind in KINDS if kind in wanted):
         about = f"gatherers.{kind}"
+        asked = module(kind, "check")
         try:
-            problems = list(module(kind, "check").check(settings))
+            problems = list(asked.check(settings))
         except OSError as error:
             problems = [f"{error.filename}: {error.strerror}"]
         for problem in problems:
             key, colon, text = problem.partition(": ")
             says_which = colon and key.startswith(f"{about}.")
             yield Finding("problem", key, text) if says_which else Finding("problem", about, problem)
+        for sentence in asked.advice(settings) if hasattr(asked, "advice") and not problems else ():
+            key, _, text = sentence.partition(": ")
+            yield Finding("warning", key, text)
         if not problems:
             yield Finding("ok", about, "has what it needs")
 

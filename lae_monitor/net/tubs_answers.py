@@ -12,6 +12,7 @@ Import this only after `tubs.start_reactor()`.
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,8 +39,7 @@ class NamesOnly(Referenceable):
     Its remote_new_incident never raises. It may be called before what Foolscap has queued for the same connection.
     """
 
-    def remote_new_incident(self, name: Any, trigger: Any) -> None:
-        raise NotImplementedError
+    remote_new_incident: Callable[[Any, Any], None]
 
 
 @dataclass(slots=True)

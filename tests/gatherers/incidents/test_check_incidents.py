@@ -1,7 +1,11 @@
 """`check` names what is wrong with the section, and is quiet about what is right."""
 
-import pytest
+import re
 
+import pytest
+from click.testing import CliRunner
+
+from lae_monitor.cli.group import top
 from lae_monitor.config import Settings as AllSettings
 from lae_monitor.gatherers.incidents.check import advice, check
 from lae_monitor.gatherers.incidents.config import Settings
@@ -61,3 +65,15 @@ def test_furls_that_lead_other_hosts_to_themselves_are_said(listen, location, le
     settings = AllSettings(gatherers={"incidents": Settings(listen=listen, location=location)})
     said = list(advice(settings))
     assert [sentence.startswith("gatherers.incidents.location: ") for sentence in said] == [True] * leads_home
+
+
+def test_the_command_line_warns_of_it_and_goes_on(tmp_path):
+    config = tmp_path / "lae-monitor.toml"
+    config.write_text('[gatherers.incidents]\nlisten = "tcp:3118"\nlocation = "tcp:localhost:3118"\n')
+    done = CliRunner().invoke(top, ["--config", str(config), "check", "config", "--no-environment", "incidents"])
+    assert done.exit_code == 0, done.output
+    assert re.search(
+        r"^warning +gatherers.incidents.location: localhost leads nodes on other hosts to themselves",
+        done.output,
+        re.MULTILINE,
+    )
