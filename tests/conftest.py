@@ -9,6 +9,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
+sys.path.append(str(Path(__file__).parent))
+
+from previous_release import NotHere, installed, previous
+
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=200_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
@@ -63,3 +67,18 @@ def crash_with_crashpad(crashpad_handler, tmp_path):
         return dump.read_bytes(), dump.with_suffix(".meta").read_bytes()
 
     return crash
+
+
+@pytest.fixture(scope="session")
+def previous_release():
+    """The release before this issue, as a host has it installed: `.program` is its lae-monitor."""
+    try:
+        return previous()
+    except NotHere as error:
+        pytest.skip(f"NOT TESTED: going back to the release before. {error}")
+
+
+@pytest.fixture(scope="session")
+def this_release(tmp_path_factory):
+    """This tree, built and installed in the same way."""
+    return installed(ROOT, tmp_path_factory.mktemp("release") / "this")

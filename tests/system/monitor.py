@@ -50,6 +50,7 @@ class Monitor:
 
     def __init__(self, folder: Path, *arguments: str, roots: list[Path] | None = None, extra: str = "") -> None:
         self.folder = folder
+        self.program = LAE_MONITOR  # or [release.program]
         self.state = folder / "state"
         self.config = folder / "lae-monitor.toml"
         self.ports = dict(zip(("web", "crashes", "sonar", "incidents"), free_ports(4), strict=True))
@@ -76,7 +77,8 @@ class Monitor:
     def start(self) -> None:
         self.log = b""
         self.process = subprocess.Popen(
-            [*LAE_MONITOR, "--config", str(self.config), "run", *self.arguments],
+            [*self.program, "--config", str(self.config), "run", *self.arguments],
+            cwd=self.folder,  # not this tree, where Python would find its own code first
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -125,8 +127,8 @@ class Monitor:
     def cli(self, *arguments: str, code: int | None = 0) -> str:
         """What a command prints; it has to exit with `code`, None for any."""
         done = subprocess.run(
-            [*LAE_MONITOR, "--config", str(self.config), *arguments],
-            capture_output=True, text=True, timeout=120, check=False,
+            [*self.program, "--config", str(self.config), *arguments],
+            cwd=self.folder, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
