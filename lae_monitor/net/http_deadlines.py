@@ -7,8 +7,7 @@ has paused reading: then it is us who are slow.
 import asyncio
 import logging
 import re
-from collections import Counter as TallyOf
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -17,7 +16,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lae_monitor.core.refusals import REASONS
-from lae_monitor.net.http_limits import CLOSE_GRACE, RETRY_AFTER, SPARE, HttpLimits
+from lae_monitor.net.connections import SPARE, Connection, Connections, Network
+from lae_monitor.net.http_limits import CLOSE_GRACE, MAX_LINGER, RETRY_AFTER, HttpLimits
 
 log = logging.getLogger("lae_monitor.http")
 
@@ -28,6 +28,7 @@ _UPGRADE = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 Explain = Callable[[str], tuple[str, str]]  # a reason's code -> body and Content-Type
 
 CUT_STATE = "lae_cut"  # in the ASGI scope's state: the code for which the connection was cut off
+LIMIT_STATE = "lae_limit"  # bytes that the application takes of the body
 
 
 class Countdown:
@@ -131,10 +132,10 @@ class _Joined:
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """One connection. `limits` and `peers` belong to a server; see `with_limits`."""
+    """One connection. `limits` and `listener` belong to a server; see `with_limits`."""
 
     limits: ClassVar[HttpLimits] = HttpLimits()
-    peers: ClassVar[TallyOf[str]] = TallyOf()  # connections that are open, by address
+    listener: ClassVar[Connections]
 
     @staticmethod
     def explain(code: str) -> tuple[str, str]:
@@ -143,14 +144,17 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._phase = Countdown(self.loop, self._phase_expired)  # the whole of a head or body
+        self._connection: Connection | None = None  # None: it was refused
+        self._phase = Countdown(self.loop, self._phase_expired)  # the whole of a head, after the first, or body
         self._idle = Countdown(self.loop, self._too_slow)  # between pieces of a body
         self._write = Countdown(self.loop, self._abort)
         self._closing: asyncio.TimerHandle | None = None
         self._ended = False  # we have said our last word, and wait for the client to go
         self._deaf = False  # what came last was no HTTP: the answers that are due go out, and nothing is read any more
         self._in_body = False
+        self._had_request = False
         self._body_size = 0  # bytes of the body so far
+        self._body_raw = 0  # the same as it came, with the sizes and extensions of chunks, and trailers
         self._unparsed = 0  # bytes of a head that the parser may be holding back
         self._head_size = 0  # bytes of it that the parser has handed on, trailers of the body included
 
@@ -159,22 +163,22 @@ class DeadlineProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _WatchedFlow(transport, self._pause, self._resume)
-        self._phase.begin(self.limits.head)
         peer = self.client[0] if self.client else ""
-        self.peers[peer] += 1
-        excess = max(
-            len(self.connections) - self.limits.connections, self.peers[peer] - self.limits.connections_of_peer
-        )
-        if excess > SPARE:
+        if self.listener.admits(peer):
+            self._connection = self.listener.begin(peer, self._too_slow)
+            return
+        self.listener.telling += 1
+        if self.listener.telling > SPARE:
             self._abort()
-        elif excess > 0:
+        else:
             self._cut("busy")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        peer = self.client[0] if self.client else ""
-        self.peers[peer] -= 1
-        if not self.peers[peer]:
-            del self.peers[peer]
+        if self._connection is None:
+            self.listener.telling -= 1
+        else:
+            self._connection.end()
+        self.listener.resting.pop(self.shutdown, None)
         for clock in (self._phase, self._idle, self._write):
             clock.end()
         if self._closing is not None:
@@ -188,19 +192,23 @@ class DeadlineProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._over or self._deaf:
             return
+        self.listener.resting.pop(self.shutdown, None)
         if not self._in_body:
             data = _without_upgrade(data)
         if self._in_body:
+            self._body_raw += len(data)
             self._idle.begin(self.limits.idle)
             if self.flow.read_paused:
                 self._idle.pause()
         else:
             self._unparsed += len(data)
-            if not self._phase.armed:  # the first bytes of the next request on a kept connection
+            if not self._phase.armed and self._had_request:  # the first bytes of the next request on a kept connection
                 self._phase.begin(self.limits.head)
         super().data_received(data)
         if self._in_body and self._is_dripping():
             self._too_slow()
+        if self._in_body and self._is_swollen():
+            self._cut("body_too_large")
         if not self._in_body and self._unparsed > self.limits.max_head:
             self._cut("head_too_large")
 
@@ -257,7 +265,10 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.send_400_response("Upgrade is not supported here.")
             return
         self._in_body = True
-        self._body_size = 0
+        self._had_request = True
+        if self._connection is not None:
+            self._connection.welcome()
+        self._body_size = self._body_raw = 0
         self._phase.begin(self.limits.body)
         self._idle.begin(self.limits.idle)
         super().on_headers_complete()
@@ -280,6 +291,11 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self.cycle.response_complete:  # uvicorn has answered before the body's end, and keeps no clock any more
             self._phase.begin(self.limits.keep_alive)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._in_body and not self._unparsed and self.cycle.response_complete and not self._over:
+            self.listener.resting[self.shutdown] = None
+
     # ---- clocks ----------------------------------------------------------------------------------------------------
 
     def _pause(self) -> None:
@@ -300,6 +316,13 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Whether the body comes more slowly than it has to. The time in which we ourselves did not read is not counted."""
         taken = self.limits.body - self._phase.left
         return taken > self.limits.rate_grace and self._body_size < self.limits.min_rate * taken
+
+    def _is_swollen(self) -> bool:
+        """Whether a body in chunks is too large with what stands around its data, which the application never sees."""
+        framing = self._body_raw - self._body_size
+        if framing <= self.limits.max_head:
+            return False
+        return self._body_raw > int(self.cycle.scope["state"].get(LIMIT_STATE, MAX_LINGER))
 
     def _too_slow(self) -> None:
         self._cut("too_slow")
@@ -362,9 +385,20 @@ def _without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(rb"\1x-grade", head) + data[len(head) :] if _UPGRADE.search(head) else data
 
 
-def with_limits(limits: HttpLimits, explain: Explain | None = None) -> type[DeadlineProtocol]:
-    """The protocol with these limits; `explain`: body and Content-Type for a connection that is cut off."""
-    own = {"limits": limits, "peers": TallyOf()}
+def with_limits(
+    limits: HttpLimits, explain: Explain | None = None, exempt: Iterable[Network] = ()
+) -> type[DeadlineProtocol]:
+    """The protocol of one server.
+
+    Args:
+        limits: of the server.
+        explain: body and Content-Type for a connection that is cut off.
+        exempt: addresses without the limit per address.
+    """
+    listener = Connections(
+        "http", timeout=limits.head, most=limits.connections, new_of_peer=limits.new_of_peer, exempt=exempt
+    )
+    own = {"limits": limits, "listener": listener}
     return type("DeadlineProtocol", (DeadlineProtocol,), own | ({"explain": staticmethod(explain)} if explain else {}))
 
 

@@ -9,13 +9,13 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.net.http_deadlines import CUT_STATE
+from lae_monitor.net.connections import Network
+from lae_monitor.net.http_deadlines import CUT_STATE, LIMIT_STATE
 from lae_monitor.net.http_limits import LINGER_TIMEOUT, MAX_LINGER
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ADDRESS: Final = 100  # characters; IPv6 with a zone has some 60
 MAX_PARAMETERS: Final = 100  # of a query string
@@ -160,11 +160,13 @@ class Request:
         """
         if self.content_length is not None and self.content_length > limit:
             raise Refused("body_too_large", f"{self.content_length} bytes announced, limit {limit}")
+        state = self._scope.setdefault("state", {})
+        state[LIMIT_STATE] = limit  # the sizes and extensions of chunks count towards it
         try:
             async for piece in read_body(self.receive, limit):
                 yield piece
         except Refused as refused:
-            cut = self._scope.get("state", {}).get(CUT_STATE)
+            cut = state.get(CUT_STATE)
             if refused.code == "body_incomplete" and cut is not None:
                 raise Refused(cut, refused.detail) from None
             raise

@@ -5,17 +5,18 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from typing import Any, Final
 
 import uvicorn
 
+from lae_monitor.net.connections import BACKLOG
 from lae_monitor.net.http_deadlines import Explain, with_limits
 from lae_monitor.net.http_limits import HttpLimits
+from lae_monitor.net.http_request import parse_networks
 
 FIRST_ACTIVATED: Final = 3  # the first descriptor that systemd passes
 LAST_WORDS: Final = 1.0  # seconds for requests that were given up to say so to their clients
-BACKLOG: Final = 512  # connections the kernel holds while we are busy
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -30,6 +31,7 @@ async def serve(
     limits: HttpLimits | None = None,
     sockets: Sequence[socket.socket] | None = None,
     explain: Explain | None = None,
+    trusted_proxies: Iterable[str] = (),
 ) -> None:
     """Serves `app` until `stop` is set, then finishes the requests in progress, and returns.
 
@@ -42,6 +44,7 @@ async def serve(
         limits: deadlines and sizes.
         sockets: listening sockets to use instead; they are closed at the end.
         explain: body and Content-Type for a connection that is cut off, by the reason's code; by default the code.
+        trusted_proxies: addresses or networks that have no limit of their own.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -51,7 +54,7 @@ async def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong is counted, not logged
     config = uvicorn.Config(
         app,
-        http=with_limits(limits, explain),
+        http=with_limits(limits, explain, parse_networks(trusted_proxies)),
         ws="none",
         loop="none",
         lifespan="off",

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from lae_monitor.core.refusals import shorten
 from lae_monitor.core.time import MINUTE
+from lae_monitor.net.connections import BACKLOG
 from lae_monitor.net.tubs_address import parse_listen
 from lae_monitor.net.tubs_identity import Identity
 
@@ -23,7 +24,6 @@ KEEPALIVE: Final = 60  # seconds of silence before a ping; Foolscap's default is
 DISCONNECT: Final = 300  # seconds of silence before a connection counts as lost; Foolscap's default is never
 MAX_ERROR: Final = 300  # characters of what the other side says went wrong
 MAX_LOGGED: Final = 10  # of what Twisted logs in a minute: a peer can make it log a traceback with each message
-BACKLOG: Final = 512  # connections waiting to be taken: a fleet reconnects at once after our restart
 
 
 class RemoteError(Exception):
@@ -182,8 +182,11 @@ class _Port:
     def listen(self, factory: Any) -> Any:
         from twisted.internet import defer, error  # noqa: PLC0415
 
+        from lae_monitor.net.tubs_port import TubPort  # noqa: PLC0415
+
         try:
-            self._port = _reactor().listenTCP(self._number, factory, backlog=BACKLOG, interface=self._interface)
+            self._port = TubPort(self._number, factory, BACKLOG, self._interface, _reactor())
+            self._port.startListening()
         except error.CannotListenError as cause:
             code = getattr(cause.socketError, "errno", None) or errno.EADDRNOTAVAIL
             where = f"{self._interface or '*'}:{self._number}"

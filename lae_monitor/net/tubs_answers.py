@@ -19,13 +19,16 @@ from typing import Any, Final
 from foolscap.referenceable import Referenceable
 from foolscap.tokens import BananaFailure
 from foolscap.vocab import INITIAL_VOCAB_TABLES
+from twisted.internet import reactor as twisted_reactor
 from twisted.internet.protocol import connectionDone
 
 from lae_monitor.net.banana import Decoder, TooMuch, Unusual
 from lae_monitor.net.banana_names import named, next_named
-from lae_monitor.net.tubs_broker import GuardedBroker, TooLarge, reactor
+from lae_monitor.net.tubs_broker import GuardedBroker, TooLarge
 
 log = logging.getLogger(__name__)
+
+reactor: Any = twisted_reactor
 
 ASKED: Final = ("RILogPublisher.foolscap.lothar.com", "get_incident")  # whose answers are large
 WORDS: Final = INITIAL_VOCAB_TABLES[1]

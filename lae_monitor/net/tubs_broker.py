@@ -12,7 +12,6 @@ from foolscap.broker import Broker, PBOpenRegistry, PBRootUnslicer
 from foolscap.slicers.dict import DictUnslicer
 from foolscap.slicers.list import ListUnslicer
 from foolscap.tokens import BananaFailure, Violation
-from twisted.internet import reactor as twisted_reactor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -32,10 +31,6 @@ MAX_OBJECTS: Final = (
 MAX_COMPLAINT: Final = (
     900  # bytes of what a peer is told of its error; Foolscap's own limit is 1,000, and raises TypeError
 )
-STRANGER_PATIENCE: Final = 60.0  # seconds to show a FURL of ours
-
-
-reactor: Any = twisted_reactor
 
 
 class TooLarge(Violation):
@@ -95,7 +90,7 @@ class _Unread:
 
 
 class GuardedBroker(Broker):
-    """A connection whose messages have a limit, and whose strangers do not stay."""
+    """A connection whose messages have a limit. Until it names a FURL of ours, the deadline of tubs_port.py runs."""
 
     unslicerClass = GuardedRootUnslicer  # noqa: N815
 
@@ -106,20 +101,13 @@ class GuardedBroker(Broker):
     _admitted = False
     _objects = 0  # opened within the current message
     _discarded = 0  # bytes of a refused message
-    _stranger_timer: Any = None
 
     # ---- strangers -------------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:  # noqa: N802
         super().connectionMade()
         self.tub.held.brokers.add(self)
-        self._stranger_timer = reactor.callLater(STRANGER_PATIENCE, self._give_up_on_stranger)
         self.transport.registerProducer(_Unread(self), True)
-
-    def _give_up_on_stranger(self) -> None:
-        self._stranger_timer = None
-        if not self._admitted:
-            self.cut("showed no FURL of ours")
 
     def remote_getReferenceByName(self, name: bytes) -> Any:  # noqa: N802
         """Foolscap's look-up of a swissnum: whoever knows one is no stranger."""
@@ -128,7 +116,9 @@ class GuardedBroker(Broker):
         except (KeyError, UnicodeDecodeError):
             self.tub.on_unknown(getattr(self.transport.getPeer(), "host", ""))
             raise KeyError("no such name") from None
-        self._admitted = True
+        if not self._admitted:
+            self._admitted = True
+            self.transport.welcome()
         return found
 
     def cut(self, why: str) -> None:
@@ -145,9 +135,6 @@ class GuardedBroker(Broker):
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
         self.hold(0)
         self.tub.held.brokers.discard(self)
-        if self._stranger_timer is not None:
-            self._stranger_timer.cancel()
-            self._stranger_timer = None
         super().connectionLost(reason)
 
     # ---- limits ----------------------------------------------------------------------------------------------------

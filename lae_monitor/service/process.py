@@ -17,6 +17,7 @@ from lae_monitor import __version__
 from lae_monitor.archive import Archive
 from lae_monitor.config import Settings
 from lae_monitor.config.describe import describe
+from lae_monitor.net.connections import use_all_descriptors
 from lae_monitor.service.notify import keep_watchdog_fed, notify
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ def only_one(state: Path, process: str) -> Iterator[None]:
 def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[int | None]], *, grace: float = STOP_WITHIN) -> int:
     """Runs `main(stop)` on uvloop; TERM, INT and HUP set `stop`. Returns the exit code.
 
-    What has not ended `grace` seconds later is cancelled, wherever it is: that is no worse than a kill.
+    All file descriptors that the hard limit allows are used. What has not ended `grace` seconds later is cancelled,
+    wherever it is: that is no worse than a kill.
     """
 
     async def guarded() -> int:
@@ -94,6 +96,7 @@ def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[int | None]], *,
             feeding.cancel()
             stopping.cancel()
 
+    use_all_descriptors()
     return uvloop.run(guarded())
 
 

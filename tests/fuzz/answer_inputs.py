@@ -22,7 +22,7 @@ from zope.interface import implementer
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.incidents.flog import pack
 from lae_monitor.gatherers.incidents.plain import Plain
-from lae_monitor.net import tubs_answers, tubs_broker
+from lae_monitor.net import tubs_answers
 from lae_monitor.net.banana import Incident, Unusual
 from lae_monitor.net.tubs_answers import FastBroker
 from lae_monitor.net.tubs_broker import GuardedBroker, Held, TooLarge
@@ -100,7 +100,7 @@ class Receiver:
     """Our end of a connection, which has asked for an incident, for something else, and for another incident."""
 
     def __init__(self, kind, vocabulary=True):
-        self.clock = tubs_broker.reactor = tubs_answers.reactor = Clock()
+        self.clock = tubs_answers.reactor = Clock()
         self.outcomes = {}
         self.decoded_here = 0
         self.broker = broker = kind(None, PARAMETERS if vocabulary else {})

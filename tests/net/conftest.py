@@ -12,10 +12,10 @@ PATIENCE = 60.0  # seconds; the machine may be slow and busy
 
 
 @asynccontextmanager
-async def _serving(app, limits: HttpLimits | None = None):
+async def _serving(app, limits: HttpLimits | None = None, **more):
     """The port of a running server."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    server = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, ready=ready.set_result, limits=limits))
+    server = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, ready=ready.set_result, limits=limits, **more))
     await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
     try:
         yield urlsplit(ready.result()).port

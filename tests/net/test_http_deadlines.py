@@ -422,38 +422,6 @@ def test_a_client_that_asks_first_is_refused_before_it_sends(serving, exchange):
     assert second.startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("limits", [{"connections": 5}, {"connections_of_peer": 5}], ids=["together", "of one peer"])
-def test_connections_beyond_the_limit_are_told_so_and_the_next_after_them_served(serving, limits):
-    def ask(port, source="127.0.0.1"):
-        with socket.create_connection(("127.0.0.1", port), 60, source_address=(source, 0)) as connection:
-            connection.sendall(b"GET /ping HTTP/1.0\r\n\r\n")
-            return b"".join(iter(lambda: connection.recv(65536), b""))
-
-    def client(port):
-        idle = []
-        for _ in range(5):
-            idle.append(socket.create_connection(("127.0.0.1", port), 60))
-            idle[-1].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-            answer = b""
-            while not answer.endswith(b"pong\n"):
-                answer += idle[-1].recv(65536)
-        refused, other = ask(port), ask(port, "127.0.0.2")
-        for connection in idle:
-            connection.close()
-        while not (last := ask(port)).endswith(b"pong\n"):
-            assert last.endswith(b"busy\n")
-        return refused, other
-
-    async def run():
-        async with serving(Listener().app(), HttpLimits(keep_alive=FOREVER, **limits)) as port:
-            return await in_thread(lambda: client(port))
-
-    refused, other = asyncio.run(run())
-    assert refused.startswith(b"HTTP/1.1 503")
-    assert b"Retry-After" in refused
-    assert other.endswith(b"busy\n" if "connections" in limits else b"pong\n")
-
-
 def test_stopping_finishes_what_has_begun_and_takes_nothing_new(serving):
     async def run():
         async with serving(Listener().app()) as port:

@@ -47,6 +47,7 @@ async def gather(context: Context) -> None:
                 min_rate=settings.min_rate,
             ),
             explain=lambda code: (replies.refused(Refused(code)), replies.PLAIN),
+            trusted_proxies=settings.trusted_proxies,
         )
     finally:
         collector.close()

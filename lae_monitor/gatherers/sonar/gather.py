@@ -80,7 +80,14 @@ async def gather(context: Context) -> None:
 
     writing = asyncio.create_task(receipts.keep_writing(), name="sonar receipts")
     try:
-        await serve(app, settings.listen.host, settings.listen.port, stop=context.stop, ready=ready)
+        await serve(
+            app,
+            settings.listen.host,
+            settings.listen.port,
+            stop=context.stop,
+            ready=ready,
+            trusted_proxies=settings.trusted_proxies,
+        )
     finally:
         receipts.close()
         await writing

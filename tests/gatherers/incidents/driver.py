@@ -7,6 +7,7 @@ listens; ends at SIGTERM.
 import asyncio
 import json
 import logging
+import resource
 import signal
 import sys
 import time
@@ -77,6 +78,8 @@ async def main(config, limits):
     settings = load(config, sections())
     if limits.pop("hooks", False):
         tell_hooks()
+    if most := limits.pop("descriptors", None):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     kernel = SlowKernel if limits.pop("slow", False) else LinuxKernel
     full = limits.pop("full", False)  # the archive takes nothing until SIGUSR1
     archive = Refusing(

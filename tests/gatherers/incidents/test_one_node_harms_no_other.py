@@ -139,7 +139,7 @@ def test_a_host_has_a_bounded_number_of_connections(gatherer):
 
 
 def test_who_shows_no_furl_of_ours_is_not_kept_and_who_does_is(gatherer):
-    gatherer.start({"net.tubs_broker.STRANGER_PATIENCE": 1.0})
+    gatherer.start({"net.connections.NEW_TIMEOUT": 1.0})
     furl = gatherer.register("node1").furl
     known = gatherer.publisher(furl, "known", mode="watches")
     known.await_output("connected")
