@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.net.countdown import Countdown
 from lae_monitor.net.http import HttpLimits, Request, Route, Router, operations, reply
-from lae_monitor.net.http_deadlines import Countdown
 
 FOREVER = 3600.0
 ROOT = Path(__file__).parents[2]
