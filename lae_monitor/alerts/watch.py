@@ -21,6 +21,7 @@ from lae_monitor.config import Settings
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.time import DAY, MINUTE, Clock, format_duration, format_time, wall_clock
 from lae_monitor.mover import Mover
+from lae_monitor.mover.retention import STOPPED, stopped
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ DEAF_AFTER: Final = 2 * MINUTE  # nobody looked for so long: who was heard meanw
 KEEP: Final = 90 * DAY  # alarms that are over, and messages that arrived, are listed for so long
 BEGUN, LOOKED_AT = "begun", "looked"  # marks in the ledger
 DEAF: Final = "deaf:"  # until when a gatherer did not run; with its kind
-LASTING: Final = ("host silent", "gatherer down")
+LASTING: Final = ("host silent", "gatherer down", "retention stopped")
 ADVANCE: Final = 5 * MINUTE  # what was received so long before the ledger was begun is news: gatherers start before us
 
 
@@ -114,7 +115,9 @@ class Watch:
         silent = [found for host in hosts if (found := silence.silent(host, deaf, after, now))]
         down = silence.down(hosts, self._down, now, str(self._settings.fleet.name))
         marks |= {DEAF + kind: until for kind, until in deaf.items()} | {LOOKED_AT: now}
-        over, due = self._over(hosts, running, now), self._due([*silent, *down, *seen.new])
+        retention = self._retention()
+        over = self._over(hosts, running, now, retention)
+        due = self._due([*silent, *down, *seen.new, *retention])
         if over or due or seen.known or abs(now - self._written) >= WRITE_EVERY:
             with self._ledger.transaction():
                 self._tell([*self._end(over, now), *self._raise(due, now)], now)
@@ -174,13 +177,36 @@ class Watch:
 
     # ---- alarms ----------------------------------------------------------------------------------------------------
 
-    def _over(self, hosts: Sequence[Expected], running: frozenset[str], now: float) -> list[tuple[Alarm, str]]:
+    def _retention(self) -> list[Condition]:
+        """The condition that retention has stopped, if it has."""
+        found = stopped(self._mover.ledger.fact(STOPPED))
+        if found is None:
+            return []
+        return [
+            Condition(
+                rule="retention stopped",
+                about="retention",
+                cluster=str(self._settings.fleet.name),
+                host="",
+                level="error",
+                title="retention stopped: nothing goes until it is confirmed",
+                text=f"{found.why}.\nSee: lae-monitor archive retire --dry-run; if all of it may go: "
+                "lae-monitor archive retire --confirm",
+                since=found.since,
+            )
+        ]
+
+    def _over(
+        self, hosts: Sequence[Expected], running: frozenset[str], now: float, retention: Sequence[Condition]
+    ) -> list[tuple[Alarm, str]]:
         """Those that hold no longer, each with why. That a host cannot be judged just now ends nothing."""
         by_place = {f"{host.cluster}/{host.host}": host for host in hosts}
         over = []
         for alarm in self._ledger.held(*LASTING):
             if alarm.rule == "gatherer down":
                 why = "it runs again" if alarm.about in running else ""
+            elif alarm.rule == "retention stopped":
+                why = "" if retention else "it goes on"
             elif (host := by_place.get(alarm.about)) is None:
                 why = "it is no longer expected"
             else:

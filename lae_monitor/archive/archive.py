@@ -6,7 +6,7 @@ the mover has not moved. Layout below a root: docs/archive.md.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -279,6 +279,17 @@ class Archive:
                 continue
             except (Unusable, InUse, OSError) as error:
                 raise Failed(f"{root.name}: {path}: {error}") from error
+
+    async def stamp(self, path: str, time: float) -> None:
+        """Sets the modification time of `path`, in seconds, on every root that has it: its receipt, for retention.
+
+        A root that does not answer, or refuses, keeps the time that it has.
+        """
+        check_path(path, stored=True)
+        for root in self.roots:
+            if root.health != "hanging":
+                with suppress(Unusable, OSError):
+                    await root.ask(lambda root=root: root.files.kernel.stamp(path, time))  # type: ignore[misc]
 
     def hint(self, span: Span) -> None:
         """Tells the mover what is new. May be lost; a sweep finds what was missed."""

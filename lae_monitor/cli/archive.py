@@ -1,13 +1,19 @@
 """`lae-monitor archive`."""
 
 import asyncio
-from typing import Any
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 from lae_monitor.cli.owner import as_owner
+from lae_monitor.cli.store import as_owner_of_store, ask
 from lae_monitor.core.limits import format_size
+
+RETIRE_SECONDS: Final = 3600.0  # a million files take minutes
 
 
 @click.group()
@@ -19,7 +25,10 @@ def archive(_invocation: Invocation) -> None:
 @archive.command()
 @common
 def status(invocation: Invocation) -> None:
-    """The roots in order of preference: health, free space. Exits 1 when one of them does not work."""
+    """The roots in order of preference: health, free space; and whether retention has stopped.
+
+    Exits 1 when a root does not work, or when retention has stopped.
+    """
     from lae_monitor.archive import Archive  # noqa: PLC0415 - quick start of the command line
 
     settings = invocation.settings
@@ -42,9 +51,101 @@ def status(invocation: Invocation) -> None:
 
     with as_owner(settings.state.path):
         roots = asyncio.run(look())
-    invocation.answer({"roots": roots}, lambda: "\n".join(_line(root) for root in roots))
-    if any(root["health"] != "ok" for root in roots):
+        why = _retention_stopped(settings.state.path / "mover.db")
+    lines = [_line(root) for root in roots]
+    if why:
+        lines += [f"retention stopped: {why}", "Next: lae-monitor archive retire --dry-run"]
+    invocation.answer({"roots": roots, "retention": {"stopped": why}}, "\n".join(lines))
+    if why or any(root["health"] != "ok" for root in roots):
         raise SystemExit(EXIT_FINDINGS)
+
+
+def _retention_stopped(ledger: Path) -> str:
+    """Why retention stopped, by the mover's ledger, which `serve` may have open; "" if it did not."""
+    from lae_monitor.mover.retention import STOPPED, stopped  # noqa: PLC0415
+
+    try:
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+            row = db.execute("SELECT value FROM facts WHERE name = ?", (STOPPED,)).fetchone()
+    except sqlite3.Error:  # none yet, or damaged: serve says so
+        return ""
+    found = stopped(row[0]) if row else None
+    return found.why if found is not None else ""
+
+
+@archive.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.option("--confirm", is_flag=True, help="Remove it although retention has stopped, or would.")
+@common
+def retire(invocation: Invocation, dry_run: bool, confirm: bool) -> None:
+    """Remove what is older than [retention] says, now instead of at the next daily run.
+
+    Retention stops when the clock jumped or less is to be kept, and it would take more than retention.max_share of a kind:
+    look with --dry-run, then let it go on with --confirm. Exits 1 when it has stopped.
+    """
+    found = ask(
+        invocation,
+        "GET" if dry_run else "POST",
+        f"api/archive/retire{'?confirm=yes' if confirm else ''}",
+        seconds=RETIRE_SECONDS,
+    )
+    if found is None:
+        found = as_owner_of_store(invocation, lambda inner: _retire_alone(inner, dry_run=dry_run, confirm=confirm))
+    following = "lae-monitor archive status"
+    if found["stopped"]:
+        following = "lae-monitor archive retire --dry-run lists what would go; --confirm lets it go"
+    invocation.answer({**found, "dry_run": dry_run, "next": following}, lambda: _retired(found, dry_run=dry_run))
+    if not invocation.as_json:
+        click.echo(f"Next: {following}", err=True)
+    if found["stopped"]:
+        raise SystemExit(EXIT_FINDINGS)
+
+
+async def _retire_alone(invocation: Invocation, *, dry_run: bool, confirm: bool) -> dict[str, Any]:
+    from lae_monitor.mover.retention import Retention  # noqa: PLC0415
+    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
+    from lae_monitor.service.serve import PROCESS, opened_mover, rules  # noqa: PLC0415
+    from lae_monitor.store import StoreError  # noqa: PLC0415
+
+    settings = invocation.settings
+    if not settings.state.path.is_dir():
+        invocation.fail(
+            f"nothing runs on {settings.state.path}, and nothing is stored yet",
+            EXIT_UNAVAILABLE,
+            following="start it: lae-monitor run",
+        )
+    try:
+        with only_one(settings.state.path, PROCESS):
+            async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
+                retention = Retention(mover, rules(settings))
+                if dry_run:
+                    return (await retention.plan(confirmed=confirm)).as_json()
+                gone, plan = await retention.run(confirmed=confirm)
+                return {**plan.as_json(), "gone": gone}
+    except AlreadyRunning as error:
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again; if that does not help, look at its log")
+    except StoreError as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor store status")
+
+
+def _retired(found: dict[str, Any], *, dry_run: bool) -> str:
+    lines = [f"ages count from the newest receipt, {found['newest'] or 'and there is none yet'}"]
+    for name, kind in found["kinds"].items():
+        lines.append(
+            f"{name:<10}{kind['due_files']:>9,} of {kind['files']:,} files due, {format_size(kind['due_bytes'])} of "
+            f"{format_size(kind['bytes'])}"
+        )
+    if dry_run:
+        lines += [f"due: {file['path']}  received {file['received']}" for file in found["due"]]
+        lines += [f"and {found['more']:,} more"] if found["more"] else []
+    lines += [f"cannot be true: {file['path']}  received {file['received']}" for file in found["doubtful"]]
+    if found["doubtful_files"]:
+        lines.append(f"{found['doubtful_files']:,} receipts cannot be true: the clock was wrong; they do not count")
+    if found["stopped"]:
+        lines.append(f"stopped: {found['stopped']}")
+    if not dry_run:
+        lines.append(f"removed: {found['gone']:,} files")
+    return "\n".join(lines)
 
 
 def _line(root: dict[str, Any]) -> str:

@@ -27,8 +27,8 @@ def store(_invocation: Invocation) -> None:
 @common
 def status(invocation: Invocation) -> None:
     """Tables, rows, bytes; how far the mover is; what is in quarantine."""
-    running = _ask(invocation, "GET", "api/store")
-    tables: list[dict[str, Any]] = running["tables"] if running else _as_owner(invocation, _tables)
+    running = ask(invocation, "GET", "api/store")
+    tables: list[dict[str, Any]] = running["tables"] if running else as_owner_of_store(invocation, _tables)
     moving = running["moving"] if running else None
 
     def text() -> str:
@@ -56,8 +56,8 @@ def status(invocation: Invocation) -> None:
 def rebuild(invocation: Invocation) -> None:
     """Make the store anew from the archive. The old one answers until the new one is whole."""
     began = time.monotonic()
-    if _ask(invocation, "POST", "api/store/rebuild"):
-        while (progress := _ask(invocation, "GET", "api/store/rebuild")) and progress["running"]:
+    if ask(invocation, "POST", "api/store/rebuild"):
+        while (progress := ask(invocation, "GET", "api/store/rebuild")) and progress["running"]:
             _progress(invocation, progress["rows"])
             time.sleep(0.5)
         if progress is None:
@@ -66,7 +66,7 @@ def rebuild(invocation: Invocation) -> None:
             invocation.fail(progress["error"], EXIT_FINDINGS, following="lae-monitor store status")
         rows = progress["rows"]
     else:
-        rows = _as_owner(invocation, _rebuild_alone)
+        rows = as_owner_of_store(invocation, _rebuild_alone)
     seconds = time.monotonic() - began
     if not invocation.as_json:
         click.echo("", err=True)
@@ -81,7 +81,7 @@ def _progress(invocation: Invocation, rows: int) -> None:
         click.echo(f"\r{rows:>12,} rows", nl=False, err=True)
 
 
-def _ask(invocation: Invocation, method: str, path: str) -> dict[str, Any] | None:
+def ask(invocation: Invocation, method: str, path: str, *, seconds: float = 30) -> dict[str, Any] | None:
     """What a running `serve` answers; None when none runs on this state folder."""
     node_url = invocation.settings.state.path / "node.url"
     try:
@@ -91,7 +91,7 @@ def _ask(invocation: Invocation, method: str, path: str) -> dict[str, Any] | Non
     request = urllib.request.Request(base + path, method=method, headers={"X-Lae-Monitor": "1"})  # noqa: S310
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as answer:
+        with opener.open(request, timeout=seconds) as answer:
             result: dict[str, Any] = json.load(answer)
             return result
     except urllib.error.HTTPError as error:
@@ -108,7 +108,7 @@ def _nothing_yet(invocation: Invocation) -> NoReturn:
     )
 
 
-def _as_owner(invocation: Invocation, job: Callable[[Invocation], Coroutine[Any, Any, T]]) -> T:
+def as_owner_of_store(invocation: Invocation, job: Callable[[Invocation], Coroutine[Any, Any, T]]) -> T:
     with as_owner(invocation.settings.state.path):
         return asyncio.run(job(invocation))
 

@@ -6,7 +6,7 @@ from lae_monitor.config.section import Section, key
 from lae_monitor.config.values import Duration
 from lae_monitor.core.time import HOUR
 
-Rule = Literal["host silent", "gatherer down", "new group", "group regressed"]
+Rule = Literal["host silent", "gatherer down", "new group", "group regressed", "retention stopped"]
 
 
 class Destination(Section, frozen=True, tag_field="type"):

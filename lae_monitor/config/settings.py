@@ -10,7 +10,7 @@ import msgspec
 
 from lae_monitor.config.alerts import Alerts
 from lae_monitor.config.section import Section, key
-from lae_monitor.config.values import Duration, Inventory, Listen, Share, Size, StoreUrl
+from lae_monitor.config.values import Duration, Inventory, Listen, Percentage, Share, Size, StoreUrl
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName
 
@@ -83,6 +83,13 @@ class Retention(Section, frozen=True):
     )
     crashes: Annotated[Duration, key("crash reports")] = Duration(2 * 365 * 86400)
     incidents: Annotated[Duration, key("incident reports")] = Duration(2 * 365 * 86400)
+    max_share: Annotated[
+        Percentage,
+        key(
+            "a run that would take more than this share of a kind's files or bytes, after the clock jumped or less is to be "
+            "kept, stops until it is confirmed"
+        ),
+    ] = Percentage(0.05)
 
 
 class Log(Section, frozen=True):

@@ -75,6 +75,21 @@ class Share(str):
         return Reserve(size=parse_size(self))
 
 
+class Percentage(float):
+    """A part of one, written as `5%`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        found = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%\s*", value) if isinstance(value, str) else None
+        if found is None:
+            raise _wants(cls, value)
+        if float(found[1]) > 100:
+            raise ValueError(f"{shorten(value)} is more than everything")
+        return cls(float(found[1]) / 100)
+
+
 class Listen(str):
     """Where a server listens: `127.0.0.1:8642`, `[::1]:8642`; port 0 takes any free one."""
 
@@ -185,6 +200,7 @@ FORMS.update(
         Size: 'a size, such as "25 MiB", "1.5 GB" or 4096 (bytes)',
         Duration: 'a duration, such as "250ms", "60s", "1h30m", "7d", "1y" or 60 (seconds)',
         Share: 'a share of the file system, such as "5%", or a size, such as "10 GiB"',
+        Percentage: 'a percentage, such as "5%"',
         Listen: 'an address and port to listen on, such as "127.0.0.1:8642" or "[::1]:8642"; port 0 takes any free one',
         StoreUrl: 'the URL of a store: "chdb:///FOLDER", with an absolute folder and no question mark in it',
         Inventory: 'a table of addresses and host names, such as {"10.0.0.7" = "node1"}',
@@ -198,7 +214,7 @@ FORMS.update(
     }
 )
 _PARSERS: Final[dict[type, Callable[[Any], Any]]] = {
-    kind: kind.parse for kind in (Size, Duration, Share, Listen, StoreUrl, Inventory)
+    kind: kind.parse for kind in (Size, Duration, Share, Percentage, Listen, StoreUrl, Inventory)
 }
 _NAMES: Final = (ClusterName, HostName)
 

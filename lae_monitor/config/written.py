@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from lae_monitor.config.tables import as_table
-from lae_monitor.config.values import Duration, Size
+from lae_monitor.config.values import Duration, Percentage, Size
 from lae_monitor.core.limits import GiB, KiB, MiB, TiB
 from lae_monitor.core.time import DAY, HOUR, MINUTE
 
@@ -56,6 +56,7 @@ def _in_units(value: float, units: tuple[tuple[str, float], ...], space: str) ->
 _WRITERS: Final[tuple[tuple[Any, Callable[[Any], str]], ...]] = (  # the first that fits: a Size is an int, too
     (Size, lambda value: f'"{_in_units(value, _SIZES, " ")}"'),
     (Duration, _duration),
+    (Percentage, lambda value: f'"{value * 100:.6g}%"'),
     (bool, lambda value: "true" if value else "false"),
     (int | float, repr),
     (str | Path, _text),

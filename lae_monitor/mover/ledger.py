@@ -1,12 +1,12 @@
 """What has been moved, and what is being moved: the mover's SQLite file. One process writes it.
 
 `files` has a cursor for each archive file; `batch` the spans that were written down before their insert and have not been
-confirmed; `quarantine` the spans that no reader understood.
+confirmed; `quarantine` the spans that no reader understood; `received` when each file's last byte came, for retention.
 """
 
 import sqlite3
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
     id TEXT PRIMARY KEY, path TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, parser INTEGER NOT NULL,
     reason TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS received (path TEXT PRIMARY KEY, at REAL NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -40,6 +41,13 @@ class Quarantined(NamedTuple):
     span: Span
     parser: int
     reason: str
+
+
+class Received(NamedTuple):
+    """When the last byte of a file came, in seconds since the epoch, and how long the file was then."""
+
+    at: float
+    size: int
 
 
 class Ledger:
@@ -88,7 +96,27 @@ class Ledger:
             for path in paths:
                 self._db.execute("DELETE FROM files WHERE path = ?", (path,))
                 self._db.execute("DELETE FROM quarantine WHERE path = ?", (path,))
+                self._db.execute("DELETE FROM received WHERE path = ?", (path,))
             self._renew_epoch()
+
+    # ---- receipts, for retention -----------------------------------------------------------------------------------
+
+    def received(self, folder: str = "") -> dict[str, Received]:
+        """The receipts of the files in `folder` and below; of all without one."""
+        low, high = (f"{folder}/", f"{folder}0") if folder else ("", "\uffff")
+        rows = self._db.execute("SELECT path, at, size FROM received WHERE path >= ? AND path < ?", (low, high))
+        return {str(path): Received(at, size) for path, at, size in rows}
+
+    def set_received(self, receipts: Mapping[str, Received]) -> None:
+        with self._transaction():
+            rows = ((path, *receipt) for path, receipt in receipts.items())
+            self._db.executemany("INSERT OR REPLACE INTO received VALUES (?, ?, ?)", rows)
+
+    def inherit(self, other: "Ledger", facts: Iterable[str]) -> None:
+        """Takes over `facts` and the receipts of `other`: a rebuilt store makes no file younger."""
+        for name in facts:
+            self.set_fact(name, other.fact(name))
+        self.set_received(other.received())
 
     # ---- the batch -------------------------------------------------------------------------------------------------
 

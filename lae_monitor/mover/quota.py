@@ -1,12 +1,9 @@
 """Further reasons for a crash report to go, or to stay: how long its product is kept, and how much room all may take."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
-from lae_monitor.core.time import DAY
 from lae_monitor.mover.mover import Mover
-from lae_monitor.mover.retention import day_of, files, remove
-from lae_monitor.store.store import DELETED_AT_ONCE
 
 _OF_PRODUCT: Final = (
     "SELECT DISTINCT file FROM {lae}.events WHERE kind = 'crash' AND file != '' "
@@ -16,57 +13,31 @@ _OF_PRODUCT: Final = (
 )
 
 
-async def retire_products(mover: Mover, keep: Mapping[str, float], now: float) -> int:
-    """Removes the reports of each product that are older than `keep` says, in seconds.
+class Aged(NamedTuple):
+    """A file of the archive. `at`: when its last byte came; they sort by that."""
 
-    Returns:
-        How many files went.
-    """
-    gone = 0
+    at: float
+    path: str
+    size: int
+
+
+async def kept_by_product(mover: Mover, keep: Mapping[str, float]) -> dict[str, float]:
+    """How long the reports of some products are kept, in seconds by path; `keep` has the seconds by product."""
+    found: dict[str, float] = {}
     for product, seconds in keep.items():
-        old = [path for path in await _of(mover, product) if _is_older(path, now - seconds)]
-        for at in range(0, len(old), DELETED_AT_ONCE):
-            gone += await remove(mover, old[at : at + DELETED_AT_ONCE])
-    return gone
+        rows = await mover.store.query(_OF_PRODUCT, {"product": product})
+        found |= {str(row["file"]): seconds for row in rows}
+    return found
 
 
-async def younger_than(mover: Mover, keep: Mapping[str, float], now: float) -> set[str]:
-    """The reports that are to stay, although their kind would go: `keep` has seconds by product."""
-    return {
-        path
-        for product, seconds in keep.items()
-        for path in await _of(mover, product)
-        if not _is_older(path, now - seconds)
-    }
-
-
-async def retire_beyond(mover: Mover, folder: str, limit: int) -> int:
-    """Removes the oldest files of `folder` until all together have at most `limit` bytes.
-
-    Returns:
-        How many files went.
-    """
-    found = [
-        (day_of(path) or 0.0, entry.modified, path, entry.size) async for path, entry in files(mover.archive, folder)
-    ]
-    excess = sum(size for *_, size in found) - limit
-    old: list[str] = []
-    for _, _, path, size in sorted(found):
+def beyond(files: Iterable[Aged], limit: int) -> list[Aged]:
+    """The oldest of `files`, as many as have to go until the others take at most `limit` bytes."""
+    ordered = sorted(files)
+    excess = sum(file.size for file in ordered) - limit
+    gone = []
+    for file in ordered:
         if excess <= 0:
             break
-        old.append(path)
-        excess -= size
-    gone = 0
-    for at in range(0, len(old), DELETED_AT_ONCE):
-        gone += await remove(mover, old[at : at + DELETED_AT_ONCE])
+        gone.append(file)
+        excess -= file.size
     return gone
-
-
-async def _of(mover: Mover, product: str) -> list[str]:
-    rows = await mover.store.query(_OF_PRODUCT, {"product": product})
-    return [row["file"] for row in rows]
-
-
-def _is_older(path: str, time: float) -> bool:
-    day = day_of(path)
-    return day is not None and day + DAY <= time

@@ -9,6 +9,7 @@ from lae_monitor.archive import Archive
 from lae_monitor.archive.errors import Failed
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.mover import Mover
+from lae_monitor.mover.retention import FACTS
 from lae_monitor.mover.status import Status
 from lae_monitor.store import Store
 
@@ -48,6 +49,7 @@ async def rebuild(mover: Mover, progress: Callable[[Status], None] = lambda _sta
         async with mover.paused():
             await filling.catch_up(progress)  # what came meanwhile
             _check_complete(mover.archive)
+            ledger.inherit(mover.ledger, FACTS)
             await old.replace(new)
             ledger.close()
             mover.ledger.close()

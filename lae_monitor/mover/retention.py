@@ -1,82 +1,408 @@
 """What is older than it is to be kept goes: its rows first, then its file. Nothing goes that was not moved.
 
-A file's age is the day in its path: that of its receipt or, for samples, that of the record.
+A file's age counts from its receipt: when its last byte came, by our clock. No name and no time that a client chose plays a
+part. The ledger keeps each file's receipt; a file that it does not know was received when it was last modified, and if that
+cannot be true, when we first saw it. "Now" is the newest receipt, never one reading of the clock.
+
+A run stops, takes nothing and raises an alarm when it would take more than `max_share` of a kind and one of these holds:
+
+- the newest receipt is further from that of the last completed run than the days on which something was received, plus one:
+  the clock jumped, or the monitor was off;
+- less is to be kept than at the last completed run.
+
+It also stops when the clock is behind the last completed run. `lae-monitor archive retire --confirm` lets it go on.
 """
 
+import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from lae_monitor.archive import Archive, ArchiveError
 from lae_monitor.archive.kernel import Entry
-from lae_monitor.core.time import DAY
+from lae_monitor.core.limits import format_size
+from lae_monitor.core.time import DAY, HOUR, MINUTE, Clock, format_duration, format_time, wall_clock
+from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
+from lae_monitor.mover.quota import Aged, beyond, kept_by_product
 from lae_monitor.mover.sweep import ours
 from lae_monitor.store.store import DELETED_AT_ONCE
 
 log = logging.getLogger(__name__)
 
-# The day of a file, by the first folder of its path; docs/archive.md has the layout.
-_DAYS: Final = {
-    "crashes": re.compile(r"crashes/(\d{4})(\d\d)(\d\d)/"),
-    "incidents": re.compile(
-        r"incidents/[^/]+/(?:incidents/[^/]+/incident-(\d{4})-(\d\d)-(\d\d)-|logs/[^/]+/(\d{4})/(\d\d)/(\d\d)\.)"
-    ),
-    "sonar": re.compile(r"sonar/[^/]+/(\d{4})/(\d\d)/(\d\d)/"),
-    "journal": re.compile(r"journal/(\d{4})/(\d\d)/(\d\d)/"),
+LAST: Final = "retention"  # in the ledger: the last completed run
+STOPPED: Final = "retention stopped"  # in the ledger: why the last run stopped; "" if it did not
+FACTS: Final = (LAST, STOPPED)
+AHEAD: Final = 5 * MINUTE  # a file server's clock may be so far ahead of ours
+BEHIND: Final = HOUR  # a clock that is set right goes back by less
+SETTLED_DAYS: Final = 3  # days with receipts after a gap, until the clock is believed that it was one
+NAMED: Final = 100  # files that an answer lists
+CRASHES, JOURNAL = "crashes", "journal"
+
+# What is kept for a time, by the first folder of its path; docs/archive.md has the layout. Cursors and lists are no reports.
+_REPORTS: Final = {
+    CRASHES: re.compile(r"crashes/\d{8}/"),
+    "incidents": re.compile(r"incidents/[^/]+/(?:incidents/[^/]+/incident-|logs/[^/]+/\d{4}/\d\d/)"),
+    "sonar": re.compile(r"sonar/[^/]+/\d{4}/\d\d/\d\d/"),
+    JOURNAL: re.compile(r"journal/\d{4}/\d\d/\d\d/"),
 }
 
-
-def day_of(path: str) -> float | None:
-    """The beginning of the day that `path` belongs to, in seconds; None for a path without one."""
-    pattern = _DAYS.get(path.partition("/")[0])
-    found = pattern.match(path) if pattern is not None else None
-    if found is None:
-        return None
-    year, month, day = (int(number) for number in found.groups() if number is not None)
-    try:
-        return datetime(year, month, day, tzinfo=UTC).timestamp()
-    except ValueError:
-        return None
+_IN_FORCE: Final = (  # the newest decision about something; where a file was moved from is of use for a minute only
+    "SELECT DISTINCT source FROM {lae}.decisions FINAL WHERE subject != 'moved file' AND source IN {paths:Array(String)}"
+)
 
 
-async def retire(mover: Mover, keep: Mapping[str, float], now: float, spared: Collection[str] = ()) -> int:
-    """Removes what is older than `keep` says, in seconds by kind; the journal is kept as long as the longest.
+class Rules(msgspec.Struct, kw_only=True, frozen=True):
+    """What is kept: seconds by kind, seconds by product, bytes of all crashes; `max_share` of a kind is usual in one run."""
+
+    keep: dict[str, float]
+    products: dict[str, float] = {}
+    max_kept: int = 2**63 - 1
+    max_share: float = 0.05
+
+    def seconds(self) -> dict[str, float]:
+        """By kind. The journal stays as long as anything that it tells of."""
+        return {**self.keep, JOURNAL: max(*self.keep.values(), *self.products.values(), 0.0)}
+
+    def shortened(self, before: "Rules") -> list[str]:
+        """What is kept for less, or in less room, than `before` said."""
+        found = [
+            f"retention.{kind} from {format_duration(before.keep[kind])} to {format_duration(seconds)}"
+            for kind, seconds in self.keep.items()
+            if seconds < before.keep.get(kind, 0.0)
+        ]
+        for product in sorted(self.products.keys() | before.products.keys()):
+            was = before.products.get(product, before.keep.get(CRASHES, 0.0))
+            now = self.products.get(product, self.keep.get(CRASHES, 0.0))
+            if now < was:
+                found.append(f"product_retention of {product} from {format_duration(was)} to {format_duration(now)}")
+        if self.max_kept < before.max_kept:
+            found.append(f"max_kept from {format_size(before.max_kept)} to {format_size(self.max_kept)}")
+        return found
+
+
+class Last(msgspec.Struct, kw_only=True):
+    """The last completed run. `newest`: the receipt that its ages counted from; `seen`: days of looks since then."""
+
+    newest: float
+    rules: Rules
+    seen: list[int] = []
+
+
+class Kind(msgspec.Struct, kw_only=True):
+    """What there is of a kind, and what of it is to go."""
+
+    files: int = 0
+    bytes: int = 0
+    due: list[Aged] = []
+
+    @property
+    def due_bytes(self) -> int:
+        return sum(file.size for file in self.due)
+
+    def exceeds(self, share: float) -> bool:
+        return len(self.due) > share * self.files or self.due_bytes > share * self.bytes
+
+
+@dataclass
+class Plan:
+    """What a run would do.
+
+    newest: the receipt that ages count from.
+    why: why the run stops instead, as a sentence; "" if it does not.
+    doubtful: files whose receipt cannot be true.
+    over: the oldest crashes, as many as are beyond `max_kept`.
+    new: receipts that the ledger does not have.
+    """
+
+    newest: float = 0.0
+    why: str = ""
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    doubtful: list[Aged] = field(default_factory=list)
+    over: list[Aged] = field(default_factory=list)
+    new: dict[str, Received] = field(default_factory=dict)
+
+    @property
+    def due(self) -> list[Aged]:
+        return [file for kind in self.kinds.values() for file in kind.due]
+
+    def describe(self) -> str:
+        """`143 of 152 files (1.2 GiB) of crashes`, for each kind that something would go of."""
+        parts = [
+            f"{len(kind.due):,} of {kind.files:,} files ({format_size(kind.due_bytes)}) of {name}"
+            for name, kind in self.kinds.items()
+            if kind.due
+        ]
+        return ", ".join(parts) or "nothing"
+
+    def as_json(self) -> dict[str, Any]:
+        due = sorted(self.due)
+        return {
+            "newest": format_time(self.newest, digits=0) if self.newest else None,
+            "stopped": self.why,
+            "kinds": {
+                name: {
+                    "files": kind.files,
+                    "bytes": kind.bytes,
+                    "due_files": len(kind.due),
+                    "due_bytes": kind.due_bytes,
+                }
+                for name, kind in self.kinds.items()
+            },
+            "due": [_named(file) for file in due[:NAMED]],
+            "more": max(0, len(due) - NAMED),
+            "doubtful_files": len(self.doubtful),
+            "doubtful": [_named(file) for file in sorted(self.doubtful)[:NAMED]],
+        }
+
+
+def _named(file: Aged) -> dict[str, Any]:
+    return {"path": file.path, "received": format_time(file.at, digits=0), "size": file.size}
+
+
+class Retention:
+    """The retention of one archive and its store.
 
     Args:
-        spared: files that stay nevertheless.
-
-    Returns:
-        How many files went.
+        rules: what is kept.
+        clock: compared with the receipts; it alone decides nothing.
     """
-    limits = {**keep, "journal": max(keep.values())}
-    gone = 0
-    for kind, seconds in limits.items():
-        if kind not in _DAYS:
-            continue
-        old: list[str] = []
-        async for path, _ in files(mover.archive, kind):
-            day = day_of(path)
-            if day is None or day + DAY > now - seconds or path in spared:
+
+    def __init__(self, mover: Mover, rules: Rules, clock: Clock = wall_clock) -> None:
+        self._mover = mover
+        self._rules = rules
+        self._clock = clock
+        self._one = asyncio.Lock()  # two runs at once would count the same files
+
+    @property
+    def _last(self) -> Last | None:
+        return _decoded(self._mover.ledger.fact(LAST), Last)
+
+    async def run(self, *, confirmed: bool = False) -> tuple[int, Plan]:
+        """Removes what is due, or stops; returns how many files went, and what was planned."""
+        async with self._one:
+            return await self._run(confirmed=confirmed)
+
+    async def _run(self, *, confirmed: bool) -> tuple[int, Plan]:
+        last, plan = self._last, await self.plan(confirmed=confirmed)
+        await self._note(plan, last)
+        if plan.why:
+            self._stop(plan.why)
+            lowered = last is None or self._rules.max_kept < last.rules.max_kept
+            return await self._remove([] if lowered else plan.over), plan
+        gone = await self._remove(plan.due)
+        newest = plan.newest if confirmed or last is None else max(plan.newest, last.newest)
+        self._set(LAST, Last(newest=newest, rules=self._rules))
+        self._mover.ledger.set_fact(STOPPED, "")
+        return gone, plan
+
+    async def plan(self, *, confirmed: bool = False) -> Plan:
+        """What `run()` would do now; changes nothing.
+
+        Args:
+            confirmed: an operator looked at it: neither the clock nor the share stops it.
+        """
+        last, clock = self._last, self._clock()
+        if last is not None and not confirmed and _is_behind(clock, last):
+            return Plan(
+                newest=last.newest,
+                why=f"the clock says {format_time(clock, digits=0)}, but receipts of "
+                f"{format_time(last.newest, digits=0)} are there: set the clock right",
+            )
+        look = _Look(self._mover, self._rules, clock, floor=0.0 if last is None or confirmed else last.newest - DAY)
+        await look.look()
+        products = await kept_by_product(self._mover, self._rules.products)
+        plan = Plan(newest=look.newest, doubtful=look.doubtful, new=look.new)
+        plan.over = beyond(look.crashes, self._rules.max_kept)
+        await self._decide(plan, look, products)
+        if confirmed:
+            return plan
+        explained, is_settled = look.explained(last)
+        shortened = self._rules.shortened(last.rules) if last is not None else []
+        reasons = [f"less is to be kept: {', '.join(shortened)}"] if shortened else []
+        if explained < look.newest:
+            reasons.append(
+                f"the newest receipt is of {format_time(look.newest, digits=0)}, and the one before the gap of "
+                f"{format_time(explained, digits=0)}: the clock jumped, or the monitor was off"
+            )
+        if reasons and any(kind.exceeds(self._rules.max_share) for kind in plan.kinds.values()):
+            plan.why = f"{'; '.join(reasons)}. It would take {plan.describe()}"
+        elif explained < look.newest and not is_settled:
+            plan.newest = explained
+            await self._decide(plan, look, products)
+        return plan
+
+    async def _decide(self, plan: Plan, look: "_Look", products: Mapping[str, float]) -> None:
+        """Which files are due, when ages count from `plan.newest`."""
+        for name, seconds in self._rules.seconds().items():
+            if name not in _REPORTS:
                 continue
-            old.append(path)
-            if len(old) == DELETED_AT_ONCE:
-                gone += await remove(mover, old)
-                old = []
-        gone += await remove(mover, old)
-    return gone
+            kind = plan.kinds[name] = look.kinds[name]
+            due = {
+                file.path: file
+                for file in look.old[name]
+                if file.at + (products.get(file.path, seconds) if name == CRASHES else seconds) <= plan.newest
+            }
+            if name == CRASHES:
+                staying = (file for file in look.crashes if file.path not in due)
+                due |= {file.path: file for file in beyond(staying, self._rules.max_kept)}
+            if name == JOURNAL:
+                for path in await self._in_force(list(due)):
+                    del due[path]
+            kind.due = sorted(due.values())
+
+    async def _in_force(self, paths: Sequence[str]) -> list[str]:
+        """Those of the journal's files `paths` that hold a decision which is still in force."""
+        found: list[str] = []
+        for at in range(0, len(paths), DELETED_AT_ONCE):
+            rows = await self._mover.store.query(_IN_FORCE, {"paths": list(paths[at : at + DELETED_AT_ONCE])})
+            found += [row["source"] for row in rows]
+        return found
+
+    # ---- what is written down --------------------------------------------------------------------------------------
+
+    async def _note(self, plan: Plan, last: Last | None) -> None:
+        """Today as a day of a look, and the receipts that were new."""
+        clock = self._clock()
+        if last is not None:
+            if not plan.kinds:
+                return  # the clock is behind: it dates no receipt
+            last.seen = sorted({*last.seen, int(clock // DAY)})
+            self._set(LAST, last)
+            for file in plan.doubtful:
+                plan.new[file.path] = Received(plan.newest, file.size)
+                await self._mover.archive.stamp(file.path, plan.newest)  # should the ledger be lost
+        if plan.doubtful:
+            log.warning(
+                "%d files have a receipt that cannot be true, such as %s of %s; they count from %s",
+                len(plan.doubtful),
+                plan.doubtful[0].path,
+                format_time(plan.doubtful[0].at, digits=0),
+                format_time(plan.newest, digits=0),
+            )
+        self._mover.ledger.set_received(plan.new)
+
+    def _stop(self, why: str) -> None:
+        before = stopped(self._mover.ledger.fact(STOPPED))
+        if before is None or before.why != why:
+            log.error("retention stopped: %s", why)
+        self._set(STOPPED, Stopped(since=before.since if before is not None else self._clock(), why=why))
+
+    def _set(self, name: str, value: "Last | Stopped") -> None:
+        self._mover.ledger.set_fact(name, msgspec.json.encode(value).decode())
+
+    # ---- removing --------------------------------------------------------------------------------------------------
+
+    async def _remove(self, files: Sequence[Aged]) -> int:
+        gone = 0
+        for at in range(0, len(files), DELETED_AT_ONCE):
+            gone += await remove(self._mover, files[at : at + DELETED_AT_ONCE])
+        return gone
 
 
-async def remove(mover: Mover, old: list[str]) -> int:
-    """Removes those of the files `old` that were moved to their end; none while a batch is waiting to be repeated."""
+class Stopped(msgspec.Struct, kw_only=True):
+    """Why retention stopped, and since when."""
+
+    since: float
+    why: str
+
+
+def stopped(fact: str) -> Stopped | None:
+    """By what the ledger says under STOPPED; None if retention goes on."""
+    return _decoded(fact, Stopped)
+
+
+T = TypeVar("T")
+
+
+def _decoded(fact: str, kind: type[T]) -> T | None:
+    """What the ledger says; None if it says nothing, or if another release wrote it in another form."""
+    try:
+        return msgspec.json.decode(fact, type=kind)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _is_behind(clock: float, last: Last) -> bool:
+    return clock < last.newest - BEHIND
+
+
+class _Look:
+    """One look at all files that are kept for a time.
+
+    Args:
+        floor: a file that the ledger does not know, and that says it came before then, did not.
+    """
+
+    def __init__(self, mover: Mover, rules: Rules, clock: float, floor: float) -> None:
+        self._mover = mover
+        self._rules = rules
+        self._clock = clock
+        self._floor = floor
+        self._newest_of: dict[int, float] = {}  # the newest receipt of each day
+        self.kinds: dict[str, Kind] = {}
+        self.old: dict[str, list[Aged]] = {}  # by kind: what may be due
+        self.crashes: list[Aged] = []
+        self.doubtful: list[Aged] = []
+        self.new: dict[str, Received] = {}
+
+    @property
+    def newest(self) -> float:
+        return max(self._newest_of.values(), default=0.0)
+
+    def explained(self, last: Last | None) -> tuple[float, bool]:
+        """The newest receipt that the days with receipts explain, and whether those beyond go on for long enough."""
+        start = last.newest if last is not None else min(self._newest_of.values(), default=0.0)
+        seen = last.seen if last is not None else ()
+        days = {day for day in (*self._newest_of, *seen) if start // DAY < day <= self._clock // DAY}
+        limit = start + (len(days) + 1) * DAY
+        explained = max([start, *(at for at in self._newest_of.values() if at <= limit)])
+        return explained, last is None or sum(day * DAY > limit for day in days) >= SETTLED_DAYS
+
+    async def look(self) -> None:
+        for name, seconds in self._rules.seconds().items():
+            if name in _REPORTS:
+                least = min([seconds, *(self._rules.products.values() if name == CRASHES else ())])
+                self.kinds[name], self.old[name] = Kind(), []
+                async for folder, entries in _folders(self._mover.archive, name):
+                    known = self._mover.ledger.received(folder)
+                    for entry in entries:
+                        path = f"{folder}/{entry.name}"
+                        if _REPORTS[name].match(path):
+                            self._take(name, path, entry, known.get(path), least)
+
+    def _take(self, name: str, path: str, entry: Entry, known: Received | None, least: float) -> None:
+        kind = self.kinds[name]
+        kind.files += 1
+        kind.bytes += entry.size
+        is_known = known is not None and known.size == entry.size
+        at = known.at if known is not None and is_known else entry.modified
+        file = Aged(at, path, entry.size)
+        if at > self._clock + AHEAD or (at < self._floor and not is_known):
+            self.doubtful.append(file)
+            return
+        if not is_known:
+            self.new[path] = Received(at, entry.size)
+        day = int(at // DAY)
+        self._newest_of[day] = max(at, self._newest_of.get(day, 0.0))
+        if at + least <= self._clock:
+            self.old[name].append(file)
+        if name == CRASHES:
+            self.crashes.append(file)
+
+
+async def remove(mover: Mover, files: Sequence[Aged]) -> int:
+    """Removes those of `files` that were moved to their end; none while a batch is waiting to be repeated."""
     gone = 0
     async with mover.paused():
         if mover.ledger.batch():
             log.warning("nothing is retired while a batch is waiting to be repeated")
             return 0
-        paths = [path for path in old if await _is_moved(mover, path)]
+        paths = [file.path for file in files if await _is_moved(mover, file)]
         await mover.store.forget(paths)
         for path in paths:
             try:
@@ -88,25 +414,32 @@ async def remove(mover: Mover, old: list[str]) -> int:
     return gone
 
 
-async def _is_moved(mover: Mover, path: str) -> bool:
+async def _is_moved(mover: Mover, file: Aged) -> bool:
+    """Whether the whole file was moved, and is as it was when it was looked at."""
     try:
-        if mover.ledger.moved(path) >= await mover.archive.settle(path):
-            return True
+        size = await mover.archive.settle(file.path)
     except FileNotFoundError as error:
         log.warning("%s", error)
         return False
-    log.warning("%s is older than it is to be kept, but was not moved yet: it stays", path)
+    if size > file.size:
+        return False  # it grew, so it is young
+    if mover.ledger.moved(file.path) >= size:
+        return True
+    log.warning("%s is older than it is to be kept, but was not moved yet: it stays", file.path)
     return False
 
 
-async def files(archive: Archive, folder: str) -> AsyncIterator[tuple[str, Entry]]:
-    """The files of ours below `folder`, each with what its folder says of it."""
+async def _folders(archive: Archive, folder: str) -> AsyncIterator[tuple[str, list[Entry]]]:
+    """The folders of ours at and below `folder` that hold files, each with these."""
+    files = []
     for entry in await archive.entries(folder):
         path = f"{folder}/{entry.name}"
         if not ours(path):
             continue
         if entry.folder:
-            async for inner in files(archive, path):
+            async for inner in _folders(archive, path):
                 yield inner
         else:
-            yield path, entry
+            files.append(entry)
+    if files:
+        yield folder, files

@@ -1,4 +1,4 @@
-"""What the command line asks of a running `serve`, on loopback only: state and rebuild of the store.
+"""What the command line asks of a running `serve`, on loopback only: state and rebuild of the store, retention.
 
 The header keeps other web sites out: a page cannot send it across origins without being asked first.
 """
@@ -12,13 +12,17 @@ import msgspec
 from lae_monitor.core.refusals import Refused
 from lae_monitor.mover import Mover
 from lae_monitor.mover.rebuild import rebuild
+from lae_monitor.mover.retention import Retention
 from lae_monitor.net.http import Request, Route, reply
 
 HEADER: Final = "x-lae-monitor"
 
 
-def control(mover: Mover, stop: asyncio.Event) -> list[Route]:
-    """Routes: GET /api/store, POST and GET /api/store/rebuild. `stop` ends a rebuild: the old store is still there."""
+def control(mover: Mover, retention: Retention, stop: asyncio.Event) -> list[Route]:
+    """Routes: GET /api/store, POST and GET /api/store/rebuild, GET and POST /api/archive/retire.
+
+    `stop` ends a rebuild: the old store is still there.
+    """
     running: dict[str, Any] = {}
 
     async def store_status(request: Request) -> None:
@@ -47,7 +51,16 @@ def control(mover: Mover, stop: asyncio.Event) -> list[Route]:
             },
         )
 
+    async def planned(request: Request) -> None:
+        await _json(request, (await retention.plan(confirmed=_confirmed(request))).as_json())
+
+    async def retire(request: Request) -> None:
+        _only_our_command_line(request)
+        gone, plan = await retention.run(confirmed=_confirmed(request))
+        await _json(request, {**plan.as_json(), "gone": gone})
+
     return [
+        Route(path="/api/archive/retire", methods={"GET": planned, "POST": retire}),
         Route(path="/api/store", methods={"GET": store_status}),
         Route(path="/api/store/rebuild", methods={"POST": begin, "GET": progress}),
     ]
@@ -58,6 +71,10 @@ async def _end_with(stop: asyncio.Event, task: asyncio.Task[Any]) -> None:
     await asyncio.wait([stopping, task], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     task.cancel()
+
+
+def _confirmed(request: Request) -> bool:
+    return request.query.get("confirm") == "yes"
 
 
 def _only_our_command_line(request: Request) -> None:

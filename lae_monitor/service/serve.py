@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
@@ -13,15 +14,14 @@ from lae_monitor.alerts.watch import Watch
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.config import Settings
-from lae_monitor.core.time import DAY, format_duration, wall_clock
+from lae_monitor.core.time import DAY, MINUTE, format_duration
 from lae_monitor.gatherers import FOLDERS, KINDS, reader
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.moved_files import MovedFiles
-from lae_monitor.mover.quota import retire_beyond, retire_products, younger_than
 from lae_monitor.mover.rebuild import discard_unfinished
-from lae_monitor.mover.retention import retire
+from lae_monitor.mover.retention import STOPPED, Retention, Rules, stopped
 from lae_monitor.net.http import Router, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.query.decisions import Decisions
@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 PROCESS: Final = "serve"
 NODE_URL: Final = "node.url"  # in the state folder: where the command line finds us
 HOMECOMING_EVERY: Final = 30.0  # seconds between looks for files on fallback roots
+RETENTION_EVERY: Final = 10.0  # seconds between looks whether retention is due
+STOPPED_RETENTION_EVERY: Final = 10 * MINUTE  # seconds between runs while it stops
 MOVED_EVERY: Final = 5.0  # seconds between looks for files that a gatherer moved
 
 
@@ -131,8 +133,14 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         decisions=Decisions(mover.store, archive, Journal(archive)),
     )
     alarms = _Alarms(settings, mover, archive)
-    machine = Router(operations(archive, __version__, warnings=lambda: list(filter(None, [alarms.trouble]))))
-    commands = Router(control(mover, stop))
+    retention = Retention(mover, rules(settings))
+    retiring = _Retiring(mover, retention)
+    machine = Router(
+        operations(
+            archive, __version__, warnings=lambda: list(filter(None, [alarms.trouble, _retention_trouble(mover)]))
+        )
+    )
+    commands = Router(control(mover, retention, stop))
     guarded_commands = guarded(commands, fleet)
     watch(mover)
 
@@ -147,7 +155,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
             serve_http(app, settings.web.listen.host, settings.web.listen.port, stop=stop, ready=ready)
         ),
         "homecoming": asyncio.create_task(_every(HOMECOMING_EVERY, stop, lambda: bring_home(archive), "came home")),
-        "retention": asyncio.create_task(_every(DAY, stop, lambda: _retire(settings, mover), "were retired")),
+        "retention": asyncio.create_task(_every(RETENTION_EVERY, stop, retiring.run_if_due, "were retired")),
         "moved files": asyncio.create_task(
             _every(MOVED_EVERY, stop, MovedFiles(mover).take_back, "went to another host")
         ),
@@ -207,15 +215,36 @@ class _Alarms:
         await stop.wait()
 
 
-async def _retire(settings: Settings, mover: Mover) -> int:
-    """Age first, by kind and product; then size: what is too old anyway makes room for what is not."""
-    keep = {kind: getattr(settings.retention, kind) for kind in KINDS}
+def _retention_trouble(mover: Mover) -> str:
+    found = stopped(mover.ledger.fact(STOPPED))
+    return f"retention stopped: {found.why}" if found is not None else ""
+
+
+def rules(settings: Settings) -> Rules:
+    """What the configuration says of how long, and in how much room, everything is kept."""
     crashes = settings.gatherers["crashes"]
-    now = wall_clock()
-    longer = {product: kept for product, kept in crashes.product_retention.items() if kept > keep["crashes"]}
-    gone = await retire(mover, keep, now, spared=await younger_than(mover, longer, now) if longer else ())
-    gone += await retire_products(mover, crashes.product_retention, now)
-    return gone + await retire_beyond(mover, "crashes", crashes.max_kept)
+    return Rules(
+        keep={kind: float(getattr(settings.retention, kind)) for kind in KINDS},
+        products={product: float(kept) for product, kept in crashes.product_retention.items()},
+        max_kept=int(crashes.max_kept),
+        max_share=float(settings.retention.max_share),
+    )
+
+
+class _Retiring:
+    """Runs retention once a day, once everything was moved; after it stopped, more often: a clock is set right soon."""
+
+    def __init__(self, mover: Mover, retention: Retention) -> None:
+        self._mover = mover
+        self._retention = retention
+        self._due = 0.0  # by time.monotonic()
+
+    async def run_if_due(self) -> int:
+        if not self._mover.state.caught_up or time.monotonic() < self._due:
+            return 0
+        gone, plan = await self._retention.run()
+        self._due = time.monotonic() + (STOPPED_RETENTION_EVERY if plan.why else DAY)
+        return gone
 
 
 def status(mover: Mover, archive: Archive) -> dict[str, Any]:
@@ -234,6 +263,7 @@ def status(mover: Mover, archive: Archive) -> dict[str, Any]:
             "error": state.error,
             "last": state.last,
         },
+        "retention": {"stopped": found.why if (found := stopped(mover.ledger.fact(STOPPED))) is not None else ""},
         "quarantine": [
             {
                 "id": item.id,

@@ -124,6 +124,9 @@ def _trouble(site: Site) -> list[Trouble]:
     elif mover.get("oldest_seconds", 0) > LATE:
         waiting = f"{mover.get('waiting', 0)} files wait, the oldest for {format_duration(mover['oldest_seconds'])}"
         found.append(Trouble(title="The store is behind the archive", detail=waiting))
+    if why := status.get("retention", {}).get("stopped"):
+        detail = f"{why}. See: lae-monitor archive retire --dry-run"
+        found.append(Trouble(title="Retention stopped: nothing goes", detail=detail))
     for item in status.get("quarantine", [])[:ALARMS]:
         where = f"{item['path']}, bytes {item['start']} to {item['end']}"
         found.append(Trouble(title=f"Not understood: {where}", detail=str(item["reason"]), retry=str(item["id"])))

@@ -152,7 +152,7 @@ def test_a_section_is_all_its_keys(tmp_path):
     for name in ("retention", "[retention]", " retention "):
         found = run("config", "explain", name)
         assert [line for line in found.stdout.splitlines() if line[:1].strip()] == [
-            f"retention.{field}" for field in ("logs", "sonar", "stats", "crashes", "incidents")
+            f"retention.{field}" for field in ("logs", "sonar", "stats", "crashes", "incidents", "max_share")
         ]
 
 

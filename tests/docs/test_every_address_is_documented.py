@@ -9,9 +9,9 @@ from lae_monitor.web.pages import page_routes
 
 
 def test_every_address_is_there_and_no_other(page, markdown):
-    site = archive = mover = stop = None  # addresses do not depend on them
+    site = archive = mover = retention = stop = None  # addresses do not depend on them
     ours = {route.path for routes in (api_routes(site), page_routes(site)) for route in routes}
-    ours |= {route.path for routes in (operations(archive, ""), control(mover, stop)) for route in routes}
+    ours |= {route.path for routes in (operations(archive, ""), control(mover, retention, stop)) for route in routes}
     documented = {
         address
         for table in markdown.tables(page("web.md"))

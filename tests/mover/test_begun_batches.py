@@ -1,6 +1,7 @@
 """A batch that was begun ends well, whatever became of its files, its store and its tokens in the meantime."""
 
 import json
+import time
 
 import pytest
 import spine
@@ -9,7 +10,7 @@ from lae_monitor.archive import Journal
 from lae_monitor.core.rows import Span
 from lae_monitor.mover.ledger import Pending, Quarantined
 from lae_monitor.mover.rebuild import SUFFIX, rebuild
-from lae_monitor.mover.retention import retire
+from lae_monitor.mover.retention import Retention, Rules
 from lae_monitor.store import Store, StoreError
 
 DAY = "journal/2026/11/22"
@@ -159,18 +160,25 @@ def test_a_gap_left_by_a_killed_retry_is_filled_when_the_ledger_is_lost_too(tmp_
     assert spine.run(come_back(tmp_path)) == ["0", "1", "2"]
 
 
+async def retire(mover) -> int:
+    """Everything is old."""
+    newest = time.time() + 1e6
+    await spine.receive(mover, f"sonar/lae/2026/11/22/notes{newest}.txt", b"", newest)
+    rules = Rules(keep={"crashes": 86400.0, "sonar": 86400.0})
+    return (await Retention(mover, rules, lambda: newest).run(confirmed=True))[0]
+
+
 def test_what_is_being_moved_is_not_retired(tmp_path):
     async def go():
         async with spine.opened(tmp_path) as mover:
             span = await mover.archive.store("journal/2024/01/02/x.jsonl", [line("x")])
             await mover.catch_up()
             mover.ledger.begin([Pending(span, 1, mover.ledger.next_turn())])
-            keep = {"crashes": 86400.0}
-            assert await retire(mover, keep, 1795305600.0) == 0
+            assert await retire(mover) == 0
             await mover.step()
             assert await spine.marks(mover) == ["x"]
             mover.ledger.confirm([Quarantined("key", span, 1, "why")])
-            assert await retire(mover, keep, 1795305600.0) == 1
+            assert await retire(mover) == 1
             assert (mover.ledger.quarantined(), await spine.marks(mover)) == ([], [])
             await mover.archive.store("journal/2024/01/02/x.jsonl", [line("x")])  # the same again: a late sender
             await mover.catch_up()
@@ -186,7 +194,7 @@ def test_a_file_that_is_written_to_is_not_retired_and_its_rows_come_back(tmp_pat
             await mover.archive.append("journal/2024/01/02/b.jsonl", line("b"))
             await mover.archive.store("journal/2024/01/02/c.jsonl", [line("c")])
             await mover.catch_up()
-            assert await retire(mover, {"crashes": 86400.0}, 1795305600.0) == 2
+            assert await retire(mover) == 2
             await mover.catch_up()
             return await spine.marks(mover)
 
@@ -204,7 +212,7 @@ def test_what_somebody_put_into_the_archive_by_hand_stops_nothing(tmp_path):
             mover.tell("journal/../../etc/passwd")
             await mover.catch_up()
             assert mover.state.caught_up
-            assert await retire(mover, {"crashes": 86400.0}, 1.9e9) == 2
+            assert await retire(mover) == 2
             return await spine.marks(mover), sorted(path.name for path in folder.iterdir())
 
     assert spine.run(go()) == ([], ["my folder", "notes (copy).txt"])

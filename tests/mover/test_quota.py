@@ -1,12 +1,13 @@
 """Reports of a product go when the product's time is over; the oldest go when all take too much room; nothing else goes."""
 
+from datetime import datetime
+
 import spine
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.gatherers.crashes.container import Writer
 from lae_monitor.gatherers.crashes.report import RAW_CRASH, Report
-from lae_monitor.mover.quota import retire_beyond, retire_products, younger_than
-from lae_monitor.mover.retention import retire
+from lae_monitor.mover.retention import STOPPED, Retention, Rules, stopped
 
 NOW = 1795305600.0  # 2026-11-22
 DAY = 86400.0
@@ -40,9 +41,16 @@ async def kept(mover) -> set[str]:
 
 
 async def stored(mover, *crashes):
+    """Each came on the day that its path names; the newest receipt is of NOW."""
     for path, data in crashes:
-        await mover.archive.store(path, [data])
+        await spine.receive(mover, path, data, datetime.strptime(path[8:16] + "+0000", "%Y%m%d%z").timestamp())
+    await spine.receive(mover, "journal/2026/11/22/x.jsonl", b"", NOW)
     await mover.catch_up()
+
+
+async def retire(mover, **rules) -> int:
+    rules = Rules(**{"keep": {"crashes": 365 * DAY}} | rules)
+    return (await Retention(mover, rules, lambda: NOW).run(confirmed=True))[0]
 
 
 def days(paths: set[str]) -> list[str]:
@@ -61,7 +69,7 @@ def test_a_product_has_its_own_time(tmp_path):
                 crash(5, "20261104", "Release"),
                 crash(6, "20261105", " Nightly ", name="_productName"),
             )
-            gone = await retire_products(mover, {"Nightly": 7 * DAY, "Unheard": DAY}, NOW)
+            gone = await retire(mover, products={"Nightly": 7 * DAY, "Unheard": DAY})
             return gone, days(await kept(mover))
 
     assert spine.run(go()) == (3, ["20261102", "20261104", "20261120"])
@@ -71,8 +79,7 @@ def test_a_product_that_is_kept_longer_is_spared(tmp_path):
     async def go():
         async with spine.opened(tmp_path) as mover:
             await stored(mover, *(crash(n, f"2026110{n}", "Release" if n % 2 else "Nightly") for n in range(1, 7)))
-            spared = await younger_than(mover, {"Release": 20 * DAY}, NOW)
-            gone = await retire(mover, {"crashes": 7 * DAY}, NOW, spared=spared)
+            gone = await retire(mover, keep={"crashes": 7 * DAY}, products={"Release": 20 * DAY})
             return gone, days(await kept(mover))
 
     assert spine.run(go()) == (4, ["20261103", "20261105"])
@@ -84,8 +91,8 @@ def test_the_oldest_go_when_all_take_too_much_room(tmp_path):
             reports = [crash(n, f"202611{10 + n}", "P", size=10_000) for n in range(6)]
             await stored(mover, *reports[::-1])
             size = len(reports[0][1])
-            none = await retire_beyond(mover, "crashes", 6 * size)
-            gone = await retire_beyond(mover, "crashes", 3 * size + 1)
+            none = await retire(mover, max_kept=6 * size)
+            gone = await retire(mover, max_kept=3 * size + 1)
             return none, gone, days(await kept(mover))
 
     assert spine.run(go()) == (0, 3, ["20261113", "20261114", "20261115"])
@@ -96,6 +103,40 @@ def test_what_was_not_moved_yet_stays(tmp_path):
         async with spine.opened(tmp_path) as mover:
             path, data = crash(1, "20261101", "P", size=10_000)
             await mover.archive.store(path, [data])
-            return await retire_beyond(mover, "crashes", 1), [e.name for e in await mover.archive.entries("crashes")]
+            return await retire(mover, max_kept=1), [e.name for e in await mover.archive.entries("crashes")]
 
     assert spine.run(go()) == (0, ["20261101"])
+
+
+def test_less_room_or_time_than_before_waits_for_a_confirmation(tmp_path):
+    async def go():
+        async with spine.opened(tmp_path) as mover:
+            await stored(mover, *(crash(n, f"2026111{n}", "Nightly", size=10_000) for n in range(6)))
+            why = []
+            for rules in ({}, {"max_kept": 30_000}, {"products": {"Nightly": 7 * DAY}}, {"max_kept": 45_000}, {}):
+                retention = Retention(mover, Rules(**{"keep": {"crashes": 365 * DAY}} | rules), lambda: NOW)
+                assert (await retention.run())[0] == 0
+                found = stopped(mover.ledger.fact(STOPPED))
+                why.append(found.why if found else "")
+            return why, len(await kept(mover))
+
+    why, left = spine.run(go())
+    assert (left, why[0], why[4]) == (6, "", "")
+    assert "max_kept from" in why[1]
+    assert "4 of 6 files" in why[1]
+    assert "product_retention of Nightly from 365d to 7d" in why[2]
+    assert "max_kept from" in why[3]
+
+
+def test_room_is_made_while_retention_by_age_has_stopped(tmp_path):
+    async def go():
+        async with spine.without_store(tmp_path) as mover:
+            for number in range(10):
+                await spine.receive(mover, f"crashes/2026110{number}/x.zip", bytes(10), NOW + number)
+            keep = {"crashes": 365 * DAY}
+            await Retention(mover, Rules(keep=keep, max_kept=100), lambda: NOW + 10).run()
+            await spine.receive(mover, "crashes/20281111/x.zip", bytes(10), NOW + 700 * DAY)
+            gone, plan = await Retention(mover, Rules(keep=keep, max_kept=100), lambda: NOW + 700 * DAY).run()
+            return gone, plan.why != "", [e.name for e in await mover.archive.entries("crashes")][:2]
+
+    assert spine.run(go()) == (1, True, ["20261100", "20261101"])
