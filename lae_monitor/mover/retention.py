@@ -15,21 +15,19 @@ It also stops when the clock is behind the last completed run. `lae-monitor arch
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from lae_monitor.archive import Archive, ArchiveError
-from lae_monitor.archive.kernel import Entry
+from lae_monitor.archive import ArchiveError
 from lae_monitor.core.limits import format_size
-from lae_monitor.core.time import DAY, HOUR, MINUTE, Clock, format_duration, format_time, wall_clock
+from lae_monitor.core.time import DAY, HOUR, Clock, format_time, wall_clock
+from lae_monitor.mover.ages import CRASHES, JOURNAL, REPORTS, Kind, Last, Look, Rules
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.quota import Aged, beyond, kept_by_product
-from lae_monitor.mover.sweep import ours
 from lae_monitor.store.store import DELETED_AT_ONCE
 
 log = logging.getLogger(__name__)
@@ -37,75 +35,12 @@ log = logging.getLogger(__name__)
 LAST: Final = "retention"  # in the ledger: the last completed run
 STOPPED: Final = "retention stopped"  # in the ledger: why the last run stopped; "" if it did not
 FACTS: Final = (LAST, STOPPED)
-AHEAD: Final = 5 * MINUTE  # a file server's clock may be so far ahead of ours
 BEHIND: Final = HOUR  # a clock that is set right goes back by less
-SETTLED_DAYS: Final = 3  # days with receipts after a gap, until the clock is believed that it was one
 NAMED: Final = 100  # files that an answer lists
-CRASHES, JOURNAL = "crashes", "journal"
-
-# What is kept for a time, by the first folder of its path; docs/archive.md has the layout. Cursors and lists are no reports.
-_REPORTS: Final = {
-    CRASHES: re.compile(r"crashes/\d{8}/"),
-    "incidents": re.compile(r"incidents/[^/]+/(?:incidents/[^/]+/incident-|logs/[^/]+/\d{4}/\d\d/)"),
-    "sonar": re.compile(r"sonar/[^/]+/\d{4}/\d\d/\d\d/"),
-    JOURNAL: re.compile(r"journal/\d{4}/\d\d/\d\d/"),
-}
 
 _IN_FORCE: Final = (  # the newest decision about something; where a file was moved from is of use for a minute only
     "SELECT DISTINCT source FROM {lae}.decisions FINAL WHERE subject != 'moved file' AND source IN {paths:Array(String)}"
 )
-
-
-class Rules(msgspec.Struct, kw_only=True, frozen=True):
-    """What is kept: seconds by kind, seconds by product, bytes of all crashes; `max_share` of a kind is usual in one run."""
-
-    keep: dict[str, float]
-    products: dict[str, float] = {}
-    max_kept: int = 2**63 - 1
-    max_share: float = 0.05
-
-    def seconds(self) -> dict[str, float]:
-        """By kind. The journal stays as long as anything that it tells of."""
-        return {**self.keep, JOURNAL: max(*self.keep.values(), *self.products.values(), 0.0)}
-
-    def shortened(self, before: "Rules") -> list[str]:
-        """What is kept for less, or in less room, than `before` said."""
-        found = [
-            f"retention.{kind} from {format_duration(before.keep[kind])} to {format_duration(seconds)}"
-            for kind, seconds in self.keep.items()
-            if seconds < before.keep.get(kind, 0.0)
-        ]
-        for product in sorted(self.products.keys() | before.products.keys()):
-            was = before.products.get(product, before.keep.get(CRASHES, 0.0))
-            now = self.products.get(product, self.keep.get(CRASHES, 0.0))
-            if now < was:
-                found.append(f"product_retention of {product} from {format_duration(was)} to {format_duration(now)}")
-        if self.max_kept < before.max_kept:
-            found.append(f"max_kept from {format_size(before.max_kept)} to {format_size(self.max_kept)}")
-        return found
-
-
-class Last(msgspec.Struct, kw_only=True):
-    """The last completed run. `newest`: the receipt that its ages counted from; `seen`: days of looks since then."""
-
-    newest: float
-    rules: Rules
-    seen: list[int] = []
-
-
-class Kind(msgspec.Struct, kw_only=True):
-    """What there is of a kind, and what of it is to go."""
-
-    files: int = 0
-    bytes: int = 0
-    due: list[Aged] = []
-
-    @property
-    def due_bytes(self) -> int:
-        return sum(file.size for file in self.due)
-
-    def exceeds(self, share: float) -> bool:
-        return len(self.due) > share * self.files or self.due_bytes > share * self.bytes
 
 
 @dataclass
@@ -213,7 +148,7 @@ class Retention:
                 why=f"the clock says {format_time(clock, digits=0)}, but receipts of "
                 f"{format_time(last.newest, digits=0)} are there: set the clock right",
             )
-        look = _Look(self._mover, self._rules, clock, floor=0.0 if last is None or confirmed else last.newest - DAY)
+        look = Look(self._mover, self._rules, clock, floor=0.0 if last is None or confirmed else last.newest - DAY)
         await look.look()
         products = await kept_by_product(self._mover, self._rules.products)
         plan = Plan(newest=look.newest, doubtful=look.doubtful, new=look.new)
@@ -236,10 +171,10 @@ class Retention:
             await self._decide(plan, look, products)
         return plan
 
-    async def _decide(self, plan: Plan, look: "_Look", products: Mapping[str, float]) -> None:
+    async def _decide(self, plan: Plan, look: "Look", products: Mapping[str, float]) -> None:
         """Which files are due, when ages count from `plan.newest`."""
         for name, seconds in self._rules.seconds().items():
-            if name not in _REPORTS:
+            if name not in REPORTS:
                 continue
             kind = plan.kinds[name] = look.kinds[name]
             due = {
@@ -331,70 +266,6 @@ def _is_behind(clock: float, last: Last) -> bool:
     return clock < last.newest - BEHIND
 
 
-class _Look:
-    """One look at all files that are kept for a time.
-
-    Args:
-        floor: a file that the ledger does not know, and that says it came before then, did not.
-    """
-
-    def __init__(self, mover: Mover, rules: Rules, clock: float, floor: float) -> None:
-        self._mover = mover
-        self._rules = rules
-        self._clock = clock
-        self._floor = floor
-        self._newest_of: dict[int, float] = {}  # the newest receipt of each day
-        self.kinds: dict[str, Kind] = {}
-        self.old: dict[str, list[Aged]] = {}  # by kind: what may be due
-        self.crashes: list[Aged] = []
-        self.doubtful: list[Aged] = []
-        self.new: dict[str, Received] = {}
-
-    @property
-    def newest(self) -> float:
-        return max(self._newest_of.values(), default=0.0)
-
-    def explained(self, last: Last | None) -> tuple[float, bool]:
-        """The newest receipt that the days with receipts explain, and whether those beyond go on for long enough."""
-        start = last.newest if last is not None else min(self._newest_of.values(), default=0.0)
-        seen = last.seen if last is not None else ()
-        days = {day for day in (*self._newest_of, *seen) if start // DAY < day <= self._clock // DAY}
-        limit = start + (len(days) + 1) * DAY
-        explained = max([start, *(at for at in self._newest_of.values() if at <= limit)])
-        return explained, last is None or sum(day * DAY > limit for day in days) >= SETTLED_DAYS
-
-    async def look(self) -> None:
-        for name, seconds in self._rules.seconds().items():
-            if name in _REPORTS:
-                least = min([seconds, *(self._rules.products.values() if name == CRASHES else ())])
-                self.kinds[name], self.old[name] = Kind(), []
-                async for folder, entries in _folders(self._mover.archive, name):
-                    known = self._mover.ledger.received(folder)
-                    for entry in entries:
-                        path = f"{folder}/{entry.name}"
-                        if _REPORTS[name].match(path):
-                            self._take(name, path, entry, known.get(path), least)
-
-    def _take(self, name: str, path: str, entry: Entry, known: Received | None, least: float) -> None:
-        kind = self.kinds[name]
-        kind.files += 1
-        kind.bytes += entry.size
-        is_known = known is not None and known.size == entry.size
-        at = known.at if known is not None and is_known else entry.modified
-        file = Aged(at, path, entry.size)
-        if at > self._clock + AHEAD or (at < self._floor and not is_known):
-            self.doubtful.append(file)
-            return
-        if not is_known:
-            self.new[path] = Received(at, entry.size)
-        day = int(at // DAY)
-        self._newest_of[day] = max(at, self._newest_of.get(day, 0.0))
-        if at + least <= self._clock:
-            self.old[name].append(file)
-        if name == CRASHES:
-            self.crashes.append(file)
-
-
 async def remove(mover: Mover, files: Sequence[Aged]) -> int:
     """Removes those of `files` that were moved to their end; none while a batch is waiting to be repeated."""
     gone = 0
@@ -427,19 +298,3 @@ async def _is_moved(mover: Mover, file: Aged) -> bool:
         return True
     log.warning("%s is older than it is to be kept, but was not moved yet: it stays", file.path)
     return False
-
-
-async def _folders(archive: Archive, folder: str) -> AsyncIterator[tuple[str, list[Entry]]]:
-    """The folders of ours at and below `folder` that hold files, each with these."""
-    files = []
-    for entry in await archive.entries(folder):
-        path = f"{folder}/{entry.name}"
-        if not ours(path):
-            continue
-        if entry.folder:
-            async for inner in _folders(archive, path):
-                yield inner
-        else:
-            files.append(entry)
-    if files:
-        yield folder, files

@@ -17,11 +17,12 @@ from lae_monitor.config import Settings
 from lae_monitor.core.time import DAY, MINUTE, format_duration
 from lae_monitor.gatherers import FOLDERS, KINDS, reader
 from lae_monitor.mover import Mover
+from lae_monitor.mover.ages import Rules
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.moved_files import MovedFiles
 from lae_monitor.mover.rebuild import discard_unfinished
-from lae_monitor.mover.retention import STOPPED, Retention, Rules, stopped
+from lae_monitor.mover.retention import STOPPED, Retention, stopped
 from lae_monitor.net.http import Router, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.query.decisions import Decisions

@@ -8,9 +8,10 @@ import spine
 
 from lae_monitor.archive import Journal
 from lae_monitor.core.rows import Span
+from lae_monitor.mover.ages import Rules
 from lae_monitor.mover.ledger import Pending, Quarantined
 from lae_monitor.mover.rebuild import SUFFIX, rebuild
-from lae_monitor.mover.retention import Retention, Rules
+from lae_monitor.mover.retention import Retention
 from lae_monitor.store import Store, StoreError
 
 DAY = "journal/2026/11/22"

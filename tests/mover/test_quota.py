@@ -7,7 +7,8 @@ import spine
 from lae_monitor.core.names import CrashId
 from lae_monitor.gatherers.crashes.container import Writer
 from lae_monitor.gatherers.crashes.report import RAW_CRASH, Report
-from lae_monitor.mover.retention import STOPPED, Retention, Rules, stopped
+from lae_monitor.mover.ages import Rules
+from lae_monitor.mover.retention import STOPPED, Retention, stopped
 
 NOW = 1795305600.0  # 2026-11-22
 DAY = 86400.0

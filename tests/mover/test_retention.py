@@ -7,9 +7,10 @@ import os
 import spine
 
 from lae_monitor.core.time import day_path
+from lae_monitor.mover.ages import Rules
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.rebuild import rebuild
-from lae_monitor.mover.retention import LAST, STOPPED, Retention, Rules, stopped
+from lae_monitor.mover.retention import LAST, STOPPED, Retention, stopped
 from lae_monitor.store import Store
 
 DAY = 86400.0

@@ -9,8 +9,9 @@ from monitor import Monitor, await_that
 from test_spine import post_samples, sample
 
 from lae_monitor.core.time import day_path
+from lae_monitor.mover.ages import Last, Rules
 from lae_monitor.mover.ledger import Ledger, Received
-from lae_monitor.mover.retention import LAST, Last, Rules
+from lae_monitor.mover.retention import LAST
 
 DAY = 86400.0
 

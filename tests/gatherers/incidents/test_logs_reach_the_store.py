@@ -13,8 +13,9 @@ from lae_monitor.gatherers.incidents.logs_file import LogFile, Room
 from lae_monitor.gatherers.incidents.logs_losses import Losses
 from lae_monitor.gatherers.incidents.receipts import Place, Receipts
 from lae_monitor.mover import Mover
+from lae_monitor.mover.ages import Rules
 from lae_monitor.mover.ledger import Ledger
-from lae_monitor.mover.retention import Retention, Rules
+from lae_monitor.mover.retention import Retention
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver
 
