@@ -13,7 +13,7 @@ SETUP := $(VENV)/.setup
 FUZZ := .cache/fuzz
 FUZZ_SECONDS ?= 300
 
-.PHONY: help run test test-lab check bench bench-deploy fuzz soak setup docs lab wheelhouse lock clean
+.PHONY: help run test test-all test-lab check bench bench-deploy fuzz soak setup docs lab wheelhouse lock clean
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -21,11 +21,16 @@ help: ## show what there is
 run: $(SETUP)-run ## run the whole monitor on loopback, with a pretend fleet that reports into it; Ctrl-C stops it
 	@exec $(VENV)/bin/lae-monitor demo $(ARGS)
 
-test: $(SETUP)-test ## run the tests; ARGS='...' goes to pytest
-	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20
 
-test-lab: $(SETUP)-test ## only the tests on real hosts: playbooks, molecule
-	$(PY) -m pytest tests/lab $(ARGS)
+test: $(SETUP)-test ## run the tests, at most a quarter of an hour on 2 cores; ARGS='...' goes to pytest
+	$(PYTEST) $(ARGS)
+
+test-all: $(SETUP)-test ## run the long ones too: every failure scenario on real hosts, molecule, more random examples
+	HYPOTHESIS_PROFILE=full $(PYTEST) -m 'not soak' $(ARGS)
+
+test-lab: $(SETUP)-test ## only the tests on real hosts, the long ones too: playbooks, failures, molecule
+	$(PY) -m pytest -m 'not soak' --durations 20 tests/lab $(ARGS)
 
 check: $(SETUP)-test ## style, types, and the direction of imports
 	$(VENV)/bin/ruff check .
@@ -51,8 +56,8 @@ fuzz: $(SETUP)-test ## look for input that breaks us: hypothesis for long, and a
 	test $$atheris -eq 0 || echo "atheris: the logs in $(FUZZ) say what broke; next: pin the input in tests/fuzz/test_fuzz.py or test_fuzz_answers.py"; \
 	exit $$((atheris ? atheris : hypothesis))
 
-soak: $(SETUP)-test ## the tests that kill, 1,000 times each
-	LAE_KILLS_ARCHIVE=10000 LAE_KILLS=1000 $(PY) -m pytest tests/faults --timeout 36000 $(ARGS)
+soak: $(SETUP)-test ## the tests that kill, 1,000 times each, and all that take hours
+	HYPOTHESIS_PROFILE=full LAE_KILLS_ARCHIVE=10000 LAE_KILLS=1000 $(PY) -m pytest -m 'kills or soak' --durations 20 --timeout 36000 $(ARGS)
 
 setup: $(SETUP)-test ## make .venv with all that running and testing need
 

@@ -34,9 +34,24 @@ def pytest_xdist_make_scheduler(config, log):
     return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-def pytest_collection_modifyitems(items):
-    """The lab's tests come first, since they take longest (with --no-loadscope-reorder)."""
+def pytest_collection_modifyitems(config, items):
+    """The lab's tests come first, since they take longest (with --no-loadscope-reorder). Long tests run when asked for.
+
+    Without -m, `full` tests run only if their file or folder is named; `soak` tests do not run.
+    """
     items.sort(key=lambda item: LAB not in item.path.parents)  # a stable sort: else in their order
+    if config.option.markexpr:
+        return
+    named = {(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args}
+    long = [
+        item
+        for item in items
+        if item.get_closest_marker("soak")
+        or (item.get_closest_marker("full") and not named & {item.path, item.path.parent})
+    ]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"

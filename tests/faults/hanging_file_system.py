@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 
+os.environ["FUSE_LIBRARY_NAME"] = "fuse3"  # else it takes libfuse2, if that is there, too, and finds no fusermount
 import mfusepy
 
 GATED = ("create", "open", "read", "write", "fsync", "fsyncdir", "rename", "getattr", "unlink", "truncate", "statfs")

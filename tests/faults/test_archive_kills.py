@@ -18,6 +18,7 @@ DRIVERS = 4
 DRIVER = Path(__file__).parent / "archive_kill_driver.py"
 
 
+@pytest.mark.kills
 @pytest.mark.timeout(300 + KILLS)
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path):
     seed = random.randrange(2**32)

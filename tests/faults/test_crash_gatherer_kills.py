@@ -130,6 +130,7 @@ def whole(path: Path) -> tuple[str, str]:
     return document["Serial"], digest
 
 
+@pytest.mark.kills
 @pytest.mark.timeout(240 + 5 * KILLS)
 def test_no_acknowledged_crash_is_lost_and_no_half_one_has_a_name(tmp_path):
     seed = random.randrange(2**32)

@@ -33,6 +33,7 @@ def gatherer(tmp_path):
         yield made
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
 def test_ended_again_and_again_in_the_middle_of_fetches_it_has_everything_once(gatherer, ending):
     seed = int(os.environ.get("LAE_SEED", "0")) or random.randrange(1, 2**32)

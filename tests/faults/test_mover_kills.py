@@ -22,6 +22,7 @@ KILLS = int(os.environ.get("LAE_KILLS_MOVER", os.environ.get("LAE_KILLS", "25"))
 DRIVER = Path(__file__).parent / "mover_driver.py"
 
 
+@pytest.mark.kills
 @pytest.mark.timeout(120 + 20 * KILLS)
 def test_nothing_is_lost_and_nothing_doubled_when_the_mover_is_killed(tmp_path):
     seed = random.randrange(2**32)

@@ -17,6 +17,7 @@ from monitor import LAE_MONITOR, Monitor, await_that
 KILLS = int(os.environ.get("LAE_KILLS_SERVE", os.environ.get("LAE_KILLS", "25")))
 
 
+@pytest.mark.kills
 @pytest.mark.timeout(300 + 30 * KILLS)
 def test_every_answered_crash_is_found_once_however_often_serve_is_killed(tmp_path):
     seed = random.randrange(2**32)

@@ -115,6 +115,7 @@ async def one_world(world: World, lives: int) -> None:
         await asyncio.wait_for(starter.wait(), PATIENCE)
 
 
+@pytest.mark.kills
 @pytest.mark.timeout(600)
 def test_no_acknowledged_line_is_lost_however_often_the_gatherer_is_killed(tmp_path):
     print(f"seed {SEED}: LAE_SEED={SEED} repeats it")

@@ -41,8 +41,13 @@ class HostPlan:
             raise LabError(f"{self.name!r} is no name for a host: it takes up to 11 of a-z, 0-9 and -, a letter first")
 
 
-def await_that(condition: Callable[[], Any], what: str, deadline: float = BOOT) -> Any:
+def await_that(
+    condition: Callable[[], Any], what: str | Callable[[], str], deadline: float = BOOT, poll: float = POLL
+) -> Any:
     """Waits until `condition()` is true, and returns what it returned.
+
+    Args:
+        what: is waited for; or gives the text of the error, such as a journal.
 
     Raises:
         LabError: it was not, within `deadline` seconds.
@@ -50,8 +55,8 @@ def await_that(condition: Callable[[], Any], what: str, deadline: float = BOOT) 
     end = time.monotonic() + deadline
     while not (result := condition()):
         if time.monotonic() > end:
-            raise LabError(f"{what}: not within {deadline:.0f} s")
-        time.sleep(POLL)
+            raise LabError(f"not within {deadline:.0f} s: {what() if callable(what) else what}")
+        time.sleep(poll)
     return result
 
 

@@ -1,9 +1,13 @@
 """A checkout as an operator has it, with an EC2 of its own: what the tests of the playbooks run.
 
+The fleet is monitor1, node1 and node2, each node with two Tahoe-LAFS nodes. docs/deploy.md says how it is deployed; `blocks`
+reads the commands there, so that the tests type what a reader types.
+
 The EC2 is a moto server inside the lab, whose instances have the addresses of the lab's hosts; Ansible's inventory plugin and
 boto3 find them as they find a real fleet. `said` is all that was ever printed, for a last look whether a secret was among it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -13,10 +17,26 @@ from pathlib import Path
 
 from lab_places import CHECKOUT
 
+HOSTS = ("monitor1", "node1", "node2")
+UNITS = ("serve", "incidents", "crashes")
+LAE = "/usr/local/bin/lae-monitor"
+PAGE = CHECKOUT / "docs" / "deploy.md"
 BIN = Path(sys.executable).parent
 EC2 = "http://127.0.0.1:5566"
 NAME = "monitoring.lab"  # the monitor's, behind address translation
 PARTS = ("ansible.cfg", "site.yml", "playbooks", "roles", "plugins", "inventory", "lae_monitor")
+TIMEOUT = 900  # seconds for a run; a new fleet takes one minute on an idle machine
+
+
+def blocks(heading):
+    """The shell blocks below a heading of docs/deploy.md, each as a reader would type it."""
+    part = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
+    return re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+
+
+def one_line(text):
+    """`text` without Ansible's line breaks."""
+    return re.sub(r"\s+", " ", text)
 
 
 class Run:
@@ -25,6 +45,11 @@ class Run:
     def __init__(self, done):
         self.code = done.returncode
         self.said = done.stdout + done.stderr
+
+    def fine(self):
+        """This run, which has to have succeeded."""
+        assert self.code == 0, self.said[-6000:]
+        return self
 
     @property
     def recap(self):
@@ -36,12 +61,18 @@ class Run:
 
 
 class Site:
-    """A checkout in `folder`, whose commands run inside `lab`."""
+    """A checkout in `folder`, whose commands run inside `lab`.
+
+    Attributes:
+        said: all that the commands printed.
+        in_doubt: whether a test failed, so that the fleet may not be as site.yml leaves it.
+    """
 
     def __init__(self, lab, folder, release):
         self.lab = lab
         self.folder = folder
         self.said = []
+        self.in_doubt = False
         folder.mkdir()
         for part in PARTS:
             source = CHECKOUT / part
@@ -82,7 +113,7 @@ class Site:
         )
         return server
 
-    def shell(self, block, check=True, timeout=900):
+    def shell(self, block, check=True, timeout=TIMEOUT):
         """Types `block` at the controller; returns what it printed."""
         block = block.replace("monitoring.example.org", NAME)
         done = self.lab.run(
@@ -97,7 +128,7 @@ class Site:
         """ansible-playbook; whatever comes of it."""
         done = self.lab.run(
             ["ansible-playbook", f"playbooks/{playbook}.yml", *options],
-            cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=900,
+            cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=TIMEOUT,
         )  # fmt: skip
         self.said.append(done.stdout + done.stderr)
         return Run(done)
@@ -111,7 +142,30 @@ class Site:
 
     def end(self, process, said):
         """What a begun run came to; `said` is what was read of it already."""
-        rest, _ = process.communicate(timeout=900)
+        rest, _ = process.communicate(timeout=TIMEOUT)
         done = subprocess.CompletedProcess([], process.returncode, said + rest, "")
         self.said.append(done.stdout)
         return Run(done)
+
+    @property
+    def monitor(self):
+        """The monitor host."""
+        return self.lab.hosts["monitor1"]
+
+    def ask(self, *words):
+        """The answer of `lae-monitor --json` on the monitor host."""
+        return json.loads(self.monitor.exec([LAE, *words, "--json"]).stdout)
+
+    def connections(self):
+        """How many of its Tahoe-LAFS nodes each host has connected."""
+        return {host["host"]: host["connections"] for host in self.ask("fleet", "status")["hosts"]}
+
+    def pids(self):
+        """The main process of each service, by its part."""
+        show = ["systemctl", "show", "--value", "-p", "MainPID"]
+        return {part: self.monitor.exec([*show, f"lae-monitor-{part}"]).stdout for part in UNITS}
+
+    def furls(self):
+        """Every secret of a FURL on the monitor host."""
+        command = ["sh", "-c", "cat /var/lib/lae-monitor/credentials/incidents/*/*.furl"]
+        return [line.rpartition("/")[2] for line in self.monitor.exec(command).stdout.split()]

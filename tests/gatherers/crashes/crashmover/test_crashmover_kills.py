@@ -94,6 +94,7 @@ def everything(world):
         assert not list((world.folder / name).rglob(".*")), "something temporary was left"
 
 
+@pytest.mark.kills
 @pytest.mark.timeout(120 + 3 * KILLS)
 def test_killed_at_any_moment_nothing_is_lost_doubled_or_half(world):
     seed = random.randrange(2**32)
