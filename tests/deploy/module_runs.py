@@ -1,4 +1,4 @@
-"""Modules of ours under real ansible on this host, and imported for what is better looked at from within."""
+"""Modules of ours as Ansible runs them, and imported for what is better looked at from within."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ class Told(NamedTuple):
 
 
 class Ansible:
-    """Runs modules by `ansible localhost`; nothing of the caller's ansible counts, and its own files go to `folder`."""
+    """Runs modules on this host; nothing of the caller's ansible counts, and its own files go to `folder`."""
 
     def __init__(self, folder: Path):
         folder.mkdir()
@@ -40,21 +40,33 @@ class Ansible:
         }
 
     def __call__(self, module: str, *, check: bool = False, umask: int = -1, environment=None, **arguments) -> Told:
+        """The module in a process of its own, as Ansible starts it on a host: a tenth of the time of `ansible`."""
+        options = {"_ansible_check_mode": check, "_ansible_remote_tmp": self.environment["ANSIBLE_REMOTE_TEMP"]}
+        done = subprocess.run(
+            [sys.executable, MODULES / f"{module}.py"], input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **options}}),
+            env={**self.environment, **(environment or {})}, umask=umask,
+            capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+        assert done.stdout.startswith("\n{"), done.stdout + done.stderr
+        answer = json.loads(done.stdout)
+        return self._told(answer, failed=bool(answer.get("failed")), code=done.returncode)
+
+    def by_ansible(self, module: str, *, check: bool = False, **arguments) -> Told:
         done = subprocess.run(
             [
                 Path(sys.executable).parent / "ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", module,
                 "-a", json.dumps(arguments), "-e", f"ansible_python_interpreter={sys.executable}",
                 *(["--check"] if check else []),
             ],
-            env={**self.environment, **(environment or {})}, umask=umask,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False,
+            env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
         head, brace, rest = done.stdout.partition("=> {")
         assert brace, done.stdout + done.stderr
-        answer = json.loads("{" + rest)
+        return self._told(json.loads("{" + rest), failed="FAILED" in head, code=done.returncode)
+
+    def _told(self, answer: dict, *, failed: bool, code: int) -> Told:
         assert "Traceback" not in str(answer), answer
-        failed = "FAILED" in head
-        assert failed == bool(done.returncode), done.stdout
+        assert failed == bool(code), answer
         return Told(bool(answer.get("changed")), answer["msg"] if failed else "", answer)
 
 

@@ -299,7 +299,7 @@ def test_all_problems_are_said_at_once_and_nothing_is_left(ansible, tmp_path, ch
     (folder / "file").write_text("")
     before = everything_below(folder)
     with listening() as port:
-        told = ansible(
+        told = (ansible.by_ansible if check else ansible)(
             "lae_preflight", check=check,
             listen={"monitor_port": f"127.0.0.1:{port}", "other_port": "127.0.0.1:0"},
             units=["lae-monitor-serve.service"],

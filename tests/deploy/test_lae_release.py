@@ -162,11 +162,11 @@ def test_a_release_is_installed_used_and_removed(place):
 
     arguments = place.archive(OLD)
     before = everything_below(place.folder / "lae-monitor-0.1.0-aaaaaaaaaaaa.tar")
-    told = place.ansible("lae_release", check=True, state="installed", **arguments)
+    told = place.ansible.by_ansible("lae_release", check=True, state="installed", **arguments)
     assert (told.changed, place.root.exists()) == (True, False)
     assert everything_below(Path(arguments["archive"])) == before
 
-    told = place.ansible("lae_release", state="installed", **arguments)
+    told = place.ansible.by_ansible("lae_release", state="installed", **arguments)
     assert (told.changed, told.answer["installer"], told.answer["installed"]) == (True, "pip", True), told
     assert (told.answer["current"], place.links()) == ("", ("", ""))
     assert not Path(arguments["archive"]).exists()
@@ -269,7 +269,7 @@ def test_an_archive_with_another_hash_is_refused(place, remembered):
     with Path(arguments["archive"]).open("ab") as file:
         file.write(b"\0")
     before = remembered()
-    told = place.ansible("lae_release", state="installed", **arguments)
+    told = place.ansible.by_ansible("lae_release", state="installed", **arguments)
     assert "its SHA-256 differs): remove it, and run this again" in told.failed
     nothing_is_left(place, before)
 

@@ -172,8 +172,8 @@ def hindered(first_run, site):
 @pytest.mark.parametrize("name", IN_THE_WAY)
 def test_preflight_stops_with_what_to_do_before_anything_is_changed(hindered, name):
     run, undisturbed = hindered
-    (said,) = re.findall(rf"^fatal: \[{name}\]: FAILED! => .*?(?=^\S|\Z)", run.said, re.MULTILINE | re.DOTALL) or [""]
-    assert IN_THE_WAY[name][1] in one_line(said), run.said[-6000:]
+    failures = re.findall(rf"^(?:fatal|failed): \[{name}\].*?(?=^\S|\Z)", run.said, re.MULTILINE | re.DOTALL)
+    assert IN_THE_WAY[name][1] in one_line("".join(failures)), run.said[-6000:]
     assert (run.recap[name]["failed"], run.recap[name]["changed"]) == (1, 0)
     assert undisturbed, "every service runs on"
 
