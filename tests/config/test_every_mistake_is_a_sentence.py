@@ -199,7 +199,7 @@ def as_toml(value):
     return json.dumps(value).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(dotted=st.sampled_from(KEYS), value=VALUES)
 def test_whatever_a_key_is_given_it_is_read_or_refused_in_a_sentence(tmp_path, dotted, value):
     file = tmp_path / "any.toml"
@@ -207,7 +207,6 @@ def test_whatever_a_key_is_given_it_is_read_or_refused_in_a_sentence(tmp_path, d
     assert all(problem and problem.isprintable() for problem in mistakes(file, {}))
 
 
-@settings(max_examples=150, deadline=None)
 @given(dotted=st.sampled_from(KEYS), text=st.text(st.characters(exclude_characters="\0"), max_size=60))
 def test_whatever_a_variable_holds_it_is_read_or_refused_in_a_sentence(dotted, text):
     variable = f"LAE_MONITOR__{dotted.upper().replace('.', '__')}"

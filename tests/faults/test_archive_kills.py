@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = int(os.environ.get("LAE_KILLS_ARCHIVE", "1000"))
+KILLS = int(os.environ.get("LAE_KILLS_ARCHIVE", "100"))
 DRIVERS = 4
 DRIVER = Path(__file__).parent / "archive_kill_driver.py"
 

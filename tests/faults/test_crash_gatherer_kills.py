@@ -22,7 +22,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from crash_gatherers import PATIENCE, Gatherers
 
-KILLS = int(os.environ.get("LAE_KILLS", "200"))
+KILLS = int(os.environ.get("LAE_KILLS", "24"))
 LANES = 4  # gatherers at a time, each with an archive of its own
 CLIENTS = 2  # senders for each
 BOUNDARY = b"Boundary-of-the-test"

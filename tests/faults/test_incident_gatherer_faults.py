@@ -23,7 +23,7 @@ from lae_monitor.config import load
 from lae_monitor.fleet.registry import register_incident
 from lae_monitor.gatherers import sections
 
-KILLS = int(os.environ.get("LAE_KILLS", "12"))
+KILLS = int(os.environ.get("LAE_KILLS", "4"))
 SIZE = 8 << 20  # bytes of the small disk
 
 

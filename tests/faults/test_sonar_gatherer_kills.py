@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = int(os.environ.get("LAE_KILLS", "60"))
+KILLS = int(os.environ.get("LAE_KILLS", "12"))
 SEED = int(os.environ.get("LAE_SEED", "0")) or random.randrange(1, 2**32)
 WORLDS = 3  # side by side, each with a folder of its own
 CLIENTS = 64  # in each

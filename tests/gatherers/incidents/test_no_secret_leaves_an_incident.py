@@ -83,7 +83,7 @@ def everything(value) -> str:
     return "".join(everything(getattr(value, field)) for field in fields)
 
 
-@settings(max_examples=500, derandomize=True)
+@settings(derandomize=True)
 @given(incidents())
 def test_nothing_that_is_made_of_it_shows_a_secret(made):
     data, secrets = made

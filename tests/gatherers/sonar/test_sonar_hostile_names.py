@@ -15,7 +15,6 @@ from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.gatherers.sonar.free_csv import Post
 
-EXAMPLES = 10_000
 NOW = 1795341085.0
 PLACE = re.compile(r"sonar/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{4}/[0-9]{2}/[0-9]{2}/[A-Za-z0-9][A-Za-z0-9._-]*\.csv")
 
@@ -78,7 +77,7 @@ def files_of(names: Hostile) -> dict[str, bytes]:
 
 
 @given(HOSTILE | POSSIBLE)
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_a_hostile_post_names_a_file_in_its_place_or_is_refused_by_a_code(names):
     for path in files_of(names):
         assert PLACE.fullmatch(path)

@@ -1,6 +1,6 @@
 """Whatever lies in a file, reading it ends with rows that lead back to their bytes, or with a Refused."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lae_monitor.core.refusals import Refused
@@ -45,7 +45,6 @@ PATHS = st.one_of(
 
 
 @given(PATHS, LINES, st.binary(max_size=20), st.integers(0, 2**40))
-@settings(max_examples=400)
 def test_reading_never_fails_and_rows_lead_to_their_lines(path, lines, tail, start):
     data = b"".join(line + b"\n" for line in lines) + tail
     assert 0 <= read.cut(path, data) <= len(data)
@@ -78,7 +77,6 @@ def test_reading_never_fails_and_rows_lead_to_their_lines(path, lines, tail, sta
 
 
 @given(LINES, st.data())
-@settings(max_examples=200)
 def test_however_a_file_is_cut_into_spans_its_samples_are_the_same(lines, data):
     path = "sonar/c/2026/11/22/h.csv"
     whole = b"".join(line + b"\n" for line in lines)

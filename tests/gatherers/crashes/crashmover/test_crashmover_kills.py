@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = int(os.environ.get("LAE_KILLS", "60"))
+KILLS = int(os.environ.get("LAE_KILLS", "15"))
 DRIVER = Path(__file__).parent / "crashmover_driver.py"
 DESTINATIONS = ("antenna", "socorro", "new", "tar", "parts")
 
