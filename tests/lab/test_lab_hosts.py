@@ -29,18 +29,20 @@ MIRROR = (
     "socketserver.ThreadingTCPServer(('', int(sys.argv[1])), Mirror).serve_forever()\n"
 )
 ASK = (
-    "import socket, sys\n"
-    "try: print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(99).decode())\n"
-    "except OSError as error: print(error.strerror or error)\n"
+    "import socket, sys, time\n"
+    "began = time.monotonic()\n"
+    "try: reply = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(99).decode()\n"
+    "except OSError as error: reply = error.strerror or error\n"
+    "print(time.monotonic() - began, reply)\n"
 )
 
 
 def ask(who, address, port):
     """What `who` is told at the address: how he is seen, or why he cannot connect. And how many seconds it took."""
-    began = time.monotonic()
     command = ["python3", "-c", ASK, address, str(port)]
     done = who.exec(command) if isinstance(who, Host) else who.run(command, capture_output=True, text=True)
-    return done.stdout.strip(), time.monotonic() - began
+    seconds, _, reply = done.stdout.strip().partition(" ")
+    return reply, float(seconds)
 
 
 def mirror(host, port):
