@@ -48,6 +48,7 @@ def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment:
     else:
         mistakes = [
             Finding("ok", "configuration", f"understood: {settings.source or 'defaults'}"),
+            *(Finding("warning", *warning.split(": ", 1)) for warning in settings.warnings),
             *_gatherers(settings, parts or KINDS),
         ]
         surroundings = [] if no_environment else list(look(settings, parts))

@@ -3,14 +3,16 @@
 from lae_monitor.config.load import DEFAULT_PATH, PATH_VARIABLE, ConfigError, load
 from lae_monitor.config.section import Section, key
 from lae_monitor.config.settings import Settings
-from lae_monitor.config.values import Duration, Listen, Share, Size
+from lae_monitor.config.values import Duration, Kept, Listen, Room, Share, Size
 
 __all__ = [
     "DEFAULT_PATH",
     "PATH_VARIABLE",
     "ConfigError",
     "Duration",
+    "Kept",
     "Listen",
+    "Room",
     "Section",
     "Settings",
     "Share",

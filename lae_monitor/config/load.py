@@ -1,5 +1,6 @@
 """One TOML file -> typed settings. Mistakes are sentences that say where, which key, and what is wanted instead."""
 
+import difflib
 import os
 import re
 import stat
@@ -12,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, keys, shown, unknown
-from lae_monitor.config.meaning import contradictions
+from lae_monitor.config.meaning import contradictions, doubts
 from lae_monitor.config.section import Section
 from lae_monitor.config.settings import Settings
 from lae_monitor.config.tables import Kinds, field_of, listed_kinds, single_kinds
@@ -22,6 +23,7 @@ from lae_monitor.core.refusals import shorten
 
 DEFAULT_PATH: Final = Path("/etc/lae-monitor/lae-monitor.toml")
 PATH_VARIABLE: Final = "LAE_MONITOR_CONFIG"
+OTHER_VARIABLES: Final = (PATH_VARIABLE, "LAE_MONITOR_TOKEN_FILE")  # ours, and no keys
 MAX_FILE: Final = 1 * MiB  # an inventory of 10,000 hosts takes 0.4 MiB
 
 
@@ -80,6 +82,8 @@ def load_with_origins(path: Path | None, sections: Sections, environ: Mapping[st
         problems += contradictions(settings, {dotted: value.origin for dotted, value in given.items()})
     if problems:
         raise ConfigError(problems)
+    written = {dotted: value.value for dotted, value in given.items()}
+    settings = msgspec.structs.replace(settings, warnings=tuple(doubts(settings, written)))
     return Loaded(settings, {dotted: value.origin for dotted, value in given.items()})
 
 
@@ -151,15 +155,31 @@ def _from_file(tree: Mapping[str, Any], known: Sections, source: Path, problems:
 
 def _from_environment(environ: Mapping[str, str], known: Sections, problems: list[str]) -> dict[str, Given]:
     names = {key.variable: key.dotted for key in keys(known)}
+    flat = {_flat(variable): variable for variable in names}
     given: dict[str, Given] = {}
     for variable, text in sorted(environ.items()):
         if not variable.startswith(PREFIX):
+            if meant := _meant(variable, flat):
+                problems.append(f"{shown(variable)}: is not read; two underscores stand between names: {meant}")
             continue
         if variable in names:
             given[names[variable]] = Given(_toml_or_text(text), variable, Path(), text)
         else:
             problems.append(f"{shown(variable)}: {_no_such_variable(variable, known)}")
     return given
+
+
+def _flat(variable: str) -> str:
+    """`variable` with one underscore where there are several."""
+    return re.sub("_+", "_", variable)
+
+
+def _meant(variable: str, flat: Mapping[str, str]) -> str:
+    """The variable of ours that somebody meant who wrote `variable`, with too few underscores; "" for another program's."""
+    if not variable.startswith(f"{_flat(PREFIX)}") or variable in OTHER_VARIABLES:
+        return ""
+    near = difflib.get_close_matches(_flat(variable), flat, n=1, cutoff=0.9)
+    return flat[near[0]] if near else ""
 
 
 def _toml_or_text(text: str) -> Any:
@@ -176,6 +196,8 @@ def _no_such_variable(variable: str, known: Sections) -> str:
     if dotted in known:
         first = next(iter(keys({dotted: known[dotted]})))
         return f"{dotted} is a section; name one of its keys, such as {first.variable}"
+    if meant := {_flat(key.variable): key.variable for key in keys(known)}.get(_flat(variable), ""):
+        return f"no such variable; it is written {meant}"
     for key in keys(known):
         if dotted.startswith(f"{key.dotted}."):
             return f"{key.dotted} is a single value; write it as TOML into {key.variable}"

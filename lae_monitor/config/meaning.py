@@ -6,11 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from lae_monitor.config.alerts_meaning import mistakes as alerts_mistakes
-from lae_monitor.config.settings import Settings
-from lae_monitor.config.values import Listen
+from lae_monitor.config.describe import effective
+from lae_monitor.config.section import Section
+from lae_monitor.config.settings import Retention, Settings
+from lae_monitor.config.values import Duration, Kept, Listen, Size, is_bare
+from lae_monitor.core.time import DAY, format_duration
 
 _FOOLSCAP: Final = re.compile(r"tcp:([0-9]{1,5})(?::interface=(.+))?")
 
@@ -38,6 +43,44 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[s
         *alerts_mistakes(settings.alerts),
     ):
         yield f"{origins[key]}: {key}: {sentence}" if key in origins else f"{key}: {sentence}"
+
+
+def doubts(settings: Settings, written: Mapping[str, Any]) -> Iterator[str]:
+    """What is legal, and perhaps not meant: a sentence each, which begins with the key.
+
+    Args:
+        written: what was given, by dotted key, as TOML has it.
+    """
+    for dotted, value in effective(settings):
+        if dotted in written:
+            yield from _without_unit(dotted, written[dotted], value)
+    crashes = settings.gatherers.get("crashes")
+    kept = {f"retention.{kind}": getattr(settings.retention, kind) for kind in Retention.__struct_fields__}
+    for product, seconds in getattr(crashes, "product_retention", {}).items():
+        kept[f"gatherers.crashes.product_retention.{product}"] = seconds
+    for key, seconds in kept.items():
+        if isinstance(seconds, Kept) and seconds < DAY:
+            yield f"{key}: {format_duration(seconds)} is less than a day: what comes is removed by the next daily run"
+
+
+def _without_unit(key: str, written: Any, value: Any) -> Iterator[str]:
+    """The sizes and durations in `value` that were written without a unit."""
+    if isinstance(value, Size | Duration):
+        if is_bare(written):
+            unit = " B" if isinstance(value, Size) else "s"
+            number = str(written).strip()[:80]
+            yield f'{key}: {number} has no unit, and is read as "{number}{unit}": write it so, a later release refuses it'
+    elif isinstance(value, Section) and isinstance(written, dict):
+        for field in msgspec.structs.fields(value):
+            if field.encode_name in written:
+                name = f"{key}.{field.encode_name}"
+                yield from _without_unit(name, written[field.encode_name], getattr(value, field.name))
+    elif isinstance(value, dict) and isinstance(written, dict):
+        for name, inner in written.items():
+            yield from _without_unit(f"{key}.{name}", inner, value.get(name))
+    elif isinstance(value, list | tuple) and isinstance(written, list):
+        for index, (before, after) in enumerate(zip(written, value, strict=False)):
+            yield from _without_unit(f"{key}[{index}]", before, after)
 
 
 def addresses(settings: Settings) -> Iterator[Address]:

@@ -10,7 +10,7 @@ import msgspec
 
 from lae_monitor.config.alerts import Alerts
 from lae_monitor.config.section import Section, key
-from lae_monitor.config.values import Duration, Inventory, Listen, Percentage, Share, Size, StoreUrl
+from lae_monitor.config.values import Duration, Inventory, Kept, Listen, Percentage, Share, Size, StoreUrl
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName
 
@@ -76,13 +76,11 @@ class Web(Section, frozen=True):
 class Retention(Section, frozen=True):
     """How long things are kept, in archive and store alike."""
 
-    logs: Annotated[Duration, key("followed log files; no gatherer of this release writes any")] = Duration(30 * 86400)
-    sonar: Annotated[Duration, key("samples of HPC nodes")] = Duration(365 * 86400)
-    stats: Annotated[Duration, key("numbers of storage nodes; no gatherer of this release writes any")] = Duration(
-        365 * 86400
-    )
-    crashes: Annotated[Duration, key("crash reports")] = Duration(2 * 365 * 86400)
-    incidents: Annotated[Duration, key("incident reports")] = Duration(2 * 365 * 86400)
+    logs: Annotated[Kept, key("followed log files; no gatherer of this release writes any")] = Kept(30 * 86400)
+    sonar: Annotated[Kept, key("samples of HPC nodes")] = Kept(365 * 86400)
+    stats: Annotated[Kept, key("numbers of storage nodes; no gatherer of this release writes any")] = Kept(365 * 86400)
+    crashes: Annotated[Kept, key("crash reports")] = Kept(2 * 365 * 86400)
+    incidents: Annotated[Kept, key("incident reports")] = Kept(2 * 365 * 86400)
     max_share: Annotated[
         Percentage,
         key(
@@ -113,6 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
     gatherers: dict[str, Any] = {}
     source: Path | None = None  # the file it came from
+    warnings: tuple[str, ...] = ()  # sentences, each begins with its key: legal, and perhaps not what is meant
 
     @property
     def archive_roots(self) -> list[Path]:

@@ -52,6 +52,49 @@ class Duration(float):
         return cls(value)
 
 
+def is_bare(value: Any) -> bool:
+    """Whether a size or a duration is written without a unit, or ends without one."""
+    return not isinstance(value, bool) and (
+        isinstance(value, int | float) or (isinstance(value, str) and value.strip()[-1:].isdigit())
+    )
+
+
+def _check_unit(value: Any, usual: str, smallest: str) -> None:
+    """
+    Args:
+        usual, smallest: what a number without a unit may be meant as, with `{}` for the number; how it was read is last.
+
+    Raises:
+        ValueError: there is no unit.
+    """
+    if is_bare(value):
+        number = shorten(value) if not isinstance(value, str) else shorten(value.strip())[1:-1]
+        if not re.fullmatch(r"[0-9.]+", number):
+            raise ValueError(f"{number}: give every number a unit, such as {smallest.format(30).partition(' for')[0]}")
+        readings = " or ".join(reading.format(number) for reading in (usual, smallest))
+        raise ValueError(f"{number} has no unit: write {readings}")
+
+
+class Kept(Duration):
+    """How long something is kept. It needs a unit: who writes 90 means days, and it would be seconds."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        _check_unit(value, '"{}d" for days,', '"{}s" for seconds')
+        return super().parse(value)
+
+
+class Room(Size):
+    """How much is kept. It needs a unit: who writes 50 means gibibytes, and it would be bytes."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        _check_unit(value, '"{} GiB" for gibibytes,', '"{} B" for bytes')
+        return super().parse(value)
+
+
 class Share(str):
     """Part of a file system: `5%`, or a size."""
 
@@ -200,6 +243,8 @@ FORMS.update(
         Size: 'a size, such as "25 MiB", "1.5 GB" or 4096 (bytes)',
         Duration: 'a duration, such as "250ms", "60s", "1h30m", "7d", "1y" or 60 (seconds)',
         Share: 'a share of the file system, such as "5%", or a size, such as "10 GiB"',
+        Kept: 'a duration with a unit, such as "30d", "1y" or "12h"',
+        Room: 'a size with a unit, such as "50 GiB" or "500 MiB"',
         Percentage: 'a percentage, such as "5%"',
         Listen: 'an address and port to listen on, such as "127.0.0.1:8642" or "[::1]:8642"; port 0 takes any free one',
         StoreUrl: 'the URL of a store: "chdb:///FOLDER", with an absolute folder and no question mark in it',
@@ -214,7 +259,7 @@ FORMS.update(
     }
 )
 _PARSERS: Final[dict[type, Callable[[Any], Any]]] = {
-    kind: kind.parse for kind in (Size, Duration, Share, Percentage, Listen, StoreUrl, Inventory)
+    kind: kind.parse for kind in (Size, Duration, Kept, Room, Share, Percentage, Listen, StoreUrl, Inventory)
 }
 _NAMES: Final = (ClusterName, HostName)
 

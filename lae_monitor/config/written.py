@@ -36,7 +36,10 @@ def _duration(value: float) -> str:
     milliseconds = value * 1000
     if value < 1 and milliseconds == int(milliseconds):
         return f'"{int(milliseconds)}ms"'
-    return f'"{_in_units(value, _DURATIONS, "")}"' if float(value).is_integer() else repr(float(value))
+    if float(value).is_integer():
+        return f'"{_in_units(value, _DURATIONS, "")}"'
+    text = f"{value:.6f}".rstrip("0")
+    return f'"{text}s"' if float(text) == value else repr(float(value))  # a unit has to be exact
 
 
 def _table(value: Mapping[str, Any]) -> str:

@@ -35,6 +35,8 @@ def log_settings(settings: Settings, *, gatherer: str | None = None) -> None:
     log.info("lae-monitor %s, settings from %s", __version__, settings.source or "defaults")
     for line in describe(settings, gatherer=gatherer):
         log.info("setting %s", line)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
 
 
 @contextmanager

@@ -281,3 +281,13 @@ def test_a_free_port_is_free_afterwards(tmp_path, taken):
 def test_an_address_that_is_not_of_this_host_is_a_problem(tmp_path, host, said):
     found = check_address(Address("web.listen", "serve", host, 49999), tmp_path)
     assert (found.level, said in found.text) == ("problem", True), found
+
+
+def test_what_has_no_unit_is_a_problem_or_a_warning(check):
+    """With exit code 78: an upgrade tries the configuration with the new release before it switches."""
+    refused = check("retention.crashes = 90", "--no-environment")
+    assert refused.exit_code == 78
+    assert 'retention.crashes: 90 has no unit: write "90d" for days, or "90s" for seconds' in refused.stdout
+    warned = check("gatherers.crashes.head_timeout = 10", "crashes", "--no-environment")
+    assert warned.exit_code == 0
+    assert 'warning  gatherers.crashes.head_timeout: 10 has no unit, and is read as "10s"' in warned.stdout

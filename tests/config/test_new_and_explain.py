@@ -88,7 +88,7 @@ def test_every_value_is_written_as_toml_that_gives_it_again(loaded):
     lines = [
         'fleet.inventory = {"10.0.0.7" = "node1", "::1" = "b"}',
         'archive.roots = ["/a b", "/c\\"d\\\\e", "/ü\\u007f\\t"]',
-        "archive.hot = 0.3333",
+        'archive.hot = "0.3333s"',
         'retention.logs = "90m"',
         'retention.sonar = "2y"',
         'retention.stats = "250ms"',

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from lae_monitor.config import Duration, Listen, Section, Size, key
+from lae_monitor.config import Duration, Kept, Listen, Room, Section, Size, key
 from lae_monitor.core.limits import TiB
 
 
@@ -65,9 +65,9 @@ class Settings(Section, frozen=True):
     ] = ""
     statsd_prefix: Annotated[str, key("what the names of those metrics begin with")] = "socorro."
     max_kept: Annotated[
-        Size, key("what all crash reports together may take; beyond, the oldest go first", example="50 GiB")
-    ] = Size(1024 * TiB)
+        Room, key("what all crash reports together may take; beyond, the oldest go first", example="50 GiB")
+    ] = Room(1024 * TiB)
     product_retention: Annotated[
-        dict[str, Duration],
+        dict[str, Kept],
         key("how long reports of a product are kept, where that is not retention.crashes", example={"Nightly": "30d"}),
     ] = {}  # noqa: RUF012

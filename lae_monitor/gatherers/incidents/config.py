@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lae_monitor.config import Duration, Section, Size, key
+from lae_monitor.config import Duration, Room, Section, Size, key
 from lae_monitor.core.limits import GiB, MiB
 
 
@@ -35,8 +35,8 @@ class Settings(Section, frozen=True):
         8 * MiB
     )
     max_host: Annotated[
-        Size, key("what the archive keeps of one host's incidents; beyond, they are refused until there is room")
-    ] = Size(GiB)
+        Room, key("what the archive keeps of one host's incidents; beyond, they are refused until there is room")
+    ] = Room(GiB)
     rules: Annotated[
         str,
         key('classification rules: the preset "tahoe", "none", or the path of a TOML file, read anew when it changes'),
