@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from lae_monitor.core.limits import Reserve, parse_size
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, usual_address
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.time import DAY, parse_duration
 
@@ -213,7 +213,7 @@ class Inventory(dict[str, HostName]):
         hosts = cls()
         for address, host in value.items():
             try:
-                usual = str(ipaddress.ip_address(address))
+                usual = usual_address(address)
             except ValueError:
                 raise ValueError(f"{shorten(address)} is not an IP address") from None
             if usual in hosts:

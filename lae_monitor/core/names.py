@@ -13,6 +13,17 @@ from lae_monitor.core.refusals import Refused
 MAX_NAME = 200  # characters; a component may be 255 bytes, and we add suffixes of our own
 
 
+def usual_address(text: str) -> str:
+    """An IP address in the one spelling in which addresses are compared: without its zone, IPv4 within IPv6 as IPv4.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
+    parsed = ipaddress.ip_address(text.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
 class Name(str):
     """A checked name; subclasses say which characters it may have and which code refuses the rest."""
 
@@ -49,12 +60,10 @@ class HostName(Name):
             Refused: `bad_host_name` when `address` is no IP address.
         """
         try:
-            parsed = ipaddress.ip_address(address.split("%", 1)[0])
+            parsed = ipaddress.ip_address(usual_address(address))
         except ValueError:
             raise Refused(cls.code, raw=address) from None
         if isinstance(parsed, ipaddress.IPv6Address):
-            if parsed.ipv4_mapped is not None:
-                return cls(str(parsed.ipv4_mapped))
             return cls("ip6-" + parsed.exploded.replace(":", "-"))
         return cls(str(parsed))
 

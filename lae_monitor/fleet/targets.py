@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from lae_monitor.core.names import HostName
+from lae_monitor.core.names import HostName, usual_address
 from lae_monitor.core.refusals import Refused
 
 MAX_TARGETS: Final = 10_000  # a longer list is a mistake
@@ -230,13 +230,13 @@ def _made(
         if wrong:
             raise BadTargets(f"{where}{what}", "correct it")
     try:
-        return Target(HostName(name) if name else names.get(address) or _named(address), address, user, port)
+        return Target(HostName(name) if name else _named(address, names), address, user, port)
     except Refused as refused:
         raise BadTargets(f"{where}{refused}", "give it a name: NAME=ADDRESS, or --name-column") from refused
 
 
-def _named(address: str) -> HostName:
+def _named(address: str, names: Mapping[str, HostName]) -> HostName:
     try:
-        return HostName.from_address(address)
-    except Refused:
+        return names.get(usual_address(address)) or HostName.from_address(address)
+    except ValueError:
         return HostName(address)

@@ -2,12 +2,14 @@
 
 import asyncio
 import ipaddress
+import re
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
+from lae_monitor.core.names import usual_address
 from lae_monitor.core.refusals import Refused
 from lae_monitor.net.connections import Network
 from lae_monitor.net.http_deadlines import CUT_STATE, LIMIT_STATE
@@ -19,6 +21,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_ADDRESS: Final = 100  # characters; IPv6 with a zone has some 60
 MAX_PARAMETERS: Final = 100  # of a query string
+IPV4_MAPPED: Final = 96  # bits of ::ffff:0:0/96, below which IPv4 addresses stand within IPv6
+_FORWARDED: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}|([^\[\]]+)")
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -203,17 +207,26 @@ def parse_networks(texts: Iterable[str]) -> list[Network]:
     Raises:
         ValueError: one is neither.
     """
-    return [ipaddress.ip_network(text, strict=False) for text in texts]
+    return [_network(text) for text in texts]
+
+
+def _network(text: str) -> Network:
+    """Of IPv4 within IPv6 the one of IPv4: requests have their addresses in that form."""
+    network = ipaddress.ip_network(text, strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < IPV4_MAPPED:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - IPV4_MAPPED), strict=False)
 
 
 @lru_cache(4096)
 def _usual(address: str) -> str:
+    """Proxies may put an IPv6 address into brackets, and add the port: Azure's Application Gateway does."""
+    found = _FORWARDED.fullmatch(address.strip())
     try:
-        parsed = ipaddress.ip_address(address.strip().strip("[]").split("%", 1)[0])
+        return usual_address(next(filter(None, found.groups()))) if found else ""
     except ValueError:
         return ""
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return str(mapped or parsed)
 
 
 def _plain(address: str) -> str:

@@ -99,6 +99,7 @@ MISTAKES = [
     ("fleet.inventory = {'10.0.0.3' = '../a'}", "fleet.inventory: the host's name has characters"),
     ("fleet.inventory = {'10.0.0.3' = 5}", "fleet.inventory: the host's name has characters"),
     ("fleet.inventory = {'::1' = 'a', '0:0:0:0:0:0:0:1' = 'b'}", "fleet.inventory: ::1 is there twice"),
+    ("fleet.inventory = {'10.0.0.3' = 'a', '::ffff:10.0.0.3' = 'b'}", "fleet.inventory: 10.0.0.3 is there twice"),
     ("fleet.inventory = ['a']", "fleet.inventory: wants a table of addresses and host names"),
     # values that are right alone, and wrong together
     ("web.listen = '0.0.0.0:8642'", "web.listen: 0.0.0.0:8642 can be reached from other hosts"),
@@ -134,7 +135,7 @@ def test_what_is_right_is_read(loaded):
     settings = loaded(
         """
         fleet.name = "2024"
-        fleet.inventory = {"10.0.0.7" = "node1", "0:0:0:0:0:0:0:1" = "node2"}
+        fleet.inventory = {"::ffff:10.0.0.7" = "node1", "0:0:0:0:0:0:0:1" = "node2"}
         archive.hot = "1h30m"
         archive.reserve = "10 GiB"
         store.memory = "1.5 GB"

@@ -9,7 +9,7 @@ from lae_monitor.core.names import HostName
 from lae_monitor.fleet.targets import BadTargets, Passed, Target, each_once, from_ansible, from_csv, from_ec2, target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:twisted.*")
-NAMES = {"10.0.0.7": HostName("seven")}
+NAMES = {"10.0.0.7": HostName("seven"), "2001:db8::9": HostName("nine")}
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ NAMES = {"10.0.0.7": HostName("seven")}
         ("n1=admin@10.0.0.7:22", ("n1", "10.0.0.7", "admin", 22)),
         ("[2001:db8::1]:22", ("ip6-2001-0db8-0000-0000-0000-0000-0000-0001", "2001:db8::1", "", 22)),
         ("n6=2001:db8::1", ("n6", "2001:db8::1", "", 0)),
+        ("[2001:DB8:0::9]:22", ("nine", "2001:DB8:0::9", "", 22)),
+        ("::ffff:10.0.0.7", ("seven", "::ffff:10.0.0.7", "", 0)),
     ],
 )
 def test_a_host_is_understood(text, expected):

@@ -122,10 +122,26 @@ def test_forwarded_addresses_count_only_along_trusted_proxies(serving, exchange)
         request("6.6.6.6, 192.0.2.7, 10.1.2.3"),
         request("nonsense"),
         request("::ffff:192.0.2.9"),
+        request("192.0.2.10:4711"),
+        request("[2001:DB8::7]:443"),
+        request("[2001:db8::8%eth0]"),
+        request("2001:db8::9"),
+        request("192.0.2.11:x"),
+        request("[192.0.2.12"),
     )
     assert [body for _, _, body in answers] == [
         "127.0.0.1", "192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.7", "127.0.0.1", "192.0.2.9",
+        "192.0.2.10", "2001:db8::7", "2001:db8::8", "2001:db8::9", "127.0.0.1", "127.0.0.1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["127.0.0.0/8", "::ffff:127.0.0.1", "::ffff:7f00:0/104", "::ffff:127.0.0.1/128"])
+def test_a_proxy_is_trusted_however_its_address_is_written(serving, exchange, written):
+    async def run():
+        async with serving(Router([Route(path="/whoami", methods={"GET": whoami})], trusted_proxies=[written])) as port:
+            return await exchange(port, b"GET /whoami HTTP/1.0\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n")
+
+    assert asyncio.run(run()).endswith(b"192.0.2.7")
 
 
 def test_without_trusted_proxies_nobody_is_believed(serving, exchange):

@@ -1,13 +1,12 @@
 """What `lae-monitor check config` asks of the crash gatherer; what keeps it from starting is asked at its start, too."""
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from lae_monitor.config import Settings
 from lae_monitor.core.limits import format_size
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, usual_address
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.gatherers.crashes.crashmover.check import check as check_crashmover
@@ -26,7 +25,7 @@ def known_hosts(inventory: Mapping[str, str]) -> dict[str, HostName]:
         ValueError: an address is none.
         Refused: `bad_host_name`.
     """
-    return {str(ipaddress.ip_address(address)): HostName(name) for address, name in inventory.items()}
+    return {usual_address(address): HostName(name) for address, name in inventory.items()}
 
 
 def tokens_of(settings: Settings, clock: Clock = wall_clock) -> Tokens:

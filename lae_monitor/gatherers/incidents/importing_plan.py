@@ -5,7 +5,6 @@ everything again. Folders that share an incident are therefore the same node's, 
 """
 
 import csv
-import ipaddress
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from lae_monitor.core.names import HostName
+from lae_monitor.core.names import HostName, usual_address
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.incidents.importing_found import TUB_ID, Broken, Identity, Old, Told, load, tell
 
@@ -182,7 +181,7 @@ def _guess(node: Node, stored: Mapping[str, Iterable[str]], inventory: Inventory
 
 def _host_of(text: str, inventory: Inventory) -> HostName | None:
     try:
-        address = str(ipaddress.ip_address(text))
+        address = usual_address(text)
     except ValueError:
         try:
             return HostName(text)
