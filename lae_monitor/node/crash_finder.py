@@ -33,6 +33,7 @@ MAX_WAITING = 200  # reports that wait to be sent; beyond, core dumps wait in th
 MAX_TEXT = 65_536  # bytes of a stack trace, and of an annotation within a dump
 MAX_BESIDE = 2_097_152  # bytes of a file of annotations, as the collector takes of one
 MAX_ANNOTATIONS = 1000  # of one report
+PRODUCTS = ("_productName", "ProductName", "prod", "product", "appName", "application")  # as the collector reads them
 STEP = 262_144  # bytes read at a time
 OLD = 60.0  # seconds since its last change after which nobody writes a file any more
 LOOKS = 3  # at files that are being written, in one run
@@ -173,16 +174,16 @@ def take(path: Path, found: Found, before: dict[Path, tuple[int, int]], options:
     found.files[str(path)] = [*now, digest.hexdigest()]
     if new:
         defaults = {"CrashTime": str(int(about.st_mtime)), "Hostname": socket.gethostname(), "DumpFile": path.name}
-        product = {"ProductName": options.product} if options.product else {}
+        annotations = {**defaults, **told, **beside(path), "MinidumpSha256Hash": digest.hexdigest()}
+        if options.product and not any(map(annotations.get, PRODUCTS)):
+            annotations["ProductName"] = options.product
         files = [str(path.with_suffix(ending)) for ending in (*BESIDE, ".meta")]
-        annotations = {**defaults, **product, **told, **beside(path), "MinidumpSha256Hash": digest.hexdigest()}
         found.add(name, {"annotations": annotations, "dump": str(path), "about": now, "beside": files})
 
 
 def places_of(folder: Path) -> list[Path]:
     """Where its minidumps are: of a Crashpad database those that its handler has written."""
-    both = (folder / "completed", folder / "pending")
-    return [place for place in both if os.path.isdir(str(place))] or [folder]  # noqa: PTH112 - never raises
+    return list(filter(os.path.isdir, (folder / "completed", folder / "pending"))) or [folder]
 
 
 def dumps(place: Path, found: Found) -> list[Path]:
@@ -221,8 +222,7 @@ def crashpad_annotations(file: IO[bytes]) -> dict[str, str]:
         return struct.unpack(f"<{count}I", file.read(4 * count))
 
     def text(at: int) -> str:
-        (size,) = numbers(at, 1)
-        return file.read(min(size, MAX_TEXT)).decode("utf-8", "replace")
+        return file.read(min(*numbers(at, 1), MAX_TEXT)).decode("utf-8", "replace")
 
     with suppress(struct.error):
         _, _, streams, directory = numbers(0, 4)

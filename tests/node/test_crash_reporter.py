@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from lae_monitor.gatherers.crashes.program import NAMES, program_of
+from lae_monitor.gatherers.crashes.stored import annotations_in
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(path for path in (ROOT / "lae_monitor/node").glob("*.py") if path.name != "__init__.py")
 CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"
@@ -74,6 +77,20 @@ def test_what_stands_beside_a_dump_goes_with_it(host, collector, crashes, ending
     assert (raw["ProductName"], raw["Version"]) == ("Beside", "3")
     assert raw.get("Notes", "one\ntwo") == "one\ntwo"
     assert raw.get("StackTraces", '{"a": [1]}') == '{"a": [1]}'
+
+
+def test_a_dump_beside_which_a_product_stands_is_not_given_another(host, collector, crashes):
+    """Whatever name the product has there: the collector reads the most specific one."""
+    host.point(collector.port)
+    for number, (product, _) in enumerate(NAMES):
+        host.dump(f"{number}.dmp", b"MDMP" + bytes([number]) * 300)
+        (host.dumps / f"{number}.extra").write_text(json.dumps({product: "Beside"}))
+    host.dump("none.dmp")
+    (host.dumps / "none.extra").write_text(json.dumps({"product": ""}))
+    host.both()
+    assert sorted(program_of(annotations_in(raw)).product for raw, _ in crashes(collector)) == ["Beside"] * len(
+        NAMES
+    ) + ["Prog"]
 
 
 def crashpad(handler, database, url):
