@@ -45,6 +45,15 @@ class Upload:
         await self._run(at, lambda ticket: at.write(parts, ticket))
         self._size += sum(map(len, parts))
 
+    async def look(self, job: Callable[[Callable[[int, int], bytes]], T]) -> T:
+        """What `job` makes, in a worker, of a function that gives the bytes from an offset on, at most so many.
+
+        Raises:
+            Full, Failed: the upload is over.
+        """
+        at = await self._begun()
+        return await self._run(at, lambda _ticket: at.look(job))
+
     async def commit(self, path: str) -> Span:
         """Syncs the file and gives it its name. The upload is over then.
 
@@ -122,6 +131,15 @@ class _Temporary:
         with self.file.use() as fd:
             ticket.check()
             self.root.files.write_all(fd, parts)
+
+    def look(self, job: Callable[[Callable[[int, int], bytes]], T]) -> T:
+        kernel = self.root.files.kernel
+        with self.file.use():
+            fd = kernel.open_read(self._name)
+            try:
+                return job(lambda at, size: kernel.pread(fd, size, at))
+            finally:
+                kernel.close(fd)
 
     def commit(self, path: str, ticket: Ticket) -> None:
         with self.file.use() as fd:

@@ -6,7 +6,7 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -21,6 +21,7 @@ from lae_monitor.core.time import format_time, parse_duration, parse_time, wall_
 from lae_monitor.query.printable import one_line
 
 if TYPE_CHECKING:
+    from lae_monitor.gatherers.crashes.program import Program
     from lae_monitor.gatherers.crashes.throttle import Rules, Verdict
 
 MAX_CRASH: Final = 512 * MiB  # bytes of a file that is read; a crash has up to 200 MiB
@@ -38,6 +39,7 @@ class Crash(NamedTuple):
     crash_id: str
     received: float
     annotations: Document
+    program: Program
 
 
 class Decided(NamedTuple):
@@ -182,27 +184,28 @@ def _read(path: Path, *, bare: bool = False) -> Crash | Unread:
         if path.stat().st_size > MAX_CRASH:
             return Unread(str(path), f"is larger than {format_size(MAX_CRASH)}")
         data = path.read_bytes()
-        document = json.loads(data if bare else bytes(entries(data)[RAW_CRASH]))
-        return _crash(document, str(path)) if isinstance(document, dict) else Unread(str(path), "is no JSON object")
+        files = {} if bare else entries(data)
+        document = json.loads(data if bare else bytes(files.pop(RAW_CRASH)))
+        return (
+            _crash(document, files, str(path)) if isinstance(document, dict) else Unread(str(path), "is no JSON object")
+        )
     except KeyError:
         return Unread(str(path), f"holds no {RAW_CRASH}")
     except (OSError, Refused, ValueError, RecursionError) as error:
         return Unread(str(path), one_line(str(error), 200))
 
 
-def _crash(document: Document, file: str) -> Crash:
+def _crash(document: Document, files: Mapping[str, memoryview], file: str) -> Crash:
     """A crash from its raw crash: ours, or one of Antenna or Socorro; `file` stands for an id where there is none."""
-    from lae_monitor.gatherers.crashes.report import OURS  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.stored import annotations_in, program_in  # noqa: PLC0415
 
-    annotations = {name: value for name, value in document.items() if name not in OURS}
-    metadata = document.get("metadata")
-    replaced = metadata.get("replaced") if isinstance(metadata, dict) else None
     given = document.get("submitted_timestamp")
     received = parse_time(given) if isinstance(given, str) else wall_clock()
     return Crash(
         str(document.get("uuid") or file),
         received,
-        annotations | (replaced if isinstance(replaced, dict) else {}),
+        annotations_in(document),
+        program_in(document, files),
     )
 
 
@@ -231,7 +234,9 @@ def _decide_all(
             continue
         # Drawn by seed and id, so that the order and number of crashes do not matter.
         chance = random.Random(f"{seed} {crash.crash_id}").random  # noqa: S311 - nobody gains by guessing it
-        verdict = rules.decide(crash.annotations, crash_id=crash.crash_id, now=crash.received, random=chance)
+        verdict = rules.decide(
+            crash.annotations, program=crash.program, crash_id=crash.crash_id, now=crash.received, random=chance
+        )
         decided.append(Decided(crash.crash_id, verdict))
         if len(decided) == limit:
             break

@@ -23,7 +23,7 @@ disk full                  both words; capitals do not matter
 kind:crash,incident        any of: crash, incident, sonar, alarm, mark
 host:'ml*' cluster:lae     * stands for anything
 level:'>=warning'          debug, info, warning, error, critical
-ProductName:Firefox        an attribute by its name
+product:Firefox            an attribute by its name
 since:2h until:2026-11-22  durations, days, RFC 3339 times
 """
 
@@ -67,7 +67,7 @@ def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
 
     \b
     lae-monitor search disk full since:2d
-    lae-monitor search kind:crash ProductName:Firefox -shutdown
+    lae-monitor search kind:crash product:Firefox -shutdown
     lae-monitor search '"connection refused"' level:'>=warning' --limit 20
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
     from lae_monitor.cli.answers import answers  # noqa: PLC0415

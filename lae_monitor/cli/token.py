@@ -87,7 +87,8 @@ def _user(invocation: Invocation, kind: str, cluster: str | None, product: str |
     """Whom a password is for, as it stands in the file."""
     from lae_monitor.core.names import ClusterName  # noqa: PLC0415
     from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.gatherers.crashes.tokens import MAX_PRODUCT, SUBMITTER, user_of  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.program import MAX_LENGTH, clean  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, user_of  # noqa: PLC0415
 
     if kind == "sonar":
         if product is not None or submitter:
@@ -100,9 +101,11 @@ def _user(invocation: Invocation, kind: str, cluster: str | None, product: str |
         invocation.fail("crashes: --cluster belongs to sonar", EXIT_USAGE)
     if submitter == (product is not None):
         invocation.fail("crashes: say for whom, with --product NAME or --submitter", EXIT_USAGE)
-    if product is not None and not (0 < len(product.strip()) <= MAX_PRODUCT and product.isprintable()):
-        invocation.fail(f"a product has 1 to {MAX_PRODUCT} printable characters", EXIT_USAGE)
-    return SUBMITTER if product is None else user_of(product.strip())
+    if product is None:
+        return SUBMITTER
+    if not clean(product) or len(product.strip()) > MAX_LENGTH or not product.isprintable():
+        invocation.fail(f"a product has 1 to {MAX_LENGTH} printable characters", EXIT_USAGE)
+    return user_of(product)
 
 
 def _shown(kind: str, user: str) -> str:

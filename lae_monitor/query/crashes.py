@@ -27,11 +27,7 @@ MAX_TAKEN_APART: Final = 64 * MiB  # bytes of a crash in memory; a larger one is
 
 # Socorro's name -> the annotation that it is made from, where that has another name, or one of several.
 _FROM_ANNOTATIONS: Final = {
-    "product": ("ProductName", "prod", "_productName", "product"),
-    "version": ("Version", "ver", "_version"),
     "build": ("BuildID",),
-    "release_channel": ("ReleaseChannel",),
-    "process_type": ("ProcessType",),
     "uptime": ("UptimeTS",),
     "user_comments": ("Comments", "comments"),
     "moz_crash_reason": ("MozCrashReason",),
@@ -47,7 +43,11 @@ _FROM_ANNOTATIONS: Final = {
     "additional_minidumps": ("additional_minidumps",),
     "guid": ("guid",),
 }
-_FROM_DUMP: Final = {
+_FROM_ATTRIBUTES: Final = {
+    "product": "product",
+    "version": "version",
+    "release_channel": "channel",
+    "process_type": "process",
     "cpu_arch": "dump.cpu",
     "reason": "dump.reason",
     "address": "dump.address",
@@ -171,7 +171,7 @@ def processed_crash(crash: Stored) -> dict[str, Any]:
         "cluster": str(event.cluster),
         "group": event.group,
     }
-    found |= {name: attrs[attribute] for name, attribute in _FROM_DUMP.items() if attribute in attrs}
+    found |= {name: attrs[attribute] for name, attribute in _FROM_ATTRIBUTES.items() if attribute in attrs}
     for name, annotations in _FROM_ANNOTATIONS.items():
         value = next((raw[one] for one in annotations if raw.get(one) not in (None, "")), None)
         if value is not None:

@@ -4,7 +4,7 @@ disk "connection refused" -needle      words and phrases, all of which have to b
 kind:crash,incident host:ml*           a field; a comma means any of, * stands for anything outside quotes
 level:error   level:>=warning          this level; this level or a worse one
 category:user-incident-button          what an incident was found to be
-ProductName:Firefox                    an attribute by its name; attr.NAME: for one that is named like a field
+product:Firefox                        an attribute by its name; attr.NAME: for one that is named like a field
 since:2h until:2026-11-22              a duration back from now, a time, or a day (as `until`: to its end)
 
 Letters are alike in both cases, except in names of hosts, clusters, groups, ids and attributes.

@@ -13,6 +13,8 @@ import msgspec
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
+from lae_monitor.gatherers.crashes.program import clean
+from lae_monitor.gatherers.crashes.read import group_of
 from lae_monitor.query.decisions import ID_LENGTH, Decided, chain, decided, root_of
 from lae_monitor.query.events import RANK
 from lae_monitor.query.planner import LATEST, Plan, micros
@@ -29,7 +31,21 @@ DAYS: Final = 30
 STATES: Final = ("open", "regressed", "closed")
 
 MINIDUMP_SHA256: Final = "attrs['upload_file_minidump.sha256']"
-VERSION: Final = "arrayFirst(found -> found != '', [attrs['Version'], attrs['ver'], attrs['_version']])"
+
+
+def _program(name: str, before: str) -> str:
+    """The attribute `name`, which gatherers.crashes.program read; `before`: in rows of readers that did not keep it."""
+    return f"if(attrs['product'] != '', attrs['{name}'], {before})"
+
+
+# A group begins with its product.
+PRODUCT: Final = _program("product", "if(kind = 'crash', splitByString(' | ', `group`)[1], '')")
+VERSION: Final = _program(
+    "version", "arrayFirst(found -> found != '', [attrs['Version'], attrs['ver'], attrs['_version']])"
+)
+PROCESS: Final = _program("process", "attrs['ProcessType']")
+CHANNEL: Final = _program("channel", "attrs['ReleaseChannel']")
+PLATFORM: Final = _program("platform", "splitByChar(' ', attrs['dump.os'])[1]")
 GROUP_ID: Final = f"lower(substring(hex(SHA256(concat(kind, char(0), `group`))), 1, {ID_LENGTH}))"  # decisions.group_id
 SEPARATE: Final = (
     f"if(kind = 'crash' AND {MINIDUMP_SHA256} != '', concat({MINIDUMP_SHA256}, ' ', attrs['guid']), hex(key))"
@@ -158,7 +174,7 @@ async def groups(store: Store, planned: Plan, asking: Asking, now: float) -> Gro
     where, parameters = planned.where(since, planned.until)
     if asking.product:
         where += " AND kind = 'crash' AND startsWith(`group`, {product:String})"
-        parameters["product"] = f"{asking.product.replace('|', '/')} | "
+        parameters["product"] = group_of(clean(asking.product), "")
     merged = {id_: root for id_ in known if (root := root_of(id_, known)) != id_}
     rows = await _aggregated(store, where, parameters, merged, known, asking, now)
     return Groups(

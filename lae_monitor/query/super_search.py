@@ -14,7 +14,7 @@ import msgspec
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, format_time, parse_time
-from lae_monitor.query.groups import MINIDUMP_SHA256, VERSION
+from lae_monitor.query.groups import CHANNEL, MINIDUMP_SHA256, PLATFORM, PROCESS, PRODUCT, VERSION
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -29,25 +29,22 @@ MAX_VALUE: Final = 500  # characters
 RESULTS: Final = 100
 FACET_SIZE: Final = 50
 
-_PRODUCT: Final = (
-    "arrayFirst(found -> found != '', [attrs['ProductName'], attrs['prod'], attrs['_productName'], attrs['product']])"
-)
 FIELDS: Final = {
     "uuid": "id",
-    "product": _PRODUCT,
+    "product": PRODUCT,
     "version": VERSION,
     "signature": "attrs['signature']",
     "host": "host",
     "cluster": "cluster",
-    "platform": "splitByChar(' ', attrs['dump.os'])[1]",
+    "platform": PLATFORM,
     "platform_version": "attrs['dump.os']",
     "cpu_arch": "attrs['dump.cpu']",
     "reason": "attrs['dump.reason']",
     "address": "attrs['dump.address']",
     "crashing_module": "attrs['dump.module']",
     "build_id": "attrs['BuildID']",
-    "release_channel": "attrs['ReleaseChannel']",
-    "process_type": "attrs['ProcessType']",
+    "release_channel": CHANNEL,
+    "process_type": PROCESS,
     "moz_crash_reason": "attrs['MozCrashReason']",
     "minidump_sha256_hash": MINIDUMP_SHA256,
 }

@@ -221,7 +221,8 @@ def annotate(values: dict[str, tuple[bytes, str]]) -> None:
 def finish(zipped: Writer, report: Report, spool: Memory) -> None:
     """From a report to a row of the store, and to what people see."""
     crash_id = new_crash_id(NOW)
-    RULES.current().decide(report.annotations, crash_id=crash_id, now=NOW, random=lambda: 0.5)
+    program = report.read_program()
+    RULES.current().decide(report.annotations, program=program, crash_id=crash_id, now=NOW, random=lambda: 0.5)
     report.remove(SETTINGS.removed_fields)
     report.check()
     document = report.raw_crash(crash_id, NOW, ABOUT)

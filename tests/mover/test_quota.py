@@ -2,24 +2,32 @@
 
 from datetime import datetime
 
+import msgspec
+import pytest
 import spine
 
 from lae_monitor.core.names import CrashId
+from lae_monitor.gatherers.crashes import read as reader
 from lae_monitor.gatherers.crashes.container import Writer
+from lae_monitor.gatherers.crashes.program import Program
 from lae_monitor.gatherers.crashes.report import RAW_CRASH, Report
 from lae_monitor.mover.ages import Rules
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
+from lae_monitor.query.groups import Asking, groups
+from lae_monitor.query.planner import Plan
+from lae_monitor.query.super_search import super_search
 
 NOW = 1795305600.0  # 2026-11-22
 DAY = 86400.0
 _ABOUT = {"cluster": "lae", "host": "node1", "throttle_rule": "accept_everything"}
 
 
-def crash(number: int, day: str, product: str, name: str = "ProductName", size: int = 10) -> tuple[str, bytes]:
-    """Path and bytes of a stored report."""
+def crash(number, day: str, product: str, name: str = "ProductName", size: int = 10, more=()) -> tuple[str, bytes]:
+    """Path and bytes of a stored report; `more` annotations."""
     crash_id = CrashId(f"0bba929f-8721-460c-8e70-{number:05x}0{day[2:]}")
     report = Report()
-    report.set(name, product)
+    for one, value in {name: product, **dict(more)}.items():
+        report.set(one, value)
     out = bytearray()
     zipped = Writer(out.extend, NOW)
     zipped.add("upload_file_minidump", bytes(size))
@@ -74,6 +82,47 @@ def test_a_product_has_its_own_time(tmp_path):
             return gone, days(await kept(mover))
 
     assert spine.run(go()) == (3, ["20261102", "20261104", "20261120"])
+
+
+class Older:
+    """A reader that kept the program in no attributes of their own, as that of version 2."""
+
+    VERSION, WHOLE, cut = 2, True, staticmethod(reader.cut)
+
+    @staticmethod
+    def read(span, data):
+        for event in reader.read(span, data):
+            attrs = {name: value for name, value in event.attrs.items() if name not in Program._fields}
+            yield msgspec.structs.replace(event, attrs=attrs)
+
+
+@pytest.mark.parametrize("read_by", [reader, Older])
+def test_retention_groups_and_search_go_by_the_product_that_is_shown(tmp_path, read_by):
+    """Whatever the client calls it, and however it writes it; and in rows of an older release."""
+    same = ["My Editor", "My\tEditor", " My  Editor ", "My\u200b Editor"]
+    others = ["my editor", "My Editor | x", "My Editor x"]
+
+    async def go():
+        async with spine.opened(
+            tmp_path, find_reader=lambda path: read_by if path.startswith("crashes/") else None
+        ) as mover:
+            names = [*((text, "ProductName") for text in same + others), ("My Editor", "application")]
+            crashes = [crash(n, "20261101", *named) for n, named in enumerate(names)]
+            electron = crash(20, "20261101", "My Editor", "_productName", more={"prod": "Electron", "ver": "28"})
+            await stored(mover, *crashes, electron)
+            counted = await groups(mover.store, Plan(), Asking(product="My \tEditor", limit=10), NOW)
+            found = await super_search(
+                mover.store, [("product", "=My Editor"), ("_facets", "version"), ("date", ">2026-01-01")], NOW
+            )
+            gone = await retire(mover, products={"My  Editor": DAY, "My\tEditor": 2 * DAY})
+            rest = await mover.store.query("SELECT DISTINCT file FROM {lae}.events WHERE kind = 'crash'")
+            return counted, found, gone, len(rest)
+
+    counted, found, gone, rest = spine.run(go())
+    assert [group.events for group in counted.groups] == [len(same) + 2]
+    assert found.total == gone == len(same) + 2
+    assert rest == len(others)
+    assert read_by is Older or found.facets["version"] == []  # 28 is the version of Electron
 
 
 def test_a_product_that_is_kept_longer_is_spared(tmp_path):

@@ -161,7 +161,7 @@ def test_a_dump_that_is_not_there_is_not_found_whatever_its_name(site, place):
 
 
 def row(place, **attrs):
-    given = {"ProductName": "Lemmings", "Version": "1.0", "signature": "Jump", "dump.os": "Linux 6.1", **attrs}
+    given = {"product": "Lemmings", "version": "1.0", "platform": "Linux", "signature": "Jump", **attrs}
     ago = given.pop("ago", HOUR)
     return event(place, given.pop("host", "h1"), time=NOW - ago - 1, attrs=given)
 
@@ -170,9 +170,9 @@ def row(place, **attrs):
 def searched(site, place):
     site.put(
         row(place),
-        row(place, Version="1.1", host="h2", ago=2 * HOUR),
-        row(place, ProductName="Firefox", signature="OOM | small", ago=3 * HOUR),
-        row(place, ProductName="Firefox", signature="memcpy | Jump", ago=10 * DAY),
+        row(place, version="1.1", host="h2", ago=2 * HOUR),
+        row(place, product="Firefox", signature="OOM | small", ago=3 * HOUR),
+        row(place, product="Firefox", signature="memcpy | Jump", ago=10 * DAY),
         event(place, kind="incident", time=NOW - HOUR),
     )
     return place

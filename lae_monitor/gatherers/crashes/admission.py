@@ -75,12 +75,14 @@ class Admission:
             Refused: `unauthorized`, `unauthorized_uuid`, `malformed_invalid_uuid`, `credentials_unreadable`.
         """
         annotations = report.annotations
-        self._tokens.check(report.product, tokens)
+        self._tokens.check(report.program.product, tokens)
         if "uuid" in annotations:
             self._tokens.check_submitter(bearer)
             return self._resubmitted(annotations["uuid"], received)
         crash_id = new_crash_id(received)
-        verdict = self._rules.current().decide(annotations, crash_id=crash_id, now=received, random=self._chance)
+        verdict = self._rules.current().decide(
+            annotations, program=report.program, crash_id=crash_id, now=received, random=self._chance
+        )
         if self._depth:
             return Admitted(_with_digit(crash_id, self._depth), verdict)
         return Admitted(_with_digit(crash_id, int(verdict.result)), verdict)

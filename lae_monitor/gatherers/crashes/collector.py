@@ -85,7 +85,7 @@ class Collector:
         """
         received, begun = self._context.clock(), time.perf_counter()
         async with Spool(self._context.archive, self._budget, request.peer) as spool:
-            intake = Intake(request, spool, received, project)
+            intake = Intake(request, spool, received, project, self._settings.removed_fields)
             try:
                 await self._read(intake, request)
                 admitted = self._admission.decide(intake.report, offered(request), received, bearer(request))
@@ -99,7 +99,7 @@ class Collector:
                 intake.abandon()
         report = intake.report
         if admitted.is_told_an_id:
-            return replies.accepted(admitted, report.product, report.release, self._settings, style)
+            return replies.accepted(admitted, report.program, self._settings, style)
         return replies.rejected(admitted)
 
     async def _read(self, intake: Intake, request: Request) -> None:

@@ -48,6 +48,11 @@ class Writer:
             _LOCAL.pack(*_LOCAL_BEGIN, SIZES_FOLLOW, STORED, *self._time, 0, 0, 0, len(self._name), 0) + self._name
         )
 
+    @property
+    def at(self) -> int:
+        """How many bytes went to the sink."""
+        return self._at
+
     def write(self, data: bytes) -> None:
         self._crc = zlib.crc32(data, self._crc)
         self._size += len(data)

@@ -2,6 +2,7 @@
 
 import asyncio
 import urllib.parse
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -12,16 +13,17 @@ from lae_monitor.gatherers.crashes.admission import Admitted
 from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.container import Writer
 from lae_monitor.gatherers.crashes.limits import MAX_ANNOTATION, MAX_ANNOTATIONS, RESERVE_STEP, YIELD_AFTER
+from lae_monitor.gatherers.crashes.minidump import Look
 from lae_monitor.gatherers.crashes.parts import Event, Parts, Whole
+from lae_monitor.gatherers.crashes.program import ALL_NAMES, SENTRY_EVENT, Source, sources_in
 from lae_monitor.gatherers.crashes.report import MINIDUMP, RAW_CRASH, Digest, Report, envelope
 from lae_monitor.gatherers.crashes.spool import Spool
 from lae_monitor.gatherers.crashes.wire import Part, boundary_of, decoder
 from lae_monitor.net.http import Request
 
 MAGIC: Final = b"MDMP"
-QUERY_KEYS: Final = frozenset(
-    {"product", "version", "guid", "prod", "ver"}
-)  # what Crashpad appends; the rest may be a token
+QUERY_KEYS: Final = ALL_NAMES | {"guid"}  # the rest may be a token
+_AS_ANNOTATION: Final = {"product": "prod", "version": "ver"}  # of the query: as the form of the same client has them
 MAX_QUERY_VALUE: Final = 200  # characters
 
 
@@ -34,10 +36,17 @@ class Accepted:
 
 
 class Intake:
-    """Takes the report in `request` and writes it into `spool`. `project`: what the address says it is of, if it does."""
+    """Takes the report in `request` and writes it into `spool`.
 
-    def __init__(self, request: Request, spool: Spool, received: float, project: str = "") -> None:
-        self.report = Report()
+    Args:
+        project: what the address says it is of, if it does.
+        unkept: annotations that will not be stored.
+    """
+
+    def __init__(
+        self, request: Request, spool: Spool, received: float, project: str = "", unkept: Collection[str] = ()
+    ) -> None:
+        self.report = Report(unkept)
         self.inflated = 0  # bytes of the body after decompression
         self._request = request
         self._spool = spool
@@ -48,6 +57,8 @@ class Intake:
         self._bare = False  # a minidump alone, without a form
         self._value = bytearray()  # of an annotation
         self._name = ""  # of a file
+        self._begun_at = 0  # where its bytes begin in the spool
+        self._places: dict[str, tuple[int, int]] = {}  # of files that may name the program: where, and how many bytes
         self._digest = Digest()
         self._annotations = 0  # bytes
         self._reserved = 0  # of them
@@ -74,6 +85,7 @@ class Intake:
         body.finish()
         parts.finish()
         self._finish(body.notes)
+        await self._read_program()
 
     async def _take_piece(self, parts: "Parts | _Bare", piece: bytes) -> None:
         plain = 0  # bytes of annotations that came in one piece; no single one can be too large then
@@ -99,15 +111,34 @@ class Intake:
     def _finish(self, notes: list[str]) -> None:
         if self._part is not None:
             self._take(None)  # a bare minidump has no end but the body's
-        if self._bare:
-            for key, value in self._query.items():
-                self.report.set({"product": "prod", "version": "ver"}.get(key, key), value)
-        if self._project and not self.report.product:
-            self.report.set("prod", self._project)
-        if not self._bare and not self.report.annotations:
+        if not self._bare and not self.report.annotations and not self._project:
             raise Refused("malformed_no_annotations")
         for note in notes:
             self.report.note(note)
+
+    async def _read_program(self) -> None:
+        """Which program it is of: by its form, else by its address, by its files, and at last by Sentry's project."""
+        report = self.report
+        if self._bare or not report.read_program().named:
+            wanted = QUERY_KEYS if self._bare else ALL_NAMES
+            said = {_AS_ANNOTATION.get(key, key): value for key, value in self._query.items() if key in wanted}
+            for name in said.keys() - report.annotations.keys():
+                report.set(name, said[name])
+        if report.read_program().named:
+            return
+        inside = await self._spool.look(self._look_inside) if self._places else []
+        program = report.read_program(inside)
+        if self._project and not program.named:
+            report.set("prod", self._project)
+            if program.version:
+                report.set("ver", program.version)
+            report.read_program(inside)
+
+    def _look_inside(self, look: Look) -> list[Source]:
+        def within(start: int, length: int) -> Look:
+            return lambda at, size: look(start + at, min(size, length - at)) if at < length else b""
+
+        return list(sources_in({name: within(*place) for name, place in self._places.items()}, MINIDUMP))
 
     # ---- the parts -------------------------------------------------------------------------------------------------
 
@@ -139,6 +170,7 @@ class Intake:
             self._name = self.report.name_of(part)
             self._digest = Digest()
             self._zip.begin(self._name)
+            self._begun_at = self._zip.at
 
     def _add(self, data: bytes) -> None:
         if not self._is_file:
@@ -166,6 +198,8 @@ class Intake:
         elif self._name:
             self._zip.end()
             self.report.add_file(self._name, self._digest.size, self._digest.hexdigest())
+            if self._name in {MINIDUMP, SENTRY_EVENT}:
+                self._places[self._name] = (self._begun_at, self._digest.size)
         else:
             self.report.note("a file without a name was dropped")
         self._part, self._name = None, ""

@@ -7,7 +7,7 @@ Format: MINIDUMP_HEADER and its streams as Breakpad and Crashpad write them; see
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,12 +22,17 @@ MAX_MODULES: Final = 4096  # looked at; a browser loads some hundred
 MAX_STRING: Final = 1024  # bytes of a name or version in UTF-16
 MAX_INFLATED: Final = 16 * MiB  # bytes of a compressed dump that are looked at; the headers and modules come first
 MAX_PREAMBLE: Final = 64 * KiB  # bytes before a dump that lies within a multipart of its own
+MAX_PEELED: Final = (
+    1 * MiB
+)  # bytes of a compressed dump in which annotations are looked for: Crashpad writes memory last
+MAX_PAIRS: Final = 200  # annotations within a dump; Chromium has up to 100
 
 THREAD_LIST: Final = 3
 MODULE_LIST: Final = 4
 MEMORY_LIST: Final = 5
 EXCEPTION: Final = 6
 SYSTEM_INFO: Final = 7
+CRASHPAD_INFO: Final = 0x43500001
 
 PLATFORMS: Final = {
     2: "Windows", 0x8000: "Unix", 0x8101: "macOS", 0x8102: "iOS", 0x8201: "Linux", 0x8202: "Solaris", 0x8203: "Android",
@@ -48,8 +53,13 @@ _EXCEPTION: Final = struct.Struct("<IIIIQQ")  # thread, -, code, flags, record, 
 _CONTEXT: Final = struct.Struct("<II")  # size, offset of the thread's context; 8 + 152 bytes into the stream
 _MODULE: Final = struct.Struct("<QIIII")  # base, size, checksum, time, offset of the name
 _MODULE_SIZE: Final = 108
+_CRASHPAD: Final = struct.Struct(
+    "<36xII"
+)  # version and two identifiers of 16 bytes before size and offset of annotations
+_PAIR: Final = struct.Struct("<II")  # offsets of an annotation's name and value
 
-Buffer = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
+Look = Callable[[int, int], bytes]  # the bytes from an offset on, at most so many, of a dump that may be anywhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +81,15 @@ class Summary:
     offset: int | None = None  # of the instruction pointer from the module's start
 
 
-def unwrapped(dump: Buffer) -> tuple[Buffer, str]:
-    """The minidump within `dump`, and what it lay in: "gzip", "multipart" (old Electron on Linux), or "" for nothing."""
+def unwrapped(dump: Buffer, most: int = MAX_INFLATED) -> tuple[Buffer, str]:
+    """The minidump within `dump`, and what it lay in: "gzip", "multipart" (old Electron on Linux), or "" for nothing.
+
+    Args:
+        most: bytes of a compressed one.
+    """
     if bytes(dump[:2]) == b"\x1f\x8b":
         try:
-            return zlib.decompressobj(wbits=31).decompress(dump, MAX_INFLATED), "gzip"
+            return zlib.decompressobj(wbits=31).decompress(dump, most), "gzip"
         except zlib.error:
             return dump, ""
     if bytes(dump[:2]) == b"--":
@@ -137,6 +151,46 @@ def summarise(dump: Buffer) -> Summary | None:
         module=module,
         offset=None if pointer is None else offset,
     )
+
+
+def crashpad_annotations(look: Look) -> dict[str, str]:
+    """What Crashpad writes into its dumps, simple_annotations of MinidumpCrashpadInfo; empty for other dumps."""
+    look = _peeled(look)
+    header = _unpack(_HEADER, look(0, _HEADER.size), 0)
+    if header is None or look(0, len(MAGIC)) != MAGIC or header[1] & 0xFFFF != VERSION:
+        return {}
+    directory = look(header[3], min(header[2], MAX_STREAMS) * _DIRECTORY.size)
+    place = dict(_streams(directory, header[2], 0)).get(CRASHPAD_INFO)
+    annotations = None if place is None else _unpack(_CRASHPAD, look(place, _CRASHPAD.size), 0)
+    at = annotations[1] if annotations else 0
+    count = _count(look(at, 4), 0) or 0 if at else 0
+    pairs = look(at + 4, min(count, MAX_PAIRS) * _PAIR.size)
+    return {
+        _utf8(look, name): _utf8(look, value)
+        for name, value in _PAIR.iter_unpack(pairs[: len(pairs) // _PAIR.size * _PAIR.size])
+    }
+
+
+def looking(dump: Buffer) -> Look:
+    """A dump in memory, to be looked at."""
+    return lambda at, size: bytes(dump[at : at + size])
+
+
+def _peeled(look: Look) -> Look:
+    """As `unwrapped`, for a dump that is not in memory, and as far as MAX_PEELED."""
+    head = look(0, 2)
+    if head == b"\x1f\x8b":
+        return looking(unwrapped(look(0, MAX_PEELED), MAX_PEELED)[0])
+    if head == b"--":
+        start = max(look(0, MAX_PREAMBLE).find(MAGIC), 0)
+        return lambda at, size: look(start + at, size)
+    return look
+
+
+def _utf8(look: Look, offset: int) -> str:
+    """A MinidumpUTF8String: its size in bytes, then UTF-8."""
+    size = _count(look(offset, 4), 0) or 0
+    return look(offset + 4, min(size, MAX_STRING)).decode("utf-8", "replace")
 
 
 def _unpack(form: struct.Struct, dump: Buffer, offset: int) -> tuple[int, ...] | None:

@@ -13,17 +13,19 @@ from lae_monitor.core.secrets import HIDDEN, redact
 from lae_monitor.core.time import clamp, parse_time
 from lae_monitor.gatherers.crashes.container import entries
 from lae_monitor.gatherers.crashes.minidump import Summary, problem_of, summarise, unwrapped
-from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, PRODUCT, RAW_CRASH, RELEASE
+from lae_monitor.gatherers.crashes.program import Program
+from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
 from lae_monitor.gatherers.crashes.signature import Signature, signature_of
+from lae_monitor.gatherers.crashes.stored import program_in
 
-VERSION: Final = 2  # goes up when the same zip gives another row
+VERSION: Final = 3  # goes up when the same zip gives another row
 WHOLE: Final = True
 
 MAX_NAME: Final = 100  # characters of an annotation's name
 MAX_VALUE: Final = 1000  # characters of one annotation in the text
 MAX_ATTRIBUTE: Final = 200  # characters of one annotation among the attrs; longer ones are in the text only
 MAX_ATTRIBUTES: Final = 100
-MAX_GROUP: Final = 360  # characters: a product of 100, and a whole signature
+MAX_GROUP: Final = 360  # characters: a whole product, and a whole signature
 
 TIME: Final = "CrashTime"
 THROTTLED: Final = {"0": "accept", "1": "defer", "2": "reject", "3": "fake_accept"}  # by the digit of the crash id
@@ -52,19 +54,19 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
         cluster, host = ClusterName(metadata["cluster"]), HostName(metadata["host"])
         notes = [str(note) for note in metadata["collector_notes"]]
         checksums = {str(name): str(digest) for name, digest in metadata["dump_checksums"].items()}
-        annotations = {_name(name): _text(value) for name, value in document.items() if name not in OURS}
+        annotations = _by_shown_name({name: _text(value) for name, value in document.items() if name not in OURS})
         replaced = {f"{name} (sent)": _text(value) for name, value in metadata.get("replaced", {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Refused) as error:
         raise Refused("unreadable", f"{RAW_CRASH}: {error!r}") from error
     dump = _dump(files[MINIDUMP]) if MINIDUMP in files else _Dump()
     annotations |= replaced
     sizes = {name: len(content) for name, content in files.items() if name != RAW_CRASH}
-    product = _first(annotations, PRODUCT) or "unknown program"
-    release = _first(annotations, (*RELEASE, "version (sent)"))
+    program = program_in(document, files, dump.summary.os if dump.summary else "")
     reason = _line(annotations.get("MozCrashReason", "")) or dump.reason
     # Secrets go before siggen takes texts apart, after which nobody would recognise them.
     signature = signature_of({name: redact(value) for name, value in annotations.items()}, dump.summary, redact(reason))
     facts = dump.facts | _signature_facts(signature) | _throttled(crash_id, metadata)
+    told = {name: value for name, value in program._asdict().items() if value}
     yield Event(
         kind="crash",
         cluster=cluster,
@@ -74,10 +76,10 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
         id=crash_id,
         key=row_key("crash", crash_id),
         level="error",
-        title=_title(product, release, reason),
+        title=_title(program, reason),
         text=_page(annotations, facts, sizes, checksums, notes),
-        group=group_of(product, facts["signature"]),
-        attrs=_attributes(annotations, facts, sizes, checksums),
+        group=group_of(program.product, facts["signature"]),
+        attrs=_attributes(annotations, facts | told, sizes, checksums),
         file=span.path,
         offset=span.start,
         length=span.end - span.start,
@@ -85,8 +87,13 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
 
 
 def group_of(product: str, signature: str) -> str:
-    """What crashes of one mistake have in common; two products never share one."""
-    return redact(" | ".join((product.replace("|", "/"), signature)))[:MAX_GROUP]
+    """What crashes of one mistake have in common; two products never share one.
+
+    Args:
+        product: as `program.clean` gives it, without `|`.
+        signature: without secrets.
+    """
+    return f"{product} | {signature}"[:MAX_GROUP]
 
 
 class _Dump(NamedTuple):
@@ -140,17 +147,19 @@ def _name(name: str) -> str:
     return redact(_line(_text(name)))[:MAX_NAME]
 
 
+def _by_shown_name(annotations: Mapping[str, str]) -> dict[str, str]:
+    """By the names that are shown; where another one looks the same, that which came so counts."""
+    shown = {_name(name): value for name, value in annotations.items()}
+    return shown | {name: value for name, value in annotations.items() if name in shown}
+
+
 def _line(text: str) -> str:
     """`text` as one printable line."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def _first(annotations: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((found for name in names if (found := _line(annotations.get(name, ""))[:100])), "")
-
-
-def _title(product: str, release: str, reason: str) -> str:
-    what = f"{product} {release}".strip()
+def _title(program: Program, reason: str) -> str:
+    what = f"{program.product} {program.version}".strip()
     title = f"{what} crashed: {reason}" if reason else f"{what} crashed"
     return redact(title)[:MAX_TITLE]
 

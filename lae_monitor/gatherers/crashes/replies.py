@@ -11,6 +11,7 @@ from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.crashes.admission import Admitted
 from lae_monitor.gatherers.crashes.config import Settings
+from lae_monitor.gatherers.crashes.program import Program, clean
 from lae_monitor.gatherers.crashes.throttle import Result
 
 PLAIN: Final = "text/plain"  # of every answer to a report, to the letter
@@ -23,15 +24,15 @@ class Style(Enum):
     ID = "id"
 
 
-def accepted(admitted: Admitted, product: str, release: str, settings: Settings, style: Style) -> str:
+def accepted(admitted: Admitted, program: Program, settings: Settings, style: Style) -> str:
     """For a report that is durable, or that its client is to believe so."""
     if style is Style.ID:
         return admitted.crash_id
     lines = [f"CrashID={settings.id_prefix}{admitted.crash_id}"]
     if settings.view_url:
         lines.append(f"ViewURL={_view_url(settings.view_url, admitted.crash_id)}")
-    if release and _is_over(product, release, settings.end_of_life):
-        lines.append(f"StopSendingReportsFor={release}")
+    if program.version and _is_over(program, settings.end_of_life):
+        lines.append(f"StopSendingReportsFor={program.version}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -55,6 +56,8 @@ def _view_url(template: str, crash_id: CrashId) -> str:
     return template.replace("{crash_id}", crash_id)
 
 
-def _is_over(product: str, release: str, end_of_life: Mapping[str, Sequence[str]]) -> bool:
-    one_line = release.isprintable()  # a version with a line break would add a line of its own to the reply
-    return one_line and any(fnmatchcase(release, pattern) for pattern in end_of_life.get(product, ()))
+def _is_over(program: Program, end_of_life: Mapping[str, Sequence[str]]) -> bool:
+    patterns = (
+        pattern for name, patterns in end_of_life.items() if clean(name) == program.product for pattern in patterns
+    )
+    return any(fnmatchcase(program.version, pattern) for pattern in patterns)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -20,11 +20,10 @@ from lae_monitor.gatherers.crashes.limits import (
     MAX_JSON_ITEMS,
     MAX_NOTES,
 )
+from lae_monitor.gatherers.crashes.program import Program, Source, program_of
 from lae_monitor.gatherers.crashes.wire import Part
 
 OURS: Final = frozenset({"metadata", "submitted_timestamp", "uuid", "version"})  # keys of the document that we set
-PRODUCT: Final = ("ProductName", "prod", "_productName", "product")  # Mozilla, Breakpad and Crashpad, Electron
-RELEASE: Final = ("Version", "ver", "_version")
 RAW_CRASH: Final = "raw_crash.json"
 RESERVED: Final = frozenset({"dump_names", "processed_crash", "raw_crash", RAW_CRASH})  # the Socorro family's own names
 MINIDUMP: Final = "upload_file_minidump"
@@ -41,10 +40,16 @@ _to_json: Final = json.JSONEncoder(sort_keys=True).encode
 
 
 class Report:
-    """Collects what a report says; `raw_crash()` is the document that is stored with its dumps."""
+    """Collects what a report says; `raw_crash()` is the document that is stored with its dumps.
 
-    def __init__(self) -> None:
+    Args:
+        unkept: annotations that will not be stored; they do not say which program it is either.
+    """
+
+    def __init__(self, unkept: Collection[str] = ()) -> None:
+        self.program = Program()
         self.notes: list[str] = []
+        self._unkept = frozenset(unkept)
         self.checksums: dict[str, str] = {}
         self.sizes: dict[str, int] = {}
         self.filenames: dict[str, str] = {}
@@ -150,18 +155,11 @@ class Report:
         self._fields.pop(name, None)
         self._json.pop(name, None)
 
-    @property
-    def product(self) -> str:
-        """The product, by whatever name its client calls it; empty when it does not say."""
-        return self._first(PRODUCT)
-
-    @property
-    def release(self) -> str:
-        return self._first(RELEASE)
-
-    def _first(self, names: Iterable[str]) -> str:
-        annotations = self.annotations
-        return next((text for name in names if (text := str(annotations.get(name) or "").strip())), "")
+    def read_program(self, inside: Iterable[Source] = ()) -> Program:
+        """Sets `program`, as the reader will see it. `inside`: what the report's files say."""
+        kept = {name: value for name, value in self.annotations.items() if name not in self._unkept}
+        self.program = program_of(kept, inside)
+        return self.program
 
     @property
     def annotations(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Where a report waits until it is whole: in memory while it is small, else in a temporary file of the archive."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from prometheus_client import Gauge
 
@@ -11,6 +12,9 @@ from lae_monitor.archive.upload import Upload
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.gatherers.crashes.limits import BATCH, HOLD, MAX_HELD, MAX_HELD_PEER
+from lae_monitor.gatherers.crashes.minidump import Look, looking
+
+T = TypeVar("T")
 
 HELD: Final = Gauge("lae_crashes_held_bytes", "Bytes of reports in progress that are held in memory")
 
@@ -100,6 +104,17 @@ class Spool:
         data = bytes(self._buffer)
         self._buffer.clear()
         await upload.write(data)
+
+    async def look(self, job: Callable[[Look], T]) -> T:
+        """What `job` makes of the bytes so far.
+
+        Raises:
+            Full, Failed
+        """
+        if self._upload is None:
+            return job(looking(self._buffer))
+        await self._flush(self._upload)
+        return await self._upload.look(job)
 
     async def commit(self, path: str) -> Span:
         """Makes it durable at `path`.

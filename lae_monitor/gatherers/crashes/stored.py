@@ -6,7 +6,23 @@ from typing import Any
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.crashes.container import entries
-from lae_monitor.gatherers.crashes.report import OURS, RAW_CRASH
+from lae_monitor.gatherers.crashes.minidump import looking
+from lae_monitor.gatherers.crashes.program import Program, program_of, sources_in
+from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
+
+
+def annotations_in(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sender said, by the names that came; `document` is a raw crash, ours or one of Antenna's or Socorro's."""
+    metadata = document.get("metadata")
+    replaced = metadata.get("replaced") if isinstance(metadata, dict) else None
+    annotations = {name: value for name, value in document.items() if name not in OURS}
+    return annotations | (replaced if isinstance(replaced, dict) else {})
+
+
+def program_in(document: Mapping[str, Any], files: Mapping[str, bytes | memoryview], system: str = "") -> Program:
+    """Which program a stored crash is of: the same as when it was admitted. `system`: that of the dump's headers."""
+    looks = {name: looking(data) for name, data in files.items()}
+    return program_of(annotations_in(document), sources_in(looks, MINIDUMP), system)
 
 
 def is_same(data: bytes, annotations: Mapping[str, Any], checksums: Mapping[str, str]) -> bool:

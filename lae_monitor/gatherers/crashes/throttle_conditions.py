@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from lae_monitor.config.rule_table import NUMBER, SCALAR, SCALARS, TEXT, TEXTS, Kind, Table
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import parse_duration
-from lae_monitor.gatherers.crashes.throttle_facts import Facts, built, number, version
+from lae_monitor.gatherers.crashes.program import clean
+from lae_monitor.gatherers.crashes.throttle_facts import ONE_VALUE, Facts, built, number, version
 
 MAX_NESTED: Final = 10  # all, any and not within each other
 MAX_SEARCHED: Final = 256  # characters of a value that a pattern sees: the cost of a search grows with a power of it
@@ -45,7 +46,7 @@ def condition(table: Table, lists: Lists, depth: int = 0) -> Condition:
 def _of_value(table: Table) -> Iterator[Condition]:
     key = table.take("key", TEXT)
     path = _path(table)
-    tests = list(_tests(table))
+    tests = list(_tests(table, clean if key in ONE_VALUE else _plain))
     if key is None or key == "*":
         for name in (name for name in (*TESTS, "json") if name in table):
             table.problem(name, f'is about one annotation: key = "its name"{", and not *" if key else ""}')
@@ -66,11 +67,14 @@ def _path(table: Table) -> tuple[str, ...]:
     return path
 
 
-def _tests(table: Table) -> Iterator[Test]:
+def _tests(table: Table, form: Callable[[Any], str]) -> Iterator[Test]:
+    """`form` gives whole values the form of the annotation that they are compared with."""
     for name, (kinds, make) in TESTS.items():
         value = table.take(name, *kinds)
         if value is None:
             continue
+        if name in WHOLE:
+            value = [form(one) for one in (value if isinstance(value, list) else [value])]
         try:
             yield make(value)
         except ValueError as error:
@@ -82,13 +86,13 @@ def _plain(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _one_of(values: list[Any]) -> Test:
-    wanted = frozenset(map(_plain, values))
+def _one_of(values: list[str]) -> Test:
+    wanted = frozenset(values)
     return lambda value, _facts: value in wanted
 
 
-def _none_of(values: list[Any]) -> Test:
-    unwanted = frozenset(map(_plain, values))
+def _none_of(values: list[str]) -> Test:
+    unwanted = frozenset(values)
     return lambda value, _facts: value not in unwanted
 
 
@@ -134,7 +138,7 @@ def _build_before(text: str) -> Test:
 
 
 TESTS: Final[dict[str, tuple[tuple[Kind, ...], Callable[[Any], Test]]]] = {
-    "equals": ((SCALAR,), lambda value: _one_of([value])),
+    "equals": ((SCALAR,), _one_of),
     "in": ((SCALARS,), _one_of),
     "not_in": ((SCALARS,), _none_of),
     "matches": ((TEXT,), _matches),
@@ -150,6 +154,7 @@ TESTS: Final[dict[str, tuple[tuple[Kind, ...], Callable[[Any], Test]]]] = {
     "build_older_than": ((TEXT,), _build_older_than),
     "build_before": ((TEXT,), _build_before),
 }
+WHOLE: Final = frozenset({"equals", "in", "not_in"})  # tests whose values are whole ones, as a list
 KEYS: Final = ("key", "json", *TESTS, "present", "absent", "unlisted", "all", "any", "not")
 
 

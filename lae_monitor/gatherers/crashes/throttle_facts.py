@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lae_monitor.core.limits import KiB
-from lae_monitor.gatherers.crashes.report import PRODUCT, RELEASE
+from lae_monitor.gatherers.crashes.program import Program
 
 MAX_JSON: Final = (
     512 * KiB
@@ -16,7 +16,7 @@ MAX_JSON: Final = (
 MAX_VERSION: Final = 100  # characters; longer texts are no version
 MAX_VERSION_PARTS: Final = 12  # between dots; real ones have up to 4
 
-_ALIASES: Final = {PRODUCT[0]: PRODUCT, RELEASE[0]: RELEASE}
+ONE_VALUE: Final = frozenset({"ProductName", "Version", "ProcessType", "ReleaseChannel"})  # read by program.py alone
 _MISSING: Final = object()
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _BUILD: Final = re.compile(r"20[0-9]{12}")
@@ -31,13 +31,20 @@ class Facts:
 
     Args:
         annotations: as they came; values need not be text.
+        program: what the names in ONE_VALUE stand for, whatever the client calls it.
         crash_id: given to it; its throttle digit may be any.
         now: when it was received, in seconds.
     """
 
-    def __init__(self, annotations: Mapping[str, Any], crash_id: str, now: float) -> None:
+    def __init__(self, annotations: Mapping[str, Any], program: Program, crash_id: str, now: float) -> None:
         self.now = now
         self._annotations = annotations
+        self._program = {
+            "ProductName": program.product if program.named else "",
+            "Version": program.version,
+            "ProcessType": program.process,
+            "ReleaseChannel": program.channel,
+        }
         self._id = crash_id
         self._parsed: dict[str, Any] = {}
 
@@ -60,10 +67,8 @@ class Facts:
         return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
 
     def _value(self, name: str) -> Any:
-        for alias in _ALIASES.get(name, ()):
-            value = self._annotations.get(alias)
-            if value is not None and value != "":
-                return value
+        if name in ONE_VALUE:
+            return self._program[name] or ("" if name in self._annotations else _MISSING)
         return self._annotations.get(name, _MISSING)
 
     def _within(self, name: str, path: tuple[str, ...]) -> Any:

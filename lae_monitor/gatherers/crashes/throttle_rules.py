@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from lae_monitor.config.rule_table import NUMBER, TEXT, TEXTS, TRUTH, Table
 from lae_monitor.core.refusals import shorten
+from lae_monitor.gatherers.crashes.program import Program, clean
 from lae_monitor.gatherers.crashes.throttle_conditions import KEYS, Condition, Lists, condition
 from lae_monitor.gatherers.crashes.throttle_facts import Facts, Version, version
 from lae_monitor.gatherers.crashes.throttle_verdict import NO_MATCH, Result, RulesError, Verdict
@@ -77,7 +78,7 @@ class Rules:
         problems: list[str] = []
         top = Table(_tree(text, source), source, problems)
         top.only(_TOP)
-        lists = Lists(frozenset(top.take("products", TEXTS) or ()), _packages(top))
+        lists = Lists(frozenset(map(clean, top.take("products", TEXTS) or ())), _packages(top))
         tables = top.inners("rule")
         if "rule" not in top:
             top.problem("", "holds no [[rule]], so every report would be rejected")
@@ -92,16 +93,19 @@ class Rules:
             raise RulesError(problems)
         return cls([*_implied(tables, lists), *rules], understanding, never_discard=never_discard)
 
-    def decide(self, annotations: Mapping[str, Any], *, crash_id: str, now: float, random: Chance) -> Verdict:
+    def decide(
+        self, annotations: Mapping[str, Any], *, program: Program, crash_id: str, now: float, random: Chance
+    ) -> Verdict:
         """What becomes of a report; whatever it holds, nothing is raised.
 
         Args:
             annotations: as they came; values need not be text.
+            program: which one the report is of.
             crash_id: given to it.
             now: when it was received, in seconds.
             random: gives numbers from 0 to below 1.
         """
-        facts = Facts(annotations, crash_id, now)
+        facts = Facts(annotations, program, crash_id, now)
         for rule in self._rules:
             if not rule.holds(facts):
                 continue
@@ -136,7 +140,7 @@ def _tree(text: str, source: str) -> dict[str, Any]:
 
 def _packages(top: Table) -> dict[str, frozenset[str]]:
     table = top.inner("packages")
-    return {product: frozenset(table.take(product, TEXTS) or ()) for product in table.names()} if table else {}
+    return {clean(product): frozenset(table.take(product, TEXTS) or ()) for product in table.names()} if table else {}
 
 
 def _understanding(top: Table) -> dict[str, Version] | None:
@@ -148,7 +152,7 @@ def _understanding(top: Table) -> dict[str, Version] | None:
         text = table.take(product, TEXT)
         least = version(text) if text is not None else None
         if least is not None:
-            found[product] = least
+            found[clean(product)] = least
         elif text is not None:
             table.problem(product, "is no version")
     return found

@@ -2,6 +2,7 @@
 
 Tokens stand in `credentials/crashes/tokens.txt`, a line each, as salted hashes: `PRODUCT:sha256$...`. The product is
 percent-encoded, as it may have spaces and colons; the user `*submitter*` is whoever hands on crashes with their ids.
+Products are compared in the form that `program.clean` gives them, in which they are shown.
 """
 
 import logging
@@ -12,6 +13,7 @@ from typing import Final
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.gatherers.crashes.program import clean
 from lae_monitor.net.http import Request
 from lae_monitor.net.passwords import CredentialsError, Passwords
 
@@ -19,19 +21,18 @@ FILE: Final = "tokens.txt"
 SUBMITTER: Final = "*submitter*"
 PARAMETERS: Final = ("token", "sentry_key")  # of the query, for clients that know nothing but a URL
 MAX_TOKEN: Final = 500  # characters; ours have 32
-MAX_PRODUCT: Final = 200  # characters
 
 log = logging.getLogger(__name__)
 
 
 def user_of(product: str) -> str:
     """The product as it stands in the file."""
-    return urllib.parse.quote(product.encode("utf-8", "surrogatepass"), safe="")
+    return urllib.parse.quote(clean(product), safe="")
 
 
 def product_of(user: str) -> str:
     """The reverse of `user_of`."""
-    return urllib.parse.unquote(user)
+    return clean(urllib.parse.unquote(user))
 
 
 def bearer(request: Request) -> list[str]:
@@ -88,7 +89,7 @@ class Tokens:
         return self._required or bool(self._passwords.users)
 
     def check(self, product: str, tokens: Iterable[str]) -> None:
-        """Lets a report of `product` pass.
+        """Lets a report pass whose `program.product` is `product`.
 
         Raises:
             Refused: `unauthorized`, `credentials_unreadable`.
@@ -96,10 +97,10 @@ class Tokens:
         self.refresh()
         if not self.any:
             return
-        user = user_of(product[:MAX_PRODUCT])
-        if user not in self._passwords.users and not self._required:
+        users = [user for user in self._passwords.users if user != SUBMITTER and product_of(user) == product]
+        if not users and not self._required:
             return
-        if not self._is_one_of((user, SUBMITTER), tokens):
+        if not self._is_one_of((*users, SUBMITTER), tokens):
             raise Refused("unauthorized", "a token of this product is needed", raw=product)
 
     def check_submitter(self, tokens: Iterable[str]) -> None:

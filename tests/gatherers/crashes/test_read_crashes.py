@@ -87,7 +87,8 @@ def test_a_crash_is_one_event_with_its_place_and_key():
         ({"ProductName": "P", "MozCrashReason": "assert\nfailed"}, "P crashed: assert failed"),
         ({"x": "y"}, "unknown program crashed"),
         ({"ProductName": "P\u202e\x1b[31m\n" * 100}, None),
-        ({"ProductName": {"a": 1}}, '{"a": 1} crashed'),
+        ({"ProductName": {"a": 1}}, "unknown program crashed"),
+        ({"ProductName": 7, "Version": 1.5}, "7 1.5 crashed"),
     ],
 )
 def test_titles_say_what_crashed_and_why_in_one_printable_line(annotations, title):

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lae_monitor.core.ids import new_crash_id
+from lae_monitor.gatherers.crashes.program import Program, program_of
 from lae_monitor.gatherers.crashes.throttle import (
     MAX_FILE,
     NO_MATCH,
@@ -54,7 +55,8 @@ def toml(value):
 
 
 def decide(found, annotations, *, draw=0.5, crash_id=CRASH_ID, now=NOW):
-    return found.decide(annotations, crash_id=crash_id, now=now, random=lambda: draw)
+    program = program_of(annotations)
+    return found.decide(annotations, program=program, crash_id=crash_id, now=now, random=lambda: draw)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +195,7 @@ def test_a_sample_has_its_size(percent, by):
     accepted = sum(
         found.decide(
             {"guid": f"{chance.random()}"},
+            program=Program(),
             crash_id=f"{chance.getrandbits(128):032x}0261122",
             now=NOW,
             random=chance.random,

@@ -11,7 +11,8 @@ from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.gatherers.crashes.container import entries
 from lae_monitor.gatherers.crashes.crashmover.layouts import DIGIT
-from lae_monitor.gatherers.crashes.report import PRODUCT, RAW_CRASH, RESERVED
+from lae_monitor.gatherers.crashes.report import RAW_CRASH, RESERVED
+from lae_monitor.gatherers.crashes.stored import program_in
 
 DUMP_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,119}", re.ASCII)  # a checked part of a path, and of a key
 DEFERRED: Final = 1  # legacy_processing of a crash that was put off
@@ -57,8 +58,7 @@ class Crash:
 
     @property
     def product(self) -> str:
-        found = (str(self.document.get(name) or "").strip() for name in PRODUCT)
-        return next((name for name in found if name), "")
+        return program_in(self.document, self.dumps).product
 
     @property
     def checksum(self) -> str:

@@ -12,6 +12,7 @@ from lae_monitor.gatherers.crashes.crashmover.nowhere import Void
 from lae_monitor.gatherers.crashes.crashmover.objects import ObjectStore
 from lae_monitor.gatherers.crashes.crashmover.submitter import Submitter
 from lae_monitor.gatherers.crashes.crashmover.tarball import Tarball
+from lae_monitor.gatherers.crashes.program import clean
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Route:
         own = self.settings
         if own.only != "all" and crash.is_deferred != (own.only == "deferred"):
             return False
-        return not own.products or crash.product in own.products
+        return not own.products or crash.product in map(clean, own.products)
 
 
 class NotMade(Exception):
