@@ -2,28 +2,17 @@
 
 The kernel queues as few as 10 datagrams (net.unix.max_dgram_qlen), less than comes while the mover is busy for a moment;
 what does not fit waits here until it does.
-
-A socket's path may have 107 bytes only, and state folders can be deep, so both ends go through the folder's descriptor.
 """
 
 import asyncio
-import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from lae_monitor.core.socket_path import short
+
 MAX_WAITING: Final = 10_000  # hints kept while the mover does not read; beyond, its sweep finds what they were about
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 def listen(path: Path) -> socket.socket:
@@ -31,8 +20,8 @@ def listen(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listening.setblocking(False)
-    with _short(path) as short:
-        listening.bind(short)
+    with short(path) as name:
+        listening.bind(name)
     path.chmod(0o600)
     return listening
 
@@ -95,8 +84,8 @@ class Hints:
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         sender.setblocking(False)
         try:
-            with _short(self._path) as short:
-                sender.connect(short)
+            with short(self._path) as name:
+                sender.connect(name)
         except BaseException:
             sender.close()
             raise

@@ -1,14 +1,19 @@
 """How commands get answers: from the `serve` that runs on the state folder, or else from the store itself.
 
 Both ways the same addresses are asked and the same JSON comes back: over HTTP, or from the same application in this process.
+Root and the account of `serve` come by its Unix socket. Other accounts set LAE_MONITOR_TOKEN_FILE to a file with a token,
+and use the address of pages and API.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -22,7 +27,14 @@ if TYPE_CHECKING:
 
     from lae_monitor.config import Settings
 
+SOCKET: Final = "serve.sock"  # in the state folder: where `serve` answers root and its own account
 NODE_URL: Final = "node.url"  # in the state folder: where `serve` says how it is reached
+TOKEN_FILE: Final = "LAE_MONITOR_TOKEN_FILE"  # noqa: S105 - the environment variable
+MAX_TOKEN: Final = 500  # bytes of the file
+A_TOKEN: Final = (
+    "with sudo; or let root make a token (lae-monitor token new web), put it into a file of mode 0600, "
+    f"and set {TOKEN_FILE} to that file"
+)
 TIMEOUT: Final = 60.0  # seconds without a byte; a search stops by itself after 10
 MAX_ANSWER: Final = 512 * 1024 * 1024  # bytes of one JSON answer; the largest search has 10,000 rows
 STEP: Final = 256 * 1024  # bytes handed on at a time
@@ -51,22 +63,50 @@ class Source(Protocol):
         ...
 
 
+class _BySocket(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        from lae_monitor.core.socket_path import short  # noqa: PLC0415
+
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        with short(self._path) as name:
+            self.sock.connect(name)
+
+
 class Served:
-    """A `serve` process that was found at `url`."""
+    """A `serve` process.
+
+    Args:
+        place: its address, `http://...`, or the path of its socket.
+        token: shown with each request; "" for none.
+        seconds: without a byte.
+    """
 
     running = True
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise NotServed(f"{url!r} is no address of ours")
-        self._place = parts.hostname, parts.port or 80
+    def __init__(self, place: str | Path, token: str = "", seconds: float = TIMEOUT) -> None:
+        self._seconds = seconds
+        self._place = place if isinstance(place, Path) else _host_and_port(place)
+        self._headers = {HEADER: "1", **({"Authorization": f"Bearer {token}"} if token else {})}
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if isinstance(self._place, Path):
+            return _BySocket(self._place, self._seconds)
+        return http.client.HTTPConnection(*self._place, timeout=self._seconds)  # knows of no proxies
 
     def exchange(self, method: str, target: str, sink: Callable[[int], Sink]) -> int:
-        connection = http.client.HTTPConnection(*self._place, timeout=TIMEOUT)  # knows of no proxies
+        connection = self._connection()
         try:
             try:
-                connection.request(method, target, headers={HEADER: "1"})
+                connection.request(method, target, headers=self._headers)
+            except PermissionError:
+                raise
             except OSError as error:
                 raise NotServed(str(error)) from error
             response = connection.getresponse()
@@ -82,6 +122,13 @@ class Served:
         finally:
             connection.close()
         return response.status
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise NotServed(f"{url!r} is no address of ours")
+    return parts.hostname, parts.port or 80
 
 
 class Opened:
@@ -164,7 +211,7 @@ class Answers:
             body.extend(piece)
 
         status = self._exchange(method, path, parameters, lambda _status: take)
-        if status != 200:
+        if status not in {200, 202}:
             self._refused(status, bytes(body))
         try:
             return json.loads(body)
@@ -177,7 +224,7 @@ class Answers:
             return self._source.exchange(method, path + (f"?{urlencode(given)}" if given else ""), sink)
         except TimeoutError:
             self._invocation.fail(
-                f"no answer within {TIMEOUT:.0f} s", EXIT_TRY_AGAIN, following="try again, or narrow it with since:"
+                "no answer in time", EXIT_TRY_AGAIN, following="try again, or narrow it with since:"
             )
         except (NotServed, ConnectionError) as error:
             self._invocation.fail(f"lae-monitor went away: {error}", EXIT_TRY_AGAIN, following="try again")
@@ -199,6 +246,8 @@ class Answers:
         except (ValueError, KeyError, TypeError):
             self._not_ours()
         code, following = {
+            401: (EXIT_UNAVAILABLE, f"run it {A_TOKEN}"),
+            403: (EXIT_UNAVAILABLE, "as root: lae-monitor token new web --role operator"),
             400: (EXIT_USAGE, "lae-monitor search --help" if said.get("error") == "bad_query" else ""),
             404: (EXIT_FINDINGS, "lae-monitor search, or host list"),
             503: (EXIT_TRY_AGAIN, "lae-monitor store status"),
@@ -215,28 +264,76 @@ def address(*parts: str) -> str:
 def answers(invocation: Invocation) -> Iterator[Answers]:
     """Who answers now. Ends the command (69) when nobody does."""
     settings = invocation.settings
-    served = _served(invocation, settings)
-    if served is not None:
-        yield Answers(invocation, served)
+    running = served(invocation)
+    if running is not None:
+        yield running
         return
     with as_owner(settings.state.path), _opened(invocation, settings) as opened:
         yield Answers(invocation, opened)
 
 
-def _served(invocation: Invocation, settings: Settings) -> Served | None:
-    """The running `serve`, if one answers."""
+def served(invocation: Invocation, *, seconds: float = TIMEOUT) -> Answers | None:
+    """The running `serve`, if one answers. Ends the command when this account may not ask it."""
+    state = invocation.settings.state.path
+    token = _token(invocation)
     try:
-        served = Served((settings.state.path / NODE_URL).read_text("ascii").strip())
-        served.exchange("GET", "/ping", lambda _status: len)
-    except PermissionError as error:
+        for place in _places(invocation.settings, by_socket=not token):
+            found = Served(place, token, seconds)
+            with suppress(NotServed, ConnectionError):
+                found.exchange("GET", "/ping", lambda _status: len)
+                return Answers(invocation, found)
+    except PermissionError:
         invocation.fail(
-            f"{error.filename}: {error.strerror}", EXIT_UNAVAILABLE, following="run it as the monitor's account"
+            f"{state}: only root and the account of the monitor may ask without a token",
+            EXIT_UNAVAILABLE,
+            following=f"run it {A_TOKEN}",
         )
-    except (NotServed, ConnectionError, FileNotFoundError, NotADirectoryError, UnicodeDecodeError, ValueError):
+    except (NotServed, UnicodeDecodeError, ValueError):
         return None
     except TimeoutError:
         invocation.fail("lae-monitor runs, and does not answer", EXIT_TRY_AGAIN, following="look at its log")
-    return served
+    if token:
+        invocation.fail(
+            f"nothing answers at http://{invocation.settings.web.listen}/",
+            EXIT_UNAVAILABLE,
+            following="start it: lae-monitor run",
+        )
+    return None
+
+
+def _places(settings: Settings, *, by_socket: bool) -> Iterator[str | Path]:
+    """Where `serve` may be; an earlier release has no socket."""
+    state = settings.state.path
+    if by_socket and (state / SOCKET).exists():
+        yield state / SOCKET
+    try:
+        yield (state / NODE_URL).read_text("ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except PermissionError:
+        if by_socket:
+            raise
+        yield f"http://{settings.web.listen}"
+
+
+def _token(invocation: Invocation) -> str:
+    """The token of this account; "" when it has none."""
+    name = os.environ.get(TOKEN_FILE)
+    if not name:
+        return ""
+    try:
+        with Path(name).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(MAX_TOKEN).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        invocation.fail(f"{TOKEN_FILE}: {name}: {error}", EXIT_UNAVAILABLE, following="lae-monitor token new web")
+    if mode & 0o077:
+        invocation.fail(
+            f"{TOKEN_FILE}: {name} is open to other accounts", EXIT_UNAVAILABLE, following=f"chmod 600 {name}"
+        )
+    if not text or not text.isprintable() or " " in text:
+        invocation.fail(f"{TOKEN_FILE}: {name} holds no token", EXIT_UNAVAILABLE, following="lae-monitor token new web")
+    return text
 
 
 @contextmanager

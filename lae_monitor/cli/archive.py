@@ -86,7 +86,7 @@ def retire(invocation: Invocation, dry_run: bool, confirm: bool) -> None:
     found = ask(
         invocation,
         "GET" if dry_run else "POST",
-        f"api/archive/retire{'?confirm=yes' if confirm else ''}",
+        f"/api/archive/retire{'?confirm=yes' if confirm else ''}",
         seconds=RETIRE_SECONDS,
     )
     if found is None:

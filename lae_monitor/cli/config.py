@@ -29,6 +29,7 @@ def new(invocation: Invocation, path: Path | None) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
+            os.fchmod(fd, 0o644)  # it holds no secrets, and the services read it under an account of their own
             file.write(text)
     except FileExistsError:
         invocation.fail(

@@ -1,5 +1,6 @@
 """The top of the command line. It imports click and nothing else of weight, so that --help is quick."""
 
+import os
 from importlib import import_module
 from typing import Final
 
@@ -7,6 +8,8 @@ import click
 
 from lae_monitor import __version__
 from lae_monitor.cli.options import EXIT_CONFIG, EXIT_UNAVAILABLE, Invocation, common
+
+UMASK: Final = 0o077  # what we make is ours: files 0600, folders 0700; every process of ours begins here
 
 # name -> (where the command is, one line for --help). The order is that of --help.
 COMMANDS: Final = {
@@ -28,7 +31,7 @@ COMMANDS: Final = {
         "lae_monitor.cli.fleet:fleet",
         "Register hosts over SSH, test them; who of them is heard; what drifts on EC2",
     ),
-    "token": ("lae_monitor.cli.token:token", "Passwords of clusters, tokens of crash clients"),
+    "token": ("lae_monitor.cli.token:token", "Passwords of clusters, tokens of crash clients, of pages and API"),
     "archive": ("lae_monitor.cli.archive:archive", "What was accepted: state of the roots"),
     "store": ("lae_monitor.cli.store:store", "The searchable copy: state, rebuild"),
     "check": ("lae_monitor.cli.check:check", "Try the configuration and what it needs"),
@@ -82,6 +85,7 @@ def top(_invocation: Invocation) -> None:
 
 def main() -> None:
     """Runs the command line; exit codes: 0 fine, 1 findings, 2 usage, 69 unavailable, 75 try again, 78 configuration."""
+    os.umask(UMASK)
     invocation = Invocation()
     try:
         top.main(prog_name="lae-monitor", standalone_mode=True, obj=invocation)

@@ -1,15 +1,13 @@
 """`lae-monitor store`."""
 
 import asyncio
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 import click
 
+from lae_monitor.cli.answers import served
 from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 from lae_monitor.cli.owner import as_owner
 from lae_monitor.core.limits import format_size
@@ -27,7 +25,7 @@ def store(_invocation: Invocation) -> None:
 @common
 def status(invocation: Invocation) -> None:
     """Tables, rows, bytes; how far the mover is; what is in quarantine."""
-    running = ask(invocation, "GET", "api/store")
+    running = ask(invocation, "GET", "/api/store")
     tables: list[dict[str, Any]] = running["tables"] if running else as_owner_of_store(invocation, _tables)
     moving = running["moving"] if running else None
 
@@ -56,8 +54,8 @@ def status(invocation: Invocation) -> None:
 def rebuild(invocation: Invocation) -> None:
     """Make the store anew from the archive. The old one answers until the new one is whole."""
     began = time.monotonic()
-    if ask(invocation, "POST", "api/store/rebuild"):
-        while (progress := ask(invocation, "GET", "api/store/rebuild")) and progress["running"]:
+    if ask(invocation, "POST", "/api/store/rebuild"):
+        while (progress := ask(invocation, "GET", "/api/store/rebuild")) and progress["running"]:
             _progress(invocation, progress["rows"])
             time.sleep(0.5)
         if progress is None:
@@ -83,21 +81,11 @@ def _progress(invocation: Invocation, rows: int) -> None:
 
 def ask(invocation: Invocation, method: str, path: str, *, seconds: float = 30) -> dict[str, Any] | None:
     """What a running `serve` answers; None when none runs on this state folder."""
-    node_url = invocation.settings.state.path / "node.url"
-    try:
-        base = node_url.read_text().strip()
-    except FileNotFoundError:
+    running = served(invocation, seconds=seconds)
+    if running is None:
         return None
-    request = urllib.request.Request(base + path, method=method, headers={"X-Lae-Monitor": "1"})  # noqa: S310
-    try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=seconds) as answer:
-            result: dict[str, Any] = json.load(answer)
-            return result
-    except urllib.error.HTTPError as error:
-        raise ConnectionError(f"{base}{path}: {error.code} {error.read(300).decode(errors='replace')}") from error
-    except (urllib.error.URLError, TimeoutError):
-        return None
+    answer: dict[str, Any] = running.post(path) if method == "POST" else running.get(path)
+    return answer
 
 
 def _nothing_yet(invocation: Invocation) -> NoReturn:

@@ -1,6 +1,7 @@
-"""`lae-monitor token`: the passwords by which clusters send samples, and the tokens by which products send crashes.
+"""`lae-monitor token`: passwords by which clusters send samples, tokens by which products send crashes, and tokens for pages
+and API.
 
-They are kept as salted hashes, a line each, in the file that the gatherer reads; it notices a change by itself.
+They are kept as salted hashes, a line each, in the file that the service reads; it notices a change by itself.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE
 
 PASSWORD_BYTES: Final = 24  # 192 random bits, 32 characters
 ID_DIGITS: Final = 8
+ROLES: Final = ("feed", "viewer", "operator")  # of net/access.py
 
 _MADE: Final = re.compile(r"# ([0-9a-f]{8}) made (\S+)")
 
@@ -33,10 +35,10 @@ class Line(NamedTuple):
 @click.group()
 @common
 def token(_invocation: Invocation) -> None:
-    """Make, list and revoke what lets somebody send: passwords of clusters (sonar), tokens of products (crashes)."""
+    """Make, list and revoke passwords of clusters (sonar), tokens of products (crashes), tokens for pages and API (web)."""
 
 
-KINDS: Final = ("sonar", "crashes")
+KINDS: Final = ("sonar", "crashes", "web")
 _KIND: Final = click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 
 
@@ -45,21 +47,29 @@ _KIND: Final = click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.option("--cluster", metavar="CLUSTER", help="sonar: the cluster that may send with it; default: fleet.name.")
 @click.option("--product", metavar="PRODUCT", help="crashes: the product whose reports need it from now on.")
 @click.option("--submitter", is_flag=True, help="crashes: for whoever hands on reports that have an id already.")
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    help="web: feed reads feeds only, viewer (the default) all, operator decides, too.",
+)
 @common
-def new(invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool) -> None:
+def new(
+    invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool, role: str | None
+) -> None:
     """Make a password or token and print it, this once. Older ones of the same user stay good until revoked.
 
-    KIND is sonar or crashes.
+    KIND is sonar, crashes or web.
 
     \b
     lae-monitor token new sonar --cluster mlx.hpc.uio.no
     lae-monitor token new crashes --product "My Editor"
     lae-monitor token new crashes --submitter
+    lae-monitor token new web --role operator
     """  # noqa: D301 - \b is click's mark for lines that it does not wrap
     from lae_monitor.core.time import format_time, wall_clock  # noqa: PLC0415 - quick start of the command line
     from lae_monitor.net.passwords import hash_password  # noqa: PLC0415
 
-    user = _user(invocation, kind, cluster, product, submitter)
+    user = _user(invocation, kind, cluster, product, submitter, role)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     entry = f"{user}:{hash_password(password)}"
     path = _file(invocation, kind)
@@ -73,23 +83,32 @@ def new(invocation: Invocation, kind: str, cluster: str | None, product: str | N
     data = {"kind": kind, whose: _shown(kind, user), "id": _id(entry, 0), "password": password, "file": str(path)}
     invocation.answer(data, password)
     if not invocation.as_json:
+        what = "token" if kind == "web" else "password"
         click.echo(
-            f"{_id(entry, 0)}: the password of {_shown(kind, user)}, shown this once; only its hash is kept, in {path}\n"
+            f"{_id(entry, 0)}: the {what} of {_shown(kind, user)}, shown this once; only its hash is kept, in {path}\n"
             f"Next: {_following(kind, user)}",
             err=True,
         )
 
 
-_NAMES: Final = {"sonar": "cluster", "crashes": "product"}  # what a user is called, by kind
+_NAMES: Final = {"sonar": "cluster", "crashes": "product", "web": "role"}  # what a user is called, by kind
 
 
-def _user(invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool) -> str:
+def _user(
+    invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool, role: str | None
+) -> str:
     """Whom a password is for, as it stands in the file."""
     from lae_monitor.core.names import ClusterName  # noqa: PLC0415
     from lae_monitor.core.refusals import Refused  # noqa: PLC0415
     from lae_monitor.gatherers.crashes.program import MAX_LENGTH, clean  # noqa: PLC0415
     from lae_monitor.gatherers.crashes.tokens import SUBMITTER, user_of  # noqa: PLC0415
 
+    if kind == "web":
+        if cluster is not None or product is not None or submitter:
+            invocation.fail("web: --cluster belongs to sonar, --product and --submitter to crashes", EXIT_USAGE)
+        return role or "viewer"
+    if role is not None:
+        invocation.fail(f"{kind}: --role belongs to web", EXIT_USAGE)
     if kind == "sonar":
         if product is not None or submitter:
             invocation.fail("sonar: --product and --submitter belong to crashes", EXIT_USAGE)
@@ -109,7 +128,7 @@ def _user(invocation: Invocation, kind: str, cluster: str | None, product: str |
 
 
 def _shown(kind: str, user: str) -> str:
-    if kind == "sonar":
+    if kind in {"sonar", "web"}:
         return user
     from lae_monitor.gatherers.crashes.tokens import SUBMITTER, product_of  # noqa: PLC0415
 
@@ -122,10 +141,21 @@ def _following(kind: str, user: str) -> str:
             f"on the nodes of {user}, write {user}:PASSWORD into the file that sonar's curl is given with --config "
             "or --user; no restart is needed here"
         )
+    if kind == "web":
+        return _WAYS["feed" if user == "feed" else "any"]
     return (
         "give it to the clients, as Authorization: Bearer TOKEN or as ?token=TOKEN at the end of the URL; reports "
         "without it are refused from now on, and no restart is needed here"
     )
+
+
+_WAYS: Final = {
+    "feed": "put it at the end of a feed's address: /incidents.atom?token=TOKEN; no restart is needed here",
+    "any": (
+        "send it as Authorization: Bearer TOKEN, or give it to a browser as the password; for lae-monitor, write it into "
+        "a file of mode 0600 and set LAE_MONITOR_TOKEN_FILE to that file; no restart is needed here"
+    ),
+}
 
 
 @token.command("list")
@@ -142,7 +172,7 @@ def list_tokens(invocation: Invocation) -> None:
     def text() -> str:
         if not kept:
             return "There are none: nobody can send samples, and crash reports need none\nNext: lae-monitor token new sonar"
-        rows = [(token["id"], token["kind"], token.get("cluster") or token.get("product"), token) for token in kept]
+        rows = [(token["id"], token["kind"], token[_NAMES[str(token["kind"])]], token) for token in kept]
         width = max(len(str(whose)) for _, _, whose, _ in rows)
         return "\n".join(
             f"{key!s:<10}{kind!s:<9}{whose!s:<{width + 2}}{token['made'] or '-'!s:<22}"
@@ -158,9 +188,9 @@ def list_tokens(invocation: Invocation) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @common
 def revoke(invocation: Invocation, kind: str, ids: tuple[str, ...]) -> None:
-    """Take passwords away, by the ID that `token list` shows. Whoever sends with one is refused from now on.
+    """Take passwords away, by the ID that `token list` shows. Whoever uses one is refused from now on.
 
-    KIND is sonar or crashes.
+    KIND is sonar, crashes or web.
     """
     path = _file(invocation, kind)
     gone: list[Line] = []
@@ -192,6 +222,8 @@ def revoke(invocation: Invocation, kind: str, ids: tuple[str, ...]) -> None:
 def _left_without(invocation: Invocation, kind: str) -> str:
     if kind == "sonar":
         return "has no password left: it can send nothing"
+    if kind == "web":
+        return "has no token left"
     if invocation.settings.gatherers["crashes"].require_token:
         return "has no token left: its reports are refused"
     return "has no token left: its reports are taken without one"
@@ -207,7 +239,10 @@ def _file(invocation: Invocation, kind: str, *, needed: Literal[False]) -> Path 
 def _file(invocation: Invocation, kind: str, *, needed: bool = True) -> Path | None:
     from lae_monitor.gatherers.crashes.check import tokens_path  # noqa: PLC0415
     from lae_monitor.gatherers.sonar.check import auth_file  # noqa: PLC0415
+    from lae_monitor.net.access import tokens_in  # noqa: PLC0415
 
+    if kind == "web":
+        return tokens_in(invocation.settings.credentials)
     path = auth_file(invocation.settings) if kind == "sonar" else tokens_path(invocation.settings)
     if path is None and needed:
         invocation.fail(

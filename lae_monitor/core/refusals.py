@@ -93,6 +93,9 @@ _REASONS: Final = (
     Reason("no_such_host", 404, "no host has this name"),
     Reason("store_unavailable", 503, "the store does not answer; what was accepted is safe in the archive"),
     Reason("not_loopback", 403, "web and API answer on loopback addresses only until there is a login"),
+    Reason("needs_token", 401, "only root and the monitor's own account get in without a token"),
+    Reason("bad_token", 401, "no token like that is known here; it may have been revoked"),
+    Reason("role_too_low", 403, "the role of this token does not allow that"),
     Reason("cross_site", 403, "a page of another site sent this; only our own pages and programs may change something"),
     Reason("bad_config", 400, "the configuration is wrong"),
 )

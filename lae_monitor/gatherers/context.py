@@ -9,6 +9,7 @@ from lae_monitor.archive import Archive, Journal
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.net.http import Access
 
 
 @dataclass(kw_only=True)
@@ -29,6 +30,11 @@ class Context:
     @property
     def cluster(self) -> ClusterName:
         return ClusterName(self.settings.fleet.name)
+
+    @property
+    def access(self) -> Access:
+        """Who may look at our figures, and at the names of our folders."""
+        return Access(self.settings.credentials)
 
     def credentials(self, kind: str) -> Path:
         """The folder of this kind's credentials, made if it is missing."""

@@ -8,6 +8,7 @@ app = Router([Route(path="/submit", methods={"POST": submit}), *operations(archi
 await serve(app, "127.0.0.1", 8000, stop=stop, ready=print)
 """
 
+from lae_monitor.net.access import Access
 from lae_monitor.net.http_limits import HttpLimits
 from lae_monitor.net.http_operations import operations
 from lae_monitor.net.http_request import Headers, Request, parse_networks, read_body, reply
@@ -15,6 +16,7 @@ from lae_monitor.net.http_router import Route, Router
 from lae_monitor.net.http_server import serve
 
 __all__ = [
+    "Access",
     "Headers",
     "HttpLimits",
     "Request",

@@ -19,6 +19,7 @@ from lae_monitor.core.refusals import REASONS
 from lae_monitor.net.connections import SPARE, Connection, Connections, Network
 from lae_monitor.net.countdown import Countdown
 from lae_monitor.net.http_limits import CLOSE_GRACE, MAX_LINGER, RETRY_AFTER, HttpLimits
+from lae_monitor.net.peer import PEER_STATE, Peer
 
 log = logging.getLogger("lae_monitor.http")
 
@@ -116,6 +117,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _WatchedFlow(transport, self._pause, self._resume)
+        self.app_state = {**self.app_state, PEER_STATE: Peer(transport)}  # every request of the connection gets it
         peer = self.client[0] if self.client else ""
         if self.listener.admits(peer):
             self._connection = self.listener.begin(peer, self._too_slow)

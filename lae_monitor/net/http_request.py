@@ -77,6 +77,11 @@ class Headers:
         wanted = name.lower()
         return [value for found, value in self._raw if found == wanted]
 
+    @property
+    def names(self) -> list[str]:
+        """In small letters."""
+        return list(self._first)
+
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._first
 
@@ -90,10 +95,10 @@ class Request:
     """
 
     def __init__(self, scope: Message, receive: Receive, send: Send, trusted: Sequence[Network] = ()) -> None:
-        self._scope = scope
         self._receive = receive
         self._send = send
         self._trusted = trusted
+        self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers = Headers(scope["headers"])
@@ -137,7 +142,7 @@ class Request:
     @cached_property
     def peer(self) -> str:
         """The client's address, empty for a Unix socket; what a proxy says of it counts only when it is trusted."""
-        client = self._scope.get("client")
+        client = self.scope.get("client")
         address = _plain(client[0]) if client else ""
         if "x-forwarded-for" not in self.headers or not self._trusted:
             return address
@@ -164,7 +169,7 @@ class Request:
         """
         if self.content_length is not None and self.content_length > limit:
             raise Refused("body_too_large", f"{self.content_length} bytes announced, limit {limit}")
-        state = self._scope.setdefault("state", {})
+        state = self.scope.setdefault("state", {})
         state[LIMIT_STATE] = limit  # the sizes and extensions of chunks count towards it
         try:
             async for piece in read_body(self.receive, limit):

@@ -14,6 +14,7 @@ from typing import Final
 from prometheus_client import Counter, Histogram
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.net.access import CHALLENGE, CHALLENGED
 from lae_monitor.net.http_limits import RETRY_AFTER
 from lae_monitor.net.http_request import PLAIN_TEXT, Message, Receive, Request, Send, parse_networks, reply
 
@@ -123,6 +124,8 @@ class Router:
         headers = []
         if refused.status == 503:
             headers.append(("retry-after", str(RETRY_AFTER)))
+        if refused.code in CHALLENGED:
+            headers.append(CHALLENGE)
         if refused.status == 405 and (route := self._route(request.path)) is not None:
             headers.append(("allow", ", ".join(sorted(route.methods))))
         explained = self._explain(refused)

@@ -6,10 +6,12 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
 
+from lae_monitor.core.socket_path import short
 from lae_monitor.net.connections import BACKLOG
 from lae_monitor.net.http_deadlines import Explain, with_limits
 from lae_monitor.net.http_limits import HttpLimits
@@ -32,6 +34,7 @@ async def serve(
     sockets: Sequence[socket.socket] | None = None,
     explain: Explain | None = None,
     trusted_proxies: Iterable[str] = (),
+    socket_path: Path | None = None,
 ) -> None:
     """Serves `app` until `stop` is set, then finishes the requests in progress, and returns.
 
@@ -45,6 +48,7 @@ async def serve(
         sockets: listening sockets to use instead; they are closed at the end.
         explain: body and Content-Type for a connection that is cut off, by the reason's code; by default the code.
         trusted_proxies: addresses or networks that have no limit of their own.
+        socket_path: where to make a Unix socket of mode 0600 that is served, too; it is removed at the end.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -66,26 +70,43 @@ async def serve(
         timeout_keep_alive=limits.keep_alive,  # type: ignore[arg-type]  # it goes to call_later
         timeout_graceful_shutdown=limits.drain,  # type: ignore[arg-type]  # it goes to wait_for
     )
-    server = _Server(config, stop, lambda: ready(url_of(listening[0])))
+    local = listen_at(socket_path) if socket_path is not None else None
+    server = _Server(config, stop, lambda: ready(url_of(listening[0])), local)
     try:
         await server.serve(sockets=listening)
     finally:
         server.abort()
         for listener in listening:
             listener.close()
+        if local is not None and socket_path is not None:
+            local.close()
+            remove(socket_path)
 
 
 class _Server(uvicorn.Server):
     """Ends when `stop` is set, and leaves signals to whoever runs the process."""
 
-    def __init__(self, config: uvicorn.Config, stop: asyncio.Event, on_start: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stop: asyncio.Event, on_start: Callable[[], None], local: socket.socket | None
+    ) -> None:
         super().__init__(config)
+        self._local = local
         self._stop = stop
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._local is not None:
+            self.servers.append(
+                await asyncio.get_running_loop().create_unix_server(self._protocol, sock=self._local, backlog=BACKLOG)
+            )
         self._on_start()
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg] # a class of HTTP's
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     async def main_loop(self) -> None:
         while not self._stop.is_set():
@@ -134,6 +155,30 @@ def listen_on(host: str, port: int) -> list[socket.socket]:
             listener.close()
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     return sockets
+
+
+def listen_at(path: Path) -> socket.socket:
+    """A Unix socket at `path` for our own account; one that an earlier process left is replaced.
+
+    Raises:
+        OSError: it cannot be made there.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        remove(path)
+        with short(path) as name:
+            listener.bind(name)
+        path.chmod(0o600)  # nobody can connect before listen()
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen at {path}: {error.strerror}") from error
+    return listener
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def activated_sockets() -> list[socket.socket]:

@@ -16,7 +16,7 @@ from lae_monitor.gatherers.crashes.crashmover.mover import Mover, Outcome
 from lae_monitor.gatherers.crashes.crashmover.publish import Publisher
 from lae_monitor.gatherers.crashes.crashmover.source import Source
 from lae_monitor.gatherers.crashes.crashmover.telling import Telling
-from lae_monitor.net.http import Router, operations, serve
+from lae_monitor.net.http import Access, Router, operations, serve
 from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
 from lae_monitor.service.process import log_settings, only_one, opened_archive, run_until_stopped
@@ -58,7 +58,7 @@ def run_forever(settings: Settings) -> int:
 
     async def main(stop: asyncio.Event) -> None:
         async with _opened(settings, own) as (archive, mover):
-            serving = asyncio.create_task(_serve_metrics(own, archive, stop))
+            serving = asyncio.create_task(_serve_metrics(settings, archive, stop))
             log.info("crashes go to %s", ", ".join(destination.title for destination in own.destinations))
             notify("READY=1", "STATUS=moving crashes")
             try:
@@ -111,14 +111,15 @@ async def _opened(settings: Settings, own: config.Settings) -> AsyncIterator[tup
         publisher.close()
 
 
-async def _serve_metrics(own: config.Settings, archive: Archive, stop: asyncio.Event) -> None:
+async def _serve_metrics(settings: Settings, archive: Archive, stop: asyncio.Event) -> None:
     """`/metrics` and the health addresses, where they are wanted."""
+    own = own_settings(settings)
     if not own.metrics_listen:
         return
     listen = Listen.parse(own.metrics_listen)
     try:
         await serve(
-            Router(operations(archive, __version__)),
+            Router(operations(archive, __version__, access=Access(settings.credentials))),
             listen.host,
             listen.port,
             stop=stop,

@@ -23,6 +23,9 @@ from lae_monitor.service.notify import keep_watchdog_fed, notify
 log = logging.getLogger(__name__)
 
 MOVER_SOCKET: Final = "mover.sock"
+SOCKET: Final = (
+    "serve.sock"  # in the state folder: pages and API for root and our own account, such as the command line
+)
 LOCK_WAIT: Final = 0.5  # seconds; who only asks whether we run has the lock for a moment
 STOP_WITHIN: Final = 8.0  # seconds from the signal; whoever sent it kills after 20
 

@@ -23,7 +23,7 @@ from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.moved_files import MovedFiles
 from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
-from lae_monitor.net.http import Router, operations
+from lae_monitor.net.http import Access, Router, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.service.control import control
@@ -31,6 +31,7 @@ from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
 from lae_monitor.service.process import (
     MOVER_SOCKET,
+    SOCKET,
     log_settings,
     only_one,
     opened_archive,
@@ -45,7 +46,7 @@ from lae_monitor.web import create_app, guarded
 log = logging.getLogger(__name__)
 
 PROCESS: Final = "serve"
-NODE_URL: Final = "node.url"  # in the state folder: where the command line finds us
+NODE_URL: Final = "node.url"  # in the state folder: where pages and API are
 HOMECOMING_EVERY: Final = 30.0  # seconds between looks for files on fallback roots
 RETENTION_EVERY: Final = 10.0  # seconds between looks whether retention is due
 STOPPED_RETENTION_EVERY: Final = 10 * MINUTE  # seconds between runs while it stops
@@ -66,7 +67,8 @@ def serve(settings: Settings) -> int:
             return await _serve(settings, archive, mover, stop)
 
     with only_one(settings.state.path, PROCESS):
-        remove_quietly(settings.state.path / NODE_URL)  # of one that was killed: nobody answers there
+        for left in (NODE_URL, SOCKET):  # by one that was killed: nobody answers there
+            remove_quietly(settings.state.path / left)
         try:
             return run_until_stopped(main)
         except StoreError as error:
@@ -125,6 +127,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         notify("READY=1", f"STATUS={url}/")
 
     fleet = str(settings.fleet.name)
+    access = Access(settings.credentials)
     pages = create_app(
         mover.store,
         archive,
@@ -132,17 +135,21 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         retry=mover.retry,
         status=lambda: status(mover, archive),
         decisions=Decisions(mover.store, archive, Journal(archive)),
+        access=access,
     )
     alarms = _Alarms(settings, mover, archive)
     retention = Retention(mover, rules(settings))
     retiring = _Retiring(mover, retention)
     machine = Router(
         operations(
-            archive, __version__, warnings=lambda: list(filter(None, [alarms.trouble, _retention_trouble(mover)]))
+            archive,
+            __version__,
+            warnings=lambda: list(filter(None, [alarms.trouble, _retention_trouble(mover)])),
+            access=access,
         )
     )
     commands = Router(control(mover, retention, stop))
-    guarded_commands = guarded(commands, fleet)
+    guarded_commands = guarded(commands, fleet, access)
     watch(mover)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -153,7 +160,14 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
     parts = {
         "mover": asyncio.create_task(mover.run(stop)),
         "pages": asyncio.create_task(
-            serve_http(app, settings.web.listen.host, settings.web.listen.port, stop=stop, ready=ready)
+            serve_http(
+                app,
+                settings.web.listen.host,
+                settings.web.listen.port,
+                stop=stop,
+                ready=ready,
+                socket_path=settings.state.path / SOCKET,
+            )
         ),
         "homecoming": asyncio.create_task(_every(HOMECOMING_EVERY, stop, lambda: bring_home(archive), "came home")),
         "retention": asyncio.create_task(_every(RETENTION_EVERY, stop, retiring.run_if_due, "were retired")),

@@ -1,5 +1,6 @@
 """How requests are answered: as a page, as JSON or as CSV; and what is refused, in the same form."""
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,13 +10,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.net.access import BASIC_CHALLENGE, CHALLENGE, CHALLENGED
+from lae_monitor.net.peer import name_of
 from lae_monitor.query.grammar import BadQuery
 from lae_monitor.query.printable import printable
 from lae_monitor.web.shown import FILTERS, group_query, host_url, incidents_url, report_address, search_url
 
 HERE: Final = Path(__file__).parent
 RETRY_AFTER: Final = "5"  # seconds, said with every 503
-_MACHINE: Final = ("/api/",)  # addresses below these answer in JSON, errors too
+_MACHINE: Final = ("/api/",)  # addresses below these answer in JSON, errors too; so do twins and feeds
 
 
 def _harmless(value: Any) -> Any:
@@ -58,13 +61,21 @@ def refusal(request: Request, refused: Refused, fleet: str) -> Response:
     """The answer to what is refused: its code, what the code means, and the detail; in JSON where JSON was asked for."""
     headers = {"Retry-After": RETRY_AFTER} if refused.status == 503 else None
     path = request.url.path
-    if not path.startswith(_MACHINE) and not path.endswith((".json", ".csv")):
+    if not path.startswith(_MACHINE) and not path.endswith((".json", ".csv", ".atom")):
         pointed = (refused.start, refused.end) if isinstance(refused, BadQuery) else None
         query = request.query_params.get("q", "")
-        return page(
-            "refused.html", refused.status, headers, fleet=fleet, q=query, refused=refused, pointed=pointed, now=None
-        )
+        shown = page(
+            "refused.html", refused.status, headers, fleet=fleet, q=query, refused=refused, pointed=pointed, now=None,
+            account=name_of(os.geteuid()),
+        )  # fmt: skip
+        if refused.code in CHALLENGED:
+            shown.headers.append(*CHALLENGE)
+            shown.headers.append(*BASIC_CHALLENGE)  # the browser asks, and shows the page when it is given nothing
+        return shown
     body: dict[str, Any] = {"error": refused.code, "message": refused.reason.text, "detail": refused.detail}
     if isinstance(refused, BadQuery):
         body |= {"problem": refused.problem, "start": refused.start, "end": refused.end}
-    return json(body, refused.status, headers)
+    answer = json(body, refused.status, headers)
+    if refused.code in CHALLENGED:
+        answer.headers.append(*CHALLENGE)
+    return answer

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from lae_monitor.archive import Archive
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
+from lae_monitor.net.http import Access
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.store import Store, StoreError
 from lae_monitor.web.answering import HERE, refusal
@@ -39,8 +40,9 @@ def create_app(
     clock: Clock = wall_clock,
     decisions: Decisions | None = None,
     routes: Iterable[BaseRoute] = (),
+    access: Access | None = None,
 ) -> Starlette:
-    """The application; it answers nobody but this host.
+    """The application; it answers nobody but this machine.
 
     Args:
         store, archive: open; they are read only.
@@ -49,6 +51,7 @@ def create_app(
         status: what the fleet page says of the machinery; see web.site.
         decisions: takes what operators decide of groups; without, groups are only looked at.
         routes: further addresses that are to be found here; they come first.
+        access: the accounts and tokens that are let in; None where nobody but this process itself can ask.
     """
     site = Site(store=store, archive=archive, fleet=fleet, retry=retry, status=status, clock=clock, decisions=decisions)
     return Starlette(
@@ -58,14 +61,14 @@ def create_app(
             *page_routes(site),
             Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
         ],
-        middleware=[Middleware(guarded, fleet)],
+        middleware=[Middleware(guarded, fleet, access)],
         exception_handlers=_handlers(fleet),
     )
 
 
-def guarded(app: ASGIApp, fleet: str) -> Guard:
-    """`app`, which answers nobody but this host; for addresses that stand beside the pages."""
-    return Guard(app, lambda scope, refused: refusal(Request(scope), refused, fleet))
+def guarded(app: ASGIApp, fleet: str, access: Access | None = None) -> Guard:
+    """`app`, which answers whom the pages answer; for addresses that stand beside them."""
+    return Guard(app, lambda scope, refused: refusal(Request(scope), refused, fleet), access)
 
 
 def _handlers(fleet: str) -> dict[Any, Callable[[Request, Exception], Response]]:

@@ -48,14 +48,15 @@ class Running:
         self._stop: asyncio.Event | None = None
         self._serving = None
 
-    def make_app(self, store):
+    def make_app(self, store, access=None):
         async def retry(key: str) -> bool:
             self.retried.append(key)
             return key == "known"
 
         return create_app(
-            store, self.archive, fleet="lae", retry=retry, status=lambda: self.status, clock=lambda: self.now
-        )
+            store, self.archive, fleet="lae", retry=retry, status=lambda: self.status, clock=lambda: self.now,
+            access=access,
+        )  # fmt: skip
 
     def run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(120)
@@ -73,7 +74,7 @@ class Running:
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
             "path": _unquoted(path), "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
-            "headers": given + [(name.encode(), value.encode()) for name, value in headers],
+            "headers": given + [(name.encode(), value.encode("latin-1")) for name, value in headers],
             "client": (client, 40000) if client else None, "server": ("127.0.0.1", 8642),
         }  # fmt: skip
 

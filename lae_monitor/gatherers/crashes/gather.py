@@ -89,7 +89,7 @@ def application(collector: Collector, context: Context, settings: Settings) -> R
             Route(path=ELECTRON, methods={"POST": post}),
             Route(path=SENTRY, methods={"POST": post}, prefix=True),
             Route(path="/__broken__", methods={"GET": broken}),
-            *operations(context.archive, __version__, collector.measures.health),
+            *operations(context.archive, __version__, collector.measures.health, access=context.access),
         ],
         trusted_proxies=settings.trusted_proxies,
         explain=replies.elsewhere,

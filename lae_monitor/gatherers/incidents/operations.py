@@ -31,7 +31,7 @@ async def answer(context: Context, where: str) -> AsyncIterator[None]:
         log.info("incidents: %s/metrics", url)
         ready.set()
 
-    app = Router(operations(context.archive, __version__))
+    app = Router(operations(context.archive, __version__, access=context.access))
     serving = asyncio.create_task(serve(app, address.host, address.port, stop=stop, ready=listening))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)

@@ -69,7 +69,7 @@ async def gather(context: Context) -> None:
     app = Router(
         [
             Route(path=ADDRESS, methods=dict.fromkeys(METHODS, door.answer), wrong_method="sonar_bad_method"),
-            *operations(context.archive, __version__),
+            *operations(context.archive, __version__, access=context.access),
         ],
         trusted_proxies=settings.trusted_proxies,
         explain=words,
