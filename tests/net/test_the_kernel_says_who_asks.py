@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -55,6 +56,15 @@ def listening(address: str) -> socket.socket:
     return socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
 
 
+@contextmanager
+def connected(server: str, client: str, user: int):
+    """Our end of a connection, and the other one's process."""
+    with listening(server) as listener, Client(client, listener.getsockname()[1], user) as other:
+        accepted, _ = listener.accept()
+        with accepted:
+            yield accepted, other
+
+
 @pytest.mark.parametrize(
     ("server", "client"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1"), ("127.0.0.1", "127.8.8.8")]
 )  # fmt: skip
@@ -71,37 +81,36 @@ def test_our_own_connection_is_ours(server, client):
 @pytest.mark.parametrize(("server", "client"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])  # fmt: skip
 def test_another_account_is_named_and_is_not_root_when_it_closes(server, client):
     """The kernel gives the row of a closed socket to user 0."""
-    with listening(server) as listener, Client(client, listener.getsockname()[1], OTHER) as other:
-        with listener.accept()[0] as accepted:
-            assert peer.account_of(accepted) == OTHER
-            other.tell("half")
-            assert peer.account_of(accepted) in {OTHER, None}
-            other.tell("close")
-            assert peer.account_of(accepted) is None
+    with connected(server, client, OTHER) as (accepted, other):
+        assert peer.account_of(accepted) == OTHER
+        other.tell("half")
+        assert peer.account_of(accepted) in {OTHER, None}
+        other.tell("close")
+        assert peer.account_of(accepted) is None
 
 
 @AS_OTHERS
 def test_what_the_kernel_calls_nobody_may_be_anybody():
-    with listening("127.0.0.1") as listener, Client("127.0.0.1", listener.getsockname()[1], peer.OVERFLOW):
-        with listener.accept()[0] as accepted:
-            assert peer.account_of(accepted) is None
+    with connected("127.0.0.1", "127.0.0.1", peer.OVERFLOW) as (accepted, _):
+        assert peer.account_of(accepted) is None
 
 
 def test_without_a_table_or_a_row_nobody_is_named(tmp_path, monkeypatch):
-    with listening("127.0.0.1") as listener, socket.create_connection(listener.getsockname()):
-        with listener.accept()[0] as accepted:
-            monkeypatch.setattr(peer, "_TABLES", tmp_path)
-            assert peer.account_of(accepted) is None
-            (tmp_path / "tcp").write_bytes(b"  sl  local_address rem_address\n")
-            (tmp_path / "tcp6").write_bytes(b"")
-            assert peer.account_of(accepted) is None
+    with connected("127.0.0.1", "127.0.0.1", os.geteuid()) as (accepted, _):
+        monkeypatch.setattr(peer, "_TABLES", tmp_path)
+        assert peer.account_of(accepted) is None
+        (tmp_path / "tcp").write_bytes(b"  sl  local_address rem_address\n")
+        (tmp_path / "tcp6").write_bytes(b"")
+        assert peer.account_of(accepted) is None
 
 
 def test_a_row_is_found_among_10000():
     """Rows that begin alike, and our own end's, are not taken for it."""
     (_, row), (_, mapped) = peer._rows(("127.0.0.1", 40_000), ("127.0.0.1", 8642))
     rest = b"00000000:00000000 00:00000000 00000000 %5d        0 %d 1 0000000000000000 20 4 30 10 -1\n"
-    rows = [peer._rows(("127.0.0.1", port), ("127.0.0.1", 8642))[0][1] + rest % (7, port) for port in range(40_001, 50_001)]
+    rows = [
+        peer._rows(("127.0.0.1", port), ("127.0.0.1", 8642))[0][1] + rest % (7, port) for port in range(40_001, 50_001)
+    ]
     rows.insert(5_000, peer._rows(("127.0.0.1", 8642), ("127.0.0.1", 40_000))[0][1] + rest % (1, 1))
     rows.insert(9_000, row + rest % (1234, 99))
     assert peer._user(b"".join(rows), row) == 1234
