@@ -1,5 +1,6 @@
 """What the demo prints when everything is there: what to open, and what to try next."""
 
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,12 +10,14 @@ from lae_monitor.config import Settings
 from lae_monitor.demo import crashes
 from lae_monitor.demo.hosts import ML, SICK
 from lae_monitor.demo.story import SILENT_FROM, Story
+from lae_monitor.net.peer import name_of
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    """Where to look, and where to send."""
+    """Where to look, and who may; where to send."""
     web = f"http://{settings.web.listen}"
     return {
+        "open_to": open_to(),
         "pages": f"{web}/",
         "story": f"{web}/host/{SICK.cluster}/{SICK.name}",
         "crashes": f"http://{settings.gatherers['crashes'].listen}/submit",
@@ -55,6 +58,7 @@ def announcement(settings: Settings, config: Path, story: Story, fleet: str, *, 
     yield f"  A host with a story  {where['story']}"
     yield f"                       {SICK.name}: its memory grew; from {crashed:%H:%M} UTC on its server crashed,"
     yield f"                       again and again; since {silent:%H:%M} UTC it is silent"
+    yield f"  Open to              {where['open_to']}; every account of this machine may send"
     yield f"  Entrances            crashes    POST {where['crashes']}; the browser's come by {crashes.client()}"
     yield f"                       sonar      POST {where['sonar']}"
     yield f"                       incidents  Foolscap at {where['incidents']}, a FURL per host"
@@ -65,6 +69,13 @@ def announcement(settings: Settings, config: Path, story: Story, fleet: str, *, 
         yield f"      {meaning}"
     yield ""
     yield "Ctrl-C stops everything" + ("; the same command goes on from there." if kept else " and removes it.")
+
+
+def open_to() -> str:
+    """Who may look at the pages."""
+    here = name_of(os.geteuid())
+    mine = "root" if here == "root" else f"{here} and root"
+    return f"{mine} on this machine; other accounts need a token (token new web), other machines are refused"
 
 
 def program_name() -> str:

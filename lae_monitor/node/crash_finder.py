@@ -379,6 +379,7 @@ def options_of(words: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
+    os.umask(0o077)  # reports name programs and folders of this host
     options = options_of(sys.argv[1:])
     try:
         if not options.dry_run:

@@ -381,6 +381,7 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    os.umask(0o077)  # what is kept names programs and folders of this host
     if options.dry_run:
         with suppress(FileNotFoundError):
             list(options.reports.iterdir())  # glob would be silent of a folder that cannot be read

@@ -37,7 +37,7 @@ class Demo:
         self.said: list[str] = []
         self.process = subprocess.Popen(
             [*LAE_MONITOR, "demo", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, umask=0,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -123,6 +123,11 @@ def test_the_announced_host_has_a_story_of_crashes_incidents_and_samples(demo, s
     assert {"crash", "incident", "sonar"} <= set(re.findall(r'"kind": ?"(\w+)"', json.dumps(marks)))
 
 
+def test_it_says_who_may_look(demo):
+    (line,) = [line for line in demo.text.splitlines() if line.strip().startswith("Open to")]
+    assert "root on this machine; other accounts need a token" in line
+
+
 def test_12_hosts_in_3_clusters_are_there_each_by_its_own_name(demo, state):
     def hosts() -> set[tuple[str, str]]:
         return {(host["cluster"], host["host"]) for host in ask(state, "api/hosts")["hosts"]} - {("grid", "localhost")}
@@ -180,6 +185,11 @@ def test_interrupted_it_ends_with_0_and_leaves_no_process(demo, state):
     assert demo.interrupt() == 0
     assert processes_of(state) == []
     assert not (state / "node.url").exists()
+    made = list(state.rglob("*"))
+    assert {path.name for path in made} >= {"alerts.db", "mover.db", "exfil-auth.txt", "gatherer.pem", "demo.log"}
+    assert [path for path in made if not path.is_symlink() and path.stat().st_mode & 0o077] == [], (
+        "made under umask 000"
+    )
     log = (state / "demo.log").read_text()
     assert "Traceback" not in log, log[-3000:]
 

@@ -31,6 +31,7 @@ from lae_monitor.gatherers.context import Context
 from lae_monitor.gatherers.crashes.gather import application as addresses
 from lae_monitor.gatherers.crashes.gather import make_collector
 from lae_monitor.net.http_router import RETRY_AFTER
+from lae_monitor.net.tubs_files import make_folder
 
 READ: Final = 64 * KiB  # bytes of a body that are asked for at a time
 SLOTS: Final = 256  # workers of one state folder at the same time
@@ -250,7 +251,7 @@ def _take_slot(state: Path) -> tuple[str, int]:
 
     Names come again, so that the next worker clears what a killed one left half done.
     """
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(state)
     for number in range(SLOTS):
         lock = os.open(state / f"wsgi-{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(BlockingIOError):

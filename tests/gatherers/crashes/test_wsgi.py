@@ -78,12 +78,14 @@ def gunicorn(tmp_path: Path, *options: str):
         APPLICATION,
     ]
     with log.open("w") as output:
-        process = subprocess.Popen(command, env=environ, stdout=output, stderr=output, cwd=tmp_path)
+        process = subprocess.Popen(command, env=environ, stdout=output, stderr=output, cwd=tmp_path, umask=0)
     try:
         yield Served(port_in(log, process), tmp_path / "state" / "archive", process)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0, log.read_text()
+    made = [tmp_path / "state", *(tmp_path / "state").rglob("*")]
+    assert [path for path in made if path.lstat().st_mode & 0o077] == [], "made under umask 000"
 
 
 def port_in(log: Path, process: subprocess.Popen) -> int:
