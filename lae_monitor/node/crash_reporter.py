@@ -1,8 +1,7 @@
 """Sends crash reports of this host to a crash collector: those that crash_finder.py puts into --reports.
 
 What the collector has answered for is gone from there, and never sent again. What it could not take, or did not hear of, is
-sent later: at least once, for a reply may be lost on its way. What it refused is kept as *.refused, and sent again only by
---again.
+sent later: at least once, for a reply may be lost on its way. What it refused is kept as *.refused until --again.
 
 Python's library only, for Python 3.7 and newer, and one file: it is copied to hosts that have nothing else of ours.
 """
