@@ -223,9 +223,7 @@ class Answers:
         try:
             return self._source.exchange(method, path + (f"?{urlencode(given)}" if given else ""), sink)
         except TimeoutError:
-            self._invocation.fail(
-                "no answer in time", EXIT_TRY_AGAIN, following="try again, or narrow it with since:"
-            )
+            self._invocation.fail("no answer in time", EXIT_TRY_AGAIN, following="try again, or narrow it with since:")
         except (NotServed, ConnectionError) as error:
             self._invocation.fail(f"lae-monitor went away: {error}", EXIT_TRY_AGAIN, following="try again")
 
