@@ -2,7 +2,7 @@
 
 Each becomes a report, a file of JSON in --reports, which crash_reporter.py sends. It is written before it is remembered:
 none is left out, and one that is found twice has the same name. Only regular files that begin as minidumps do are reported;
-no link is followed, nothing is run. Of a core dump the report has what the journal says; command line and environment if asked for.
+no link is followed, nothing is run. Of a core dump: what the journal says; command line and environment if asked for.
 
 Python's library only, for Python 3.7 and newer, and one file: it is copied to hosts that have nothing else of ours.
 """

@@ -73,7 +73,7 @@ def test_reading_takes_a_viewer_and_changing_an_operator(site, app):
 
 
 def test_control_takes_an_operator(site, credentials):
-    commands = guarded(Router(control(None, asyncio.Event())), "lae", Access(credentials))
+    commands = guarded(Router(control(None, None, asyncio.Event())), "lae", Access(credentials))
     ours = [("x-lae-monitor", "1")]
     for headers, status in ((ours, 401), ([*ours, *bearer("feed")], 403), ([*ours, *bearer("viewer")], 403)):
         assert site.ask("/api/store/rebuild", "POST", app=commands, headers=headers).status == status
