@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,26 +36,19 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as client:
 
 
 @pytest.fixture(scope="module")
-def monitor(tmp_path_factory):
-    """Above it, other accounts may go everywhere."""
-    folder = tmp_path_factory.mktemp("open")
-    open_way(folder)
+def monitor():
+    """In a folder that other accounts can reach: pytest closes its own at the start of any other session."""
     before = os.umask(0)
     try:
-        figures = free_port()
-        made = Monitor(folder / "monitor", extra=f'http = "127.0.0.1:{figures}"\n')
-        made.ports["figures"] = figures
-        with made:
-            yield made
+        with tempfile.TemporaryDirectory(prefix="lae-monitor-test-") as folder:
+            Path(folder).chmod(0o755)
+            figures = free_port()
+            made = Monitor(Path(folder) / "monitor", extra=f'http = "127.0.0.1:{figures}"\n')
+            made.ports["figures"] = figures
+            with made:
+                yield made
     finally:
         os.umask(before)
-
-
-def open_way(folder: Path) -> None:
-    """Lets other accounts go to `folder`."""
-    for place in (folder, *folder.parents):
-        if "pytest" in str(place):
-            place.chmod(0o755)
 
 
 def request(port: int, target: str, *headers: str, method: str = "GET", user: int = 0) -> tuple[int, str]:
@@ -114,15 +108,14 @@ def test_another_account_is_refused_and_let_in_by_a_token(monitor):
 
 
 @AS_OTHERS
-def test_the_command_line_of_another_account(monitor, tmp_path):
+def test_the_command_line_of_another_account(monitor):
     refused = as_other(monitor, "search", "x")
     assert refused.returncode == 69, refused
     assert "only root and the account of the monitor may ask without a token" in refused.stderr
     assert "Next: run it with sudo; or let root make a token" in refused.stderr
-    file = tmp_path / "token"
+    file = monitor.folder / "token"
     file.write_text(new_token(monitor, "viewer") + "\n")
     os.chown(file, OTHER, OTHER)
-    open_way(tmp_path)
     file.chmod(0o640)
     closed = as_other(monitor, "search", "x", LAE_MONITOR_TOKEN_FILE=str(file))
     assert closed.returncode == 69
