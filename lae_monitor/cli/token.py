@@ -92,32 +92,36 @@ def new(
 
 
 _NAMES: Final = {"sonar": "cluster", "crashes": "product", "web": "role"}  # what a user is called, by kind
+_BELONGS: Final = {"--cluster": "sonar", "--product": "crashes", "--submitter": "crashes", "--role": "web"}
 
 
 def _user(
     invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool, role: str | None
 ) -> str:
     """Whom a password is for, as it stands in the file."""
+    given = {"--cluster": cluster, "--product": product, "--submitter": submitter or None, "--role": role}
+    for option, belongs in _BELONGS.items():
+        if given[option] is not None and belongs != kind:
+            invocation.fail(f"{kind}: {option} belongs to {belongs}", EXIT_USAGE)
+    if kind == "web":
+        return role or "viewer"
+    return _cluster(invocation, cluster) if kind == "sonar" else _product(invocation, product, submitter)
+
+
+def _cluster(invocation: Invocation, cluster: str | None) -> str:
     from lae_monitor.core.names import ClusterName  # noqa: PLC0415
     from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+
+    try:
+        return str(ClusterName(cluster)) if cluster is not None else invocation.settings.fleet.name
+    except Refused as refused:
+        invocation.fail(str(refused), EXIT_USAGE)
+
+
+def _product(invocation: Invocation, product: str | None, submitter: bool) -> str:
     from lae_monitor.gatherers.crashes.program import MAX_LENGTH, clean  # noqa: PLC0415
     from lae_monitor.gatherers.crashes.tokens import SUBMITTER, user_of  # noqa: PLC0415
 
-    if kind == "web":
-        if cluster is not None or product is not None or submitter:
-            invocation.fail("web: --cluster belongs to sonar, --product and --submitter to crashes", EXIT_USAGE)
-        return role or "viewer"
-    if role is not None:
-        invocation.fail(f"{kind}: --role belongs to web", EXIT_USAGE)
-    if kind == "sonar":
-        if product is not None or submitter:
-            invocation.fail("sonar: --product and --submitter belong to crashes", EXIT_USAGE)
-        try:
-            return str(ClusterName(cluster)) if cluster is not None else invocation.settings.fleet.name
-        except Refused as refused:
-            invocation.fail(str(refused), EXIT_USAGE)
-    if cluster is not None:
-        invocation.fail("crashes: --cluster belongs to sonar", EXIT_USAGE)
     if submitter == (product is not None):
         invocation.fail("crashes: say for whom, with --product NAME or --submitter", EXIT_USAGE)
     if product is None:
