@@ -102,9 +102,10 @@ def retire(invocation: Invocation, dry_run: bool, confirm: bool) -> None:
 
 
 async def _retire_alone(invocation: Invocation, *, dry_run: bool, confirm: bool) -> dict[str, Any]:
+    from lae_monitor.mover.ages import rules_of  # noqa: PLC0415
     from lae_monitor.mover.retention import Retention  # noqa: PLC0415
     from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
-    from lae_monitor.service.serve import PROCESS, opened_mover, rules  # noqa: PLC0415
+    from lae_monitor.service.serve import PROCESS, opened_mover  # noqa: PLC0415
     from lae_monitor.store import StoreError  # noqa: PLC0415
 
     settings = invocation.settings
@@ -117,7 +118,7 @@ async def _retire_alone(invocation: Invocation, *, dry_run: bool, confirm: bool)
     try:
         with only_one(settings.state.path, PROCESS):
             async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
-                retention = Retention(mover, rules(settings))
+                retention = Retention(mover, rules_of(settings))
                 if dry_run:
                     return (await retention.plan(confirmed=confirm)).as_json()
                 gone, plan = await retention.run(confirmed=confirm)

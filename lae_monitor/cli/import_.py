@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,15 +13,19 @@ import click
 
 from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.cli.owner import as_caller, as_owner
-from lae_monitor.core.limits import format_size
+from lae_monitor.core.limits import TiB, format_size
 from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import DAY, format_duration
 
 if TYPE_CHECKING:
     from lae_monitor.gatherers.crashes.crashmover.found import Finds
     from lae_monitor.gatherers.crashes.crashmover.importer import Importer, Summary
+    from lae_monitor.mover.ages import Rules
 
 PROCESS: Final = "import"
 TELL_EVERY: Final = 2.0  # seconds
+MONTH: Final = 30 * DAY
+UNLIMITED: Final = 1024 * TiB  # the default of max_kept
 MAX_NAMED: Final = 100  # of what could not be read; --json names all
 
 
@@ -32,6 +38,7 @@ MAX_NAMED: Final = 100  # of what could not be read; --json names all
     help="Whose crashes, or incidents, they are; default: what is found there.",
 )
 @click.option("--move", is_flag=True, help="Remove each crash from PATH once it was read back from the archive.")
+@click.option("--yes", is_flag=True, help="With --move: do not ask, although retention will take some of them soon.")
 @click.option("--dry-run", is_flag=True, help="Read everything, and say what would be done.")
 @click.option("--host", metavar="NAME", help="The host that they are of; default: what they say of themselves.")
 @click.option(
@@ -43,7 +50,14 @@ MAX_NAMED: Final = 100  # of what could not be read; --json names all
 )
 @common
 def import_(
-    invocation: Invocation, path: Path, layout: str, move: bool, dry_run: bool, host: str | None, map_: Path | None
+    invocation: Invocation,
+    path: Path,
+    layout: str,
+    move: bool,
+    yes: bool,
+    dry_run: bool,
+    host: str | None,
+    map_: Path | None,
 ) -> None:
     """Take over what an older collector has below PATH.
 
@@ -51,7 +65,8 @@ def import_(
     gatherer, or a node's own logs/incidents.
 
     Each keeps its id. What is in the archive already is skipped, what cannot be read is named and left where it is.
-    Gatherers and `serve` may run meanwhile.
+    Gatherers and `serve` may run meanwhile. Retention counts from the import, however old they are; --move says first what
+    retention would take within a month, and asks.
 
     \b
     Exit code 0 when everything was taken over, 1 when something could not be read, 75 when the archive is full.
@@ -61,6 +76,7 @@ def import_(
     from lae_monitor.gatherers.crashes.crashmover import importer  # noqa: F401, PLC0415 - before we become somebody else
     from lae_monitor.gatherers.crashes.crashmover.found import find  # noqa: PLC0415
     from lae_monitor.gatherers.incidents.importing_found import is_flogtool  # noqa: PLC0415
+    from lae_monitor.mover import ages  # noqa: F401, PLC0415
     from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
 
     try:
@@ -81,6 +97,8 @@ def import_(
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with as_owner(state):
+            if move and not dry_run:
+                _ask_to_move(invocation, path, layout, name, yes=yes)
             summary, error_text = asyncio.run(_import(invocation, found, name, move=move, dry_run=dry_run))
     except AlreadyRunning as error:
         invocation.fail(str(error), EXIT_TRY_AGAIN, following="wait for it, then import again")
@@ -117,6 +135,59 @@ async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool
             return importer.summary, ""
         finally:
             await archive.close()
+
+
+def _ask_to_move(invocation: Invocation, path: Path, layout: str, host: Any, *, yes: bool) -> None:
+    """Says what retention would take within a month of what is imported; returns when the sources may be removed."""
+    from lae_monitor.gatherers.crashes.crashmover.found import find  # noqa: PLC0415
+    from lae_monitor.mover.ages import rules_of  # noqa: PLC0415
+
+    kept = rules_of(invocation.settings)
+    if min(kept.keep["crashes"], *kept.products.values(), MONTH) < MONTH or kept.max_kept < UNLIMITED:
+        with as_caller():
+            found = find(path, layout)
+        summary, _ = asyncio.run(_import(invocation, found, host, move=True, dry_run=True))
+        losses = list(_within_a_month(kept, summary, asyncio.run(_bytes_of_crashes(invocation))))
+    else:
+        losses = []
+    sentence = "; ".join(losses) or "retention takes none of it"
+    if not invocation.as_json:
+        click.echo(f"within a month of the import: {sentence}", err=True)
+    if yes:
+        return
+    if sys.stdin.isatty() and not invocation.as_json:
+        if click.confirm(f"Import, and remove from {path} what was read back?", err=True):
+            return
+        invocation.fail("nothing was imported", EXIT_USAGE, following="without --move, what is there stays there")
+    if losses:
+        invocation.fail(
+            f"nothing was imported: within a month, {sentence}",
+            EXIT_USAGE,
+            following="a longer [retention]; or leave out --move; or --yes",
+        )
+
+
+def _within_a_month(kept: Rules, summary: Summary, present: int) -> Iterator[str]:
+    """What retention would take, a sentence each; `present`: bytes of crashes that the archive has."""
+    for product, count in sorted(summary.products.items()):
+        seconds = kept.products.get(product, kept.keep["crashes"])
+        if seconds < MONTH:
+            key = "product_retention" if product in kept.products else "retention.crashes"
+            yield f"all {count:,} of {product or 'no product'} go after {format_duration(seconds)} ({key})"
+    excess = present + summary.bytes - kept.max_kept
+    if excess > 0:
+        yield f"{format_size(excess)} go at once, the oldest first (max_kept = {format_size(kept.max_kept)})"
+
+
+async def _bytes_of_crashes(invocation: Invocation) -> int:
+    from lae_monitor.archive import Archive  # noqa: PLC0415
+    from lae_monitor.mover.ages import CRASHES, folders_of  # noqa: PLC0415
+
+    archive = await Archive(invocation.settings.archive_roots, PROCESS).open()
+    try:
+        return sum([entry.size async for _, entries in folders_of(archive, CRASHES) for entry in entries])
+    finally:
+        await archive.close()
 
 
 def _teller(invocation: Invocation) -> Any:

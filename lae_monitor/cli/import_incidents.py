@@ -11,6 +11,7 @@ import click
 from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
 from lae_monitor.cli.owner import as_caller, as_owner
 from lae_monitor.core.limits import format_size
+from lae_monitor.core.time import DAY, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PROCESS: Final = "import"
 KIND: Final = "incidents"
 TELL_EVERY: Final = 2.0  # seconds
+MONTH: Final = 30 * DAY
 MAX_NAMED: Final = 100  # of what could not be read; --json names all
 MAX_TUBS: Final = 3  # of a node, in the table; --json has all
 
@@ -147,6 +149,11 @@ def _report(invocation: Invocation, plan: Plan, summary: Summary, error: str, *,
     }
     invocation.answer(data, lambda: "\n".join(_text(plan, summary, error, dry_run=dry_run)))
     if not invocation.as_json:
+        kept = float(invocation.settings.retention.incidents)
+        if kept < MONTH:
+            click.echo(
+                f"retention takes all of it {format_duration(kept)} after the import (retention.incidents)", err=True
+            )
         click.echo(f"Next: {following}", err=True)
     raise SystemExit(code)
 

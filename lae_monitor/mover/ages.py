@@ -12,6 +12,7 @@ import msgspec
 
 from lae_monitor.archive import Archive
 from lae_monitor.archive.kernel import Entry
+from lae_monitor.config import Settings
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, MINUTE, format_duration
 from lae_monitor.mover.ledger import Received
@@ -59,6 +60,17 @@ class Rules(msgspec.Struct, kw_only=True, frozen=True):
         if self.max_kept < before.max_kept:
             found.append(f"max_kept from {format_size(before.max_kept)} to {format_size(self.max_kept)}")
         return found
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What the configuration says of how long, and in how much room, everything is kept."""
+    crashes = settings.gatherers["crashes"]
+    return Rules(
+        keep={kind: float(getattr(settings.retention, kind)) for kind in REPORTS if kind != JOURNAL},
+        products={product: float(kept) for product, kept in crashes.product_retention.items()},
+        max_kept=int(crashes.max_kept),
+        max_share=float(settings.retention.max_share),
+    )
 
 
 class Last(msgspec.Struct, kw_only=True):
@@ -121,7 +133,7 @@ class Look:
             if name in REPORTS:
                 least = min([seconds, *(self._rules.products.values() if name == CRASHES else ())])
                 self.kinds[name], self.old[name] = Kind(), []
-                async for folder, entries in _folders(self._mover.archive, name):
+                async for folder, entries in folders_of(self._mover.archive, name):
                     known = self._mover.ledger.received(folder)
                     for entry in entries:
                         path = f"{folder}/{entry.name}"
@@ -148,7 +160,7 @@ class Look:
             self.crashes.append(file)
 
 
-async def _folders(archive: Archive, folder: str) -> AsyncIterator[tuple[str, list[Entry]]]:
+async def folders_of(archive: Archive, folder: str) -> AsyncIterator[tuple[str, list[Entry]]]:
     """The folders of ours at and below `folder` that hold files, each with these."""
     files = []
     for entry in await archive.entries(folder):
@@ -156,7 +168,7 @@ async def _folders(archive: Archive, folder: str) -> AsyncIterator[tuple[str, li
         if not ours(path):
             continue
         if entry.folder:
-            async for inner in _folders(archive, path):
+            async for inner in folders_of(archive, path):
                 yield inner
         else:
             files.append(entry)

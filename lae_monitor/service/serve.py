@@ -15,9 +15,9 @@ from lae_monitor.archive import Archive, Journal
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.config import Settings
 from lae_monitor.core.time import DAY, MINUTE, format_duration
-from lae_monitor.gatherers import FOLDERS, KINDS, reader
+from lae_monitor.gatherers import FOLDERS, reader
 from lae_monitor.mover import Mover
-from lae_monitor.mover.ages import Rules
+from lae_monitor.mover.ages import rules_of
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.moved_files import MovedFiles
@@ -138,7 +138,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         access=access,
     )
     alarms = _Alarms(settings, mover, archive)
-    retention = Retention(mover, rules(settings))
+    retention = Retention(mover, rules_of(settings))
     retiring = _Retiring(mover, retention)
     machine = Router(
         operations(
@@ -233,17 +233,6 @@ class _Alarms:
 def _retention_trouble(mover: Mover) -> str:
     found = stopped(mover.ledger.fact(STOPPED))
     return f"retention stopped: {found.why}" if found is not None else ""
-
-
-def rules(settings: Settings) -> Rules:
-    """What the configuration says of how long, and in how much room, everything is kept."""
-    crashes = settings.gatherers["crashes"]
-    return Rules(
-        keep={kind: float(getattr(settings.retention, kind)) for kind in KINDS},
-        products={product: float(kept) for product, kept in crashes.product_retention.items()},
-        max_kept=int(crashes.max_kept),
-        max_share=float(settings.retention.max_share),
-    )
 
 
 class _Retiring:

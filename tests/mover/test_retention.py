@@ -80,10 +80,13 @@ def test_old_files_go_with_their_rows(tmp_path):
 
 
 def test_names_and_times_that_clients_chose_are_no_receipt(tmp_path):
-    """A node 1,000 days behind, crashes of 1970 and of 2101, a sample of 2023: all came today, and go when their time is over."""
+    """A node 1,000 days behind, crashes of 1970 and of 2101, one of 2016 that was imported, a sample of 2023: all came today,
+    and go when their time is over.
+    """
     names = [
         "crashes/20700101/0bba929f-8721-460c-8e70-00000700101.zip",
         "crashes/20010101/0bba929f-8721-460c-8e70-00000010101.zip",
+        "crashes/20160102/0bba929f-8721-460c-8e70-00000160102.zip",
         "incidents/lae/incidents/node1/incident-2024-02-26--00-00-00Z-abc.flog.bz2",
         "sonar/hpc/2023/01/01/ml6.csv",
     ]

@@ -1,5 +1,6 @@
 """Takes over the crashes of an older system: each into our archive under its own id, as if it had come in by itself."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,13 +19,14 @@ Caller = Callable[[], AbstractContextManager[None]]
 
 @dataclass
 class Summary:
-    """What an import did. `unreadable`: where, and why; nothing of that was touched."""
+    """What an import did. `unreadable`: where, and why; nothing of that was touched. `products`: how many are of which."""
 
     imported: int = 0
     already: int = 0
     removed: int = 0
     bytes: int = 0
     unreadable: list[Broken] = field(default_factory=list)
+    products: Counter[str] = field(default_factory=Counter)
 
 
 class Importer:
@@ -94,12 +96,14 @@ class Importer:
             raise _Unreadable(f"a dump is missing: {', '.join(sorted(missing))}")
         with _explained():
             crash = self._adopted(old, raw, dumps, {} if stored is None else stored.dumps)
+        self.summary.products[crash.product] += 1
         if stored is not None:
             if not is_same(stored, crash, missing):
                 raise _Unreadable("the archive has another crash of this id")
             self.summary.already += 1
         elif self._dry_run:
             self.summary.imported += 1
+            self.summary.bytes += sum(map(len, crash.dumps.values()))
         else:
             await self._store(crash)
         if self._move and not self._dry_run:

@@ -198,6 +198,31 @@ def test_twice_is_once(importing, layout):
     assert importing.stored(ONE) == before
 
 
+def test_move_says_what_retention_would_take_within_a_month_and_asks(importing):
+    """Of a tree of 2016 nothing may go that the archive will not keep either."""
+    old = ONE[:-6] + "160102"
+    importing.socorro(old, socorro_document(old, DUMPS), DUMPS, "legacy")
+    before = importing.left()
+    fine = importing.config.read_text()
+    for more, words in (
+        ("[retention]\ncrashes = '20d'\n", "all 1 of Firefox go after 20d (retention.crashes)"),
+        (
+            "[gatherers.crashes]\nproduct_retention = {Firefox = '1w'}\n",
+            "all 1 of Firefox go after 7d (product_retention)",
+        ),
+        ("[gatherers.crashes]\nmax_kept = '10 B'\n", "go at once, the oldest first (max_kept = 10 B)"),
+    ):
+        importing.config.write_text(fine + more)
+        code, answer = importing.run("--move")
+        assert code == 2
+        assert answer["error"].startswith("nothing was imported: within a month, ")
+        assert words in answer["error"]
+        assert importing.left() == before
+    importing.config.write_text(fine + "[retention]\ncrashes = '20d'\n")
+    code, answer = importing.run("--move", "--yes")
+    assert (code, answer["imported"], answer["removed"], importing.left()) == (0, 1, 1, [])
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_move_takes_crashes_and_links_away_and_nothing_else(importing, layout):
     for crash_id in BOTH:
