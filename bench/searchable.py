@@ -1,10 +1,15 @@
-"""From the reply `CrashID=` to the moment when a search finds the report, at 200 reports a second."""
+"""From the reply `CrashID=` to the moment when a search finds the report, at 200 reports a second; and at a tenth of that while
+100,000 files of a backlog wait.
+"""
 
 import asyncio
 import json
 import os
 import statistics
 import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote
 
 from bench.crashes import MEDIA, report
@@ -15,11 +20,15 @@ from bench.monitor import Monitor, cpu_seconds, monitor, processes, scratch
 RATE = 200  # reports a second
 SECONDS = 20.0
 CONNECTIONS = 16
+SIZE = 20_000  # bytes of a dump
 SAMPLED = 10  # one of so many is looked for
 POLL = 0.1  # seconds between searches: what is measured is that much too long at most
 ASKED = 25  # ids in one search
 PATIENCE = 60.0  # seconds to wait for the last ones
 AIM_P99 = 2.0  # s
+BACKLOG = int(os.environ.get("BENCH_BACKLOG", "100000"))  # files that wait when serve starts
+BACKLOG_RATE = 20  # fresh reports a second meanwhile
+AIM_BACKLOG_P99 = 5.0  # s
 
 
 class Watch:
@@ -34,10 +43,51 @@ class Watch:
 
 
 def run() -> list[Figure]:
+    return [*_idle(), *_behind_a_backlog()]
+
+
+def _behind_a_backlog() -> list[Figure]:
+    with scratch() as state:
+        with monitor(state, "crashes") as running:
+            asyncio.run(_post_one(running.crashes))
+        _make_backlog(state / "state" / "archive" / "crashes")
+        with monitor(state, "crashes", "serve") as running:
+            watch = asyncio.run(_measure(running, BACKLOG_RATE, sampled=1))
+            left = asyncio.run(_waiting(running.web))
+    delays = sorted(watch.delays)
+    note = f"{left:,} of {BACKLOG:,} files still waited at the end"
+    return [at_most("the same behind a backlog, p99", delays[int(len(delays) * 0.99)], AIM_BACKLOG_P99, "s", note)]
+
+
+async def _post_one(port: int) -> None:
+    connection = Connection(port)
+    await connection.post("/submit", MEDIA, report(SIZE))
+    connection.close()
+
+
+def _make_backlog(crashes: Path) -> None:
+    """Copies of the one report that is there, as if it had come often, forty days ago."""
+    data = next(crashes.rglob("*.zip")).read_bytes()
+    day = datetime.now(UTC) - timedelta(days=40)
+    folder = crashes / f"{day:%Y%m%d}"
+    folder.mkdir()
+    for _ in range(BACKLOG):
+        (folder / f"{str(uuid.uuid4())[:29]}0{day:%y%m%d}.zip").write_bytes(data)
+    os.sync()  # as they would be
+
+
+async def _waiting(port: int) -> int:
+    connection = Connection(port)
+    _, answer = await connection.get("/api/store")
+    connection.close()
+    return int(json.loads(answer)["moving"]["waiting"])
+
+
+def _idle() -> list[Figure]:
     with scratch() as state, monitor(state, "crashes", "serve") as running:
         pids = {"driver": os.getpid(), **processes(running.config)}
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-        watch = asyncio.run(_measure(running))
+        watch = asyncio.run(_measure(running, RATE, sampled=SAMPLED))
         used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items() if not name.startswith("run")}
     rate = watch.sent / (watch.ended - watch.began)
     delays = sorted(watch.delays)
@@ -51,28 +101,28 @@ def run() -> list[Figure]:
     ]
 
 
-async def _measure(running: Monitor) -> Watch:
+async def _measure(running: Monitor, rate: float, *, sampled: int) -> Watch:
     watch = Watch()
     loop = asyncio.get_running_loop()
     watch.began = loop.time()
     finding = asyncio.create_task(_find(running.web, watch))
-    await asyncio.gather(*(_send(running.crashes, lane, watch) for lane in range(CONNECTIONS)))
+    await asyncio.gather(*(_send(running.crashes, lane, watch, rate, sampled) for lane in range(CONNECTIONS)))
     watch.ended = loop.time()
     await asyncio.wait_for(finding, PATIENCE)
     return watch
 
 
-async def _send(port: int, lane: int, watch: Watch) -> None:
+async def _send(port: int, lane: int, watch: Watch, rate: float, sampled: int) -> None:
     """One connection's share of the reports, each at its time."""
     loop = asyncio.get_running_loop()
     connection = Connection(port)
-    for number in range(lane, int(RATE * SECONDS), CONNECTIONS):
-        await asyncio.sleep(max(0.0, watch.began + number / RATE - loop.time()))
-        status, answer = await connection.post("/submit", MEDIA, report(number))
+    for number in range(lane, int(rate * SECONDS), CONNECTIONS):
+        await asyncio.sleep(max(0.0, watch.began + number / rate - loop.time()))
+        status, answer = await connection.post("/submit", MEDIA, report(SIZE))
         if status != 200:
             raise RuntimeError(f"{status} {answer!r}")
         watch.sent += 1
-        if number % SAMPLED == 0:
+        if number % sampled == 0:
             watch.waiting[answer.decode().strip().removeprefix("CrashID=bp-")] = time.perf_counter()
     connection.close()
 

@@ -27,6 +27,7 @@ from lae_monitor.mover.quarantine import keep
 from lae_monitor.mover.reading import FindReader, Readings, quarantine_id, read_all
 from lae_monitor.mover.status import Status
 from lae_monitor.mover.sweep import sweep
+from lae_monitor.mover.waiting import Waiting
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.store import by_table
 
@@ -36,6 +37,10 @@ TICK: Final = 0.25  # seconds between batches while there is something to move
 BATCH_FILES: Final = 500
 AT_ONCE: Final = 8  # files that are synced and read side by side
 BATCH_BYTES: Final = 8 * MiB
+BATCH_SECONDS: Final = (
+    1.0  # the backlog's share is made smaller when a batch took longer: fresh reports wait for up to two
+)
+FEWEST_FILES: Final = 32  # of the backlog in a batch
 QUICK_SWEEP: Final = 10.0  # seconds between sweeps of the last days
 FULL_SWEEP: Final = 3600.0  # seconds between sweeps of everything
 MAX_BACKOFF: Final = 30.0  # seconds
@@ -73,9 +78,11 @@ class Mover:
         self._hints = hints
         self._journal = journal
         self._clock = clock
-        self._dirty: dict[str, float] = {}  # path -> since when, by time.monotonic()
+        self._waiting = Waiting(clock)
         self._wake = asyncio.Event()
         self._swept = {True: -FULL_SWEEP, False: -QUICK_SWEEP}
+        self._sweeping: asyncio.Task[None] | None = None
+        self._backlog_files = BATCH_FILES  # at most so many in a batch
         self._lock = asyncio.Lock()  # a batch, a retry: one at a time
         self.on_moved: Callable[[], None] = lambda: None
 
@@ -130,10 +137,12 @@ class Mover:
                     log.warning("moving failed, again in %.1f s: %s", backoff, error)
                     moved = False
                 await self._pause(
-                    stopping, backoff or (TICK if moved or self._dirty else QUICK_SWEEP), quick=not backoff
+                    stopping, backoff or (TICK if moved or len(self._waiting) else QUICK_SWEEP), quick=not backoff
                 )
         finally:
             stopping.cancel()
+            if self._sweeping is not None:
+                self._sweeping.cancel()
             if listening is not None:
                 asyncio.get_running_loop().remove_reader(listening)
                 listening.close()
@@ -163,7 +172,7 @@ class Mover:
 
     def tell(self, path: str) -> None:
         """`path` holds something new."""
-        self._dirty.setdefault(path, time.monotonic())
+        self._waiting.hint(path)
         self._wake.set()
 
     # ---- one step --------------------------------------------------------------------------------------------------
@@ -175,21 +184,31 @@ class Mover:
             StoreError, OSError, ArchiveError, sqlite3.Error: the batch stays written down, and is repeated by the next step.
         """
         async with self._lock:
+            began = time.monotonic()
             pending = self.ledger.batch()
             if pending:
                 pieces = await self._again(pending)
             else:
                 await self._sweep_if_due()
+                began = time.monotonic()
                 pieces = await self._collect()
                 if not pieces:
-                    self.state.caught_up = True  # the first look was a full sweep
+                    # The first look was a full sweep.
+                    self.state.caught_up |= self._sweeping is None and not len(self._waiting)
                     self._measure()
                     return False
                 self.ledger.begin(piece.pending for piece in pieces)
             if pieces:
                 await self._move(pieces)
+                self._set_pace(time.monotonic() - began)
             self._measure()
             return True
+
+    def _set_pace(self, seconds: float) -> None:
+        if seconds > BATCH_SECONDS:
+            self._backlog_files = max(FEWEST_FILES, self._backlog_files // 2)
+        elif seconds < BATCH_SECONDS / 2:
+            self._backlog_files = min(BATCH_FILES, self._backlog_files * 2)
 
     async def catch_up(self, progress: Callable[[Status], None] = lambda _state: None) -> None:
         """Moves all there is: a full sweep, and then batches until nothing is left."""
@@ -198,23 +217,38 @@ class Mover:
             progress(self.state)
 
     def _measure(self) -> None:
-        self.state.waiting = len(self._dirty)
-        self.state.oldest = time.monotonic() - min(self._dirty.values()) if self._dirty else 0.0
+        self.state.waiting = len(self._waiting)
+        self.state.oldest = self._waiting.oldest
 
     async def _sweep_if_due(self) -> None:
-        now = time.monotonic()
-        if now - self._swept[True] >= FULL_SWEEP:
-            await self._sweep(full=True)
-        elif now - self._swept[False] >= QUICK_SWEEP:
-            await self._sweep(full=False)
+        """Sweeps beside the batches: with many files it takes long, and what hints name must not wait for it."""
+        if self._sweeping is None:
+            now = time.monotonic()
+            full = now - self._swept[True] >= FULL_SWEEP
+            if not full and now - self._swept[False] < QUICK_SWEEP:
+                return
+            self._sweeping = asyncio.create_task(self._sweep(full=full))
+        if not len(self._waiting):
+            hinted = asyncio.create_task(self._wake.wait())
+            await asyncio.wait([self._sweeping, hinted], return_when=asyncio.FIRST_COMPLETED)
+            hinted.cancel()
+        if self._sweeping.done():
+            done, self._sweeping = self._sweeping, None
+            done.result()
 
     async def _sweep(self, *, full: bool) -> None:
-        async for path in sweep(self.archive, self._folders, self.ledger.moved_in, self._clock, full=full):
-            self._dirty.setdefault(path, time.monotonic())
+        lost_hints = BATCH_FILES if not full and self._swept[True] >= 0 else 0  # more than so many are a backlog
+
+        def moved_in(folder: str) -> dict[str, int]:
+            return self.ledger.moved_in(folder)  # a rebuild gives us another ledger meanwhile
+
+        async for path in sweep(self.archive, self._folders, moved_in, self._clock, full=full):
+            self._waiting.find(path, fresh=len(self._waiting.fresh) < lost_hints)
         now = time.monotonic()
         self._swept[False] = now
         if full:
             self._swept[True] = now
+        self._wake.set()
 
     async def _collect(self) -> list[Piece]:
         """The next spans of the files that have something new, no more than a batch may hold."""
@@ -222,17 +256,20 @@ class Mover:
         pieces: list[Piece] = []
         failure: OSError | None = None
         size = 0
-        paths = list(self._dirty)
-        while paths and len(pieces) < BATCH_FILES and size < BATCH_BYTES:
-            group, paths = paths[:AT_ONCE], paths[AT_ONCE:]
-            since = {path: self._dirty.pop(path) for path in group}
-            for path, piece in zip(group, await asyncio.gather(*map(self._next, group)), strict=True):
-                if isinstance(piece, OSError):
-                    failure = piece
-                    self._dirty[path] = since[path]
-                elif piece is not None:
-                    pieces.append(piece)
-                    size += len(piece.data)
+        for queue, paths, share in self._waiting.shares():
+            most = BATCH_FILES * share
+            if queue is self._waiting.backlog:
+                most = min(most, len(pieces) + self._backlog_files)
+            while paths and len(pieces) < most and size < BATCH_BYTES * share:
+                group, paths[:AT_ONCE] = [path for path in paths[:AT_ONCE] if path in queue], []
+                since = {path: queue.pop(path) for path in group}
+                for path, piece in zip(group, await asyncio.gather(*map(self._next, group)), strict=True):
+                    if isinstance(piece, OSError):
+                        failure = piece
+                        self._waiting.put_back(path, since[path])
+                    elif piece is not None:
+                        pieces.append(piece)
+                        size += len(piece.data)
         if failure is not None and not pieces:
             raise failure
         return pieces
@@ -252,7 +289,7 @@ class Mover:
         except OSError as error:
             return error
         if piece is not None and not reader.WHOLE:
-            self._dirty[path] = time.monotonic()  # there may be more; it is looked at once again
+            self._waiting.find(path)  # there may be more; it is looked at once again
         return piece
 
     async def _again(self, batch: list[Pending]) -> list[Piece]:
