@@ -28,7 +28,7 @@ async def pieces_again(
         if item.turn or reader is None or item.parser != reader.VERSION:
             return await start_over(archive, store, ledger, find_reader, batch)
         try:
-            pieces.append(Piece(item, await _bytes_of(archive, item.span)))
+            pieces.append(Piece(item, await bytes_of(archive, item.span)))
         except FileNotFoundError:
             return await start_over(archive, store, ledger, find_reader, batch)
     return pieces
@@ -51,7 +51,7 @@ async def start_over(
         if reader is None:
             continue
         try:
-            data = await _bytes_of(archive, item.span)
+            data = await bytes_of(archive, item.span)
         except FileNotFoundError as error:
             log.warning("bytes %d to %d are left out for now: %s", item.span.start, item.span.end, error)
             if item.span.end <= ledger.moved(item.span.path):
@@ -62,7 +62,7 @@ async def start_over(
     return pieces
 
 
-async def _bytes_of(archive: Archive, span: Span) -> bytes:
+async def bytes_of(archive: Archive, span: Span) -> bytes:
     """
     Raises:
         FileNotFoundError: no root that answers has all of `span`.

@@ -1,7 +1,8 @@
 """What has been moved, and what is being moved: the mover's SQLite file. One process writes it.
 
 `files` has a cursor for each archive file; `batch` the spans that were written down before their insert and have not been
-confirmed; `quarantine` the spans that no reader understood; `received` when each file's last byte came, for retention.
+confirmed; `quarantine` the spans that no reader understood; `received` when each file's last byte came, for retention;
+`checked` the files of which fewer rows are stored than were inserted, and nothing is missing.
 """
 
 import sqlite3
@@ -23,6 +24,9 @@ CREATE TABLE IF NOT EXISTS quarantine (
     reason TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS received (path TEXT PRIMARY KEY, at REAL NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checked (
+    path TEXT PRIMARY KEY, expected INTEGER NOT NULL, stored INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -86,6 +90,19 @@ class Ledger:
         rows = self._db.execute("SELECT path, moved FROM files WHERE path >= ? AND path < ?", (low, high))
         return {str(path): int(moved) for path, moved in rows}
 
+    def page(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """The cursors of the next files after the path `after`, in the order of bytes."""
+        rows = self._db.execute("SELECT path, moved FROM files WHERE path > ? ORDER BY path LIMIT ?", (after, limit))
+        return [(str(path), int(moved)) for path, moved in rows]
+
+    def checked(self, path: str) -> tuple[int, int] | None:
+        """With how many inserted and stored rows the file was found to be whole."""
+        row = self._db.execute("SELECT expected, stored FROM checked WHERE path = ?", (path,)).fetchone()
+        return (int(row[0]), int(row[1])) if row else None
+
+    def set_checked(self, path: str, expected: int, stored: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", (path, expected, stored))
+
     def set_moved(self, cursors: Iterable[tuple[str, int]]) -> None:
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", cursors)
@@ -93,11 +110,18 @@ class Ledger:
     def drop(self, paths: list[str]) -> None:
         """The rows of `paths` were removed. What comes under the same names is new, and its tokens have to be."""
         with self._transaction():
-            for path in paths:
-                self._db.execute("DELETE FROM files WHERE path = ?", (path,))
-                self._db.execute("DELETE FROM quarantine WHERE path = ?", (path,))
-                self._db.execute("DELETE FROM received WHERE path = ?", (path,))
-            self._renew_epoch()
+            self._db.executemany("DELETE FROM received WHERE path = ?", ((path,) for path in paths))
+            self._rewind(paths)
+
+    def rewind(self, paths: list[str]) -> None:
+        """The rows of `paths` were removed, and the same files are moved anew: they are as old as they were."""
+        with self._transaction():
+            self._rewind(paths)
+
+    def _rewind(self, paths: list[str]) -> None:
+        for table in ("files", "quarantine", "checked"):
+            self._db.executemany(f"DELETE FROM {table} WHERE path = ?", ((path,) for path in paths))  # noqa: S608 - names of our own
+        self._renew_epoch()
 
     # ---- receipts, for retention -----------------------------------------------------------------------------------
 
@@ -120,10 +144,10 @@ class Ledger:
 
     # ---- the batch -------------------------------------------------------------------------------------------------
 
-    def begin(self, batch: Iterable[Pending], *, released: str = "") -> None:
+    def begin(self, batch: Iterable[Pending], *, released: Iterable[str] = ()) -> None:
         """Writes down what is about to be inserted; `released` is in quarantine no more."""
         with self._transaction():
-            self._db.execute("DELETE FROM quarantine WHERE id = ?", (released,))
+            self._db.executemany("DELETE FROM quarantine WHERE id = ?", ((key,) for key in released))
             self._db.executemany(
                 "INSERT INTO batch VALUES (?, ?, ?, ?, ?)", ((*item.span, item.parser, item.turn) for item in batch)
             )
@@ -173,7 +197,7 @@ class Ledger:
     def forget(self) -> None:
         """Starts over: everything in the archive will be moved again."""
         with self._transaction():
-            for table in ("files", "batch", "quarantine"):
+            for table in ("files", "batch", "quarantine", "checked"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
             self._renew_epoch()
 

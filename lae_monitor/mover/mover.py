@@ -10,7 +10,7 @@ import logging
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +19,9 @@ from lae_monitor.archive import Archive, ArchiveError, Journal
 from lae_monitor.archive.hints import listen
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock, wall_clock
-from lae_monitor.mover.again import pieces_again, start_over
+from lae_monitor.mover.again import bytes_of, pieces_again, start_over
 from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
 from lae_monitor.mover.pieces import Piece, next_piece
 from lae_monitor.mover.quarantine import keep
@@ -74,7 +75,7 @@ class Mover:
         self.ledger = ledger
         self.state = Status()
         self._folders = folders
-        self._find_reader = find_reader
+        self.find_reader = find_reader
         self._hints = hints
         self._journal = journal
         self._clock = clock
@@ -93,7 +94,7 @@ class Mover:
             store,
             ledger,
             folders=self._folders,
-            find_reader=self._find_reader,
+            find_reader=self.find_reader,
             clock=self._clock,
         )
 
@@ -276,7 +277,7 @@ class Mover:
 
     async def _next(self, path: str) -> Piece | OSError | None:
         """The next span of `path`; None when there is none; an OSError when it should be asked again."""
-        reader = self._find_reader(path)
+        reader = self.find_reader(path)
         if reader is None:
             return None
         try:
@@ -293,13 +294,13 @@ class Mover:
         return piece
 
     async def _again(self, batch: list[Pending]) -> list[Piece]:
-        return await pieces_again(self.archive, self.store, self.ledger, self._find_reader, batch)
+        return await pieces_again(self.archive, self.store, self.ledger, self.find_reader, batch)
 
     # ---- into the store --------------------------------------------------------------------------------------------
 
     async def _move(self, pieces: list[Piece]) -> None:
         readings = await asyncio.to_thread(
-            read_all, [(piece.pending.span, piece.data) for piece in pieces], self._find_reader
+            read_all, [(piece.pending.span, piece.data) for piece in pieces], self.find_reader
         )
         quarantined = await self._quarantine(pieces, readings)
         failures = 0
@@ -356,11 +357,11 @@ class Mover:
         """A batch that the store refuses although it works: finds the spans that are to blame."""
         log.warning("a batch of %d spans is refused (%s): trying them one by one", len(pieces), error)
         batch = [piece.pending for piece in pieces]
-        renewed = await start_over(self.archive, self.store, self.ledger, self._find_reader, batch)
+        renewed = await start_over(self.archive, self.store, self.ledger, self.find_reader, batch)
         blamed: list[Quarantined] = []
         for piece in renewed:
             span = piece.pending.span
-            readings = await asyncio.to_thread(read_all, [(span, piece.data)], self._find_reader)
+            readings = await asyncio.to_thread(read_all, [(span, piece.data)], self.find_reader)
             try:
                 await self._insert([piece], readings)
             except (StoreError, ValueError, TypeError, OverflowError) as cause:
@@ -402,7 +403,7 @@ class Mover:
         chosen = [
             item
             for item in self.ledger.quarantined()
-            if (reader := self._find_reader(item.span.path)) is not None and item.parser < reader.VERSION
+            if (reader := self.find_reader(item.span.path)) is not None and item.parser < reader.VERSION
         ]
         for item in chosen:
             try:
@@ -412,14 +413,38 @@ class Mover:
         return len(chosen)
 
     async def _read_again(self, item: Quarantined) -> None:
-        reader = self._find_reader(item.span.path)
-        if reader is None:
-            return
-        async with self._lock:
-            if (pending := self.ledger.batch()) and (pieces := await self._again(pending)):
+        if self.find_reader(item.span.path) is not None:
+            await self.read_again([(item.span, item.id)])
+
+    async def read_again(self, spans: Sequence[tuple[Span, str]]) -> None:
+        """Takes back what the store has of each span, and moves it anew; the id beside it is in quarantine no more.
+
+        Raises:
+            FileNotFoundError: no root that answers has one; nothing of its batch was taken back.
+            StoreError, OSError, ArchiveError, sqlite3.Error: it is written down, and repeated.
+        """
+        waiting = [item for item in spans if self.find_reader(item[0].path) is not None]
+        while waiting:
+            async with self._lock:
+                if (pending := self.ledger.batch()) and (pieces := await self._again(pending)):
+                    await self._move(pieces)
+                turn, size = self.ledger.next_turn(), 0
+                batch: dict[str, tuple[Piece, str]] = {}
+                for item in list(waiting):
+                    span, key = item
+                    reader = self.find_reader(span.path)
+                    if reader is None or span.path in batch:  # a batch has one span of a file
+                        continue
+                    if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
+                        break
+                    data = await bytes_of(self.archive, span)
+                    batch[span.path] = Piece(Pending(span, reader.VERSION, turn), data), key
+                    size += len(data)
+                    waiting.remove(item)
+                pieces = [piece for piece, _ in batch.values()]
+                # First: from here on it is repeated.
+                self.ledger.begin(
+                    (piece.pending for piece in pieces), released=[key for _, key in batch.values() if key]
+                )
+                await self.store.take_back((piece.pending.span.path, piece.pending.span.start) for piece in pieces)
                 await self._move(pieces)
-            data = await self.archive.read(item.span)
-            await self.store.take_back([(item.span.path, item.span.start)])
-            again = Pending(item.span, reader.VERSION, self.ledger.next_turn())
-            self.ledger.begin([again], released=item.id)
-            await self._move([Piece(again, data)])

@@ -15,3 +15,6 @@ class Status:
     caught_up: bool = False  # a full sweep found nothing more
     error: str = ""
     last: float = 0.0  # when the last batch was confirmed
+    checked: float = 0.0  # when the store was last compared with the archive
+    read_again: int = 0  # files of which the store had lost rows, since the start
+    broken_parts: int = 0  # parts of the store that could not be read, since the start

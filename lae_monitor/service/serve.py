@@ -18,6 +18,7 @@ from lae_monitor.core.time import DAY, MINUTE, format_duration
 from lae_monitor.gatherers import FOLDERS, reader
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ages import rules_of
+from lae_monitor.mover.checking import Checks
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.moved_files import MovedFiles
@@ -151,6 +152,8 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
     commands = Router(control(mover, retention, stop))
     guarded_commands = guarded(commands, fleet, access)
     watch(mover)
+    checks = Checks(mover, Journal(archive))
+    mover.store.on_damage = checks.want
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
@@ -175,6 +178,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
             _every(MOVED_EVERY, stop, MovedFiles(mover).take_back, "went to another host")
         ),
         "alarms": asyncio.create_task(alarms.run(stop)),
+        "checks": asyncio.create_task(checks.run(stop)),
         "outdated quarantine": asyncio.create_task(mover.retry_outdated()),
     }
     try:

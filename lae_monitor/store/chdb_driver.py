@@ -2,16 +2,19 @@
 
 Traps that this file avoids (measured, see docs/store.md): a Session serialises its queries, so readers have their own;
 importing chdb leaves SIGPIPE blocked, which children would inherit; default caches are made for big servers; its streaming
-insert loses errors.
+insert loses errors; after a query that failed half-way, the Session's next answer begins with rows of the failed one; the
+reason why the folder cannot be opened is written to standard error only.
 """
 
 import asyncio
+import logging
 import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,11 +22,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lae_monitor.core.limits import MiB
-from lae_monitor.store.driver import Parameter, StoreError, parameter_text
+from lae_monitor.store.driver import NO_SPACE, Batch, Parameter, StoreError, parameter_text
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 CACHE: Final = 16 * MiB  # each of the engine's caches; their defaults are 2-5 GiB
+ROOM: Final = 32 * MiB  # free space that changing statements need; a DELETE on a full disk leaves empty mutation files
 QUERY_SHARE: Final = 0.5  # of the engine's memory for one query, so that inserts go on meanwhile
 _CACHES: Final = (
     "mark_cache_size",
@@ -49,7 +55,12 @@ class ChdbDriver:
     """
 
     def __init__(self, path: Path, *, memory: int, readers: int = 2) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _remove_empty_mutations(path)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror} (errno: {error.errno})") from error
+        self._path = path
         options = "&".join([f"max_server_memory_usage={memory}", *(f"{cache}={CACHE}" for cache in _CACHES)])
         self._url = f"{path}?{options}"
         self._settings = (
@@ -63,12 +74,17 @@ class ChdbDriver:
         )
         self._local = threading.local()
         self._sessions: list[Any] = []
+        self._first: Any = None
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(readers, "store-reader")
+        self._aside = ThreadPoolExecutor(1, "store-aside")  # for queries that take long
+        said: list[str] = []
         try:
-            self._writer.submit(lambda: _guarded(lambda: self._session().query("SELECT 1"))).result()
+            with _standard_error(said):
+                self._writer.submit(self._guarded, lambda session: session.query("SELECT 1")).result()
         except StoreError as error:
-            raise StoreError(f"{path}: {error}; is another lae-monitor using it?", error.code) from error
+            why = said[-1][:1000] if said else "it says no more"
+            raise StoreError(f"{path}: {error}: {why}; is another lae-monitor using it?", error.code) from error
 
     def _session(self) -> Any:
         session = getattr(self._local, "session", None)
@@ -80,49 +96,75 @@ class ChdbDriver:
                 session.query(setting)
             self._local.session = session
             self._sessions.append(session)
+            self._first = self._first or session
         return session
 
-    async def _run(self, pool: ThreadPoolExecutor, job: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, lambda: _guarded(job))
+    def _guarded(self, job: Callable[[Any], T]) -> T:
+        """Runs `job` with this thread's Session; chdb raises bare RuntimeErrors with ClickHouse's code in the text."""
+        try:
+            return job(self._session())
+        except Exception as error:
+            self._drop_session()  # what the failed query left in it would be in the next answer
+            text = str(error)
+            found = re.search(r"Code: (\d+)", text)
+            raise StoreError(text.partition("\n")[0][:2000], int(found[1]) if found else 0) from error
+
+    def _drop_session(self) -> None:
+        session, self._local.session = getattr(self._local, "session", None), None
+        if session is not None and session is not self._first:  # without any, the engine would end
+            self._sessions.remove(session)
+            session.close()
+
+    async def _run(self, pool: ThreadPoolExecutor, job: Callable[[Any], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, self._guarded, job)
 
     async def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
-        await self._run(self._writer, lambda: self._session().query(sql, "TSV", params=_texts(parameters)))
+        await self._run(self._writer, lambda session: session.query(sql, "TSV", params=_texts(parameters)))
 
     async def rows(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, seconds: float = 30.0
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        seconds: float = 30.0,
+        batch: Batch | None = None,
+        aside: bool = False,
     ) -> list[dict[str, Any]]:
-        limited = f"{sql} SETTINGS max_execution_time={seconds}"
-
-        def query() -> list[dict[str, Any]]:
-            answer = self._session().query(limited, "JSONEachRow", params=_texts(parameters))
+        def query(session: Any, table: str = "") -> list[dict[str, Any]]:
+            limited = f"{sql.replace('{batch}', table)} SETTINGS max_execution_time={seconds}"
+            answer = session.query(limited, "JSONEachRow", params=_texts(parameters))
             return _decode(answer.bytes() or b"")
 
-        return await self._run(self._readers, query)
+        def query_with_batch(session: Any) -> list[dict[str, Any]]:
+            assert batch is not None
+            with _as_table(batch) as table:
+                return query(session, table)
 
-    async def insert(self, table: str, columns: Mapping[str, str], arrow: bytes, token: str) -> None:
+        return await self._run(self._aside if aside else self._readers, query if batch is None else query_with_batch)
+
+    async def insert(self, table: str, batch: Batch, token: str) -> None:
         # Not send_insert(), which reports rows as written although the engine refused them when it came to commit.
-        names = ", ".join(f"`{name}`" for name in columns)
-        structure = ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
+        names = ", ".join(f"`{name}`" for name in batch.columns)
 
-        def insert() -> None:
-            batch = os.memfd_create("lae-batch", os.MFD_CLOEXEC)
-            try:
-                with open(batch, "wb", closefd=False) as file:
-                    file.write(arrow)
-                self._session().query(
+        def insert(session: Any) -> None:
+            with _as_table(batch) as rows:
+                session.query(
                     f"INSERT INTO {table} ({names}) SETTINGS insert_deduplicate=1, max_partitions_per_insert_block=0, "
-                    f"insert_deduplication_token={_quoted(token)} SELECT {names} "
-                    f"FROM file('/proc/self/fd/{batch}', 'ArrowStream', {_quoted(structure)})"
+                    f"insert_deduplication_token={_quoted(token)} SELECT {names} FROM {rows}"
                 )
-            finally:
-                os.close(batch)
 
         await self._run(self._writer, insert)
 
+    def check_room(self) -> None:
+        status = os.statvfs(self._path)
+        if (free := status.f_bavail * status.f_frsize) < ROOM:
+            message = f"{free:,} bytes are free at {self._path}, {ROOM:,} are needed to change what is stored"
+            raise StoreError(message, NO_SPACE)
+
     async def close(self) -> None:
         """Waits for what is running; the folder is free afterwards."""
-        await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._writer.shutdown)
+        for pool in (self._aside, self._readers, self._writer):
+            await asyncio.to_thread(pool.shutdown)
         for session in self._sessions:
             session.close()
         self._sessions.clear()
@@ -136,13 +178,41 @@ def _texts(parameters: Mapping[str, Parameter] | None) -> dict[str, str]:
     return {name: parameter_text(value) for name, value in (parameters or {}).items()}
 
 
-def _guarded(job: Callable[[], T]) -> T:
-    """Runs `job`; chdb raises bare RuntimeErrors (and its own) with ClickHouse's code in the text."""
+@contextmanager
+def _as_table(batch: Batch) -> Iterator[str]:
+    """`batch` as something that stands after FROM."""
+    structure = ", ".join(f"`{name}` {kind}" for name, kind in batch.columns.items())
+    fd = os.memfd_create("lae-batch", os.MFD_CLOEXEC)
     try:
-        return job()
-    except StoreError:
-        raise
-    except Exception as error:
-        text = str(error)
-        found = re.search(r"Code: (\d+)", text)
-        raise StoreError(text.partition("\n")[0][:2000], int(found[1]) if found else 0) from error
+        with open(fd, "wb", closefd=False) as file:
+            file.write(batch.arrow)
+        yield f"file('/proc/self/fd/{fd}', 'ArrowStream', {_quoted(structure)})"
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _standard_error(said: list[str]) -> Iterator[None]:
+    """Collects the lines that the engine writes to standard error, and passes them on afterwards."""
+    kept = os.dup(2)
+    with os.fdopen(os.memfd_create("lae-stderr", os.MFD_CLOEXEC), "w+b") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            said += file.read().decode(errors="replace").splitlines()
+    if said:
+        os.write(2, "".join(f"{line[:2000]}\n" for line in said).encode())
+
+
+def _remove_empty_mutations(path: Path) -> None:
+    """A DELETE that found no space leaves an empty file, by which its table does not open again. It deleted nothing, and its
+    caller repeats it.
+    """
+    for file in path.glob("store/*/*/mutation_*.txt"):
+        if file.stat().st_size == 0:
+            log.warning("%s is empty, of a DELETE on a full disk: removed", file)
+            file.unlink()

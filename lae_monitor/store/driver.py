@@ -1,13 +1,53 @@
 """What the store needs of an engine. One SQL dialect, ClickHouse's; a server is a second driver, not a rewrite."""
 
+import errno
+import os
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 Parameter = str | int | float | Sequence[str]
 
 MEMORY_LIMIT: Final = 241  # ClickHouse: the query, or the whole engine, would exceed its memory
 TIMEOUT: Final = 159
 NO_TABLE: Final = 60
+NO_SPACE: Final = 243
+NO_PART: Final = 232
+
+# Not the statement's fault: it may pass when the disk, memory, threads or descriptors are there again.
+_ENVIRONMENT: Final = {
+    MEMORY_LIMIT, TIMEOUT, NO_SPACE,
+    173,  # CANNOT_ALLOCATE_MEMORY
+    202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+    236,  # ABORTED
+    252,  # TOO_MANY_PARTS: merges are behind
+    439,  # CANNOT_SCHEDULE_TASK: no threads
+}  # fmt: skip
+_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+                  errno.EACCES, errno.EPERM)  # fmt: skip
+_WORDS: Final = re.compile("|".join(rf"{re.escape(os.strerror(number))}|errno: {number}\b" for number in _ERRNOS))
+
+# What the engine says of files whose content is not what it wrote.
+_DAMAGED: Final = {
+    32,  # ATTEMPT_TO_READ_AFTER_EOF
+    33,  # CANNOT_READ_ALL_DATA
+    40,  # CHECKSUM_DOESNT_MATCH
+    89,  # UNKNOWN_COMPRESSION_METHOD
+    107,  # FILE_DOESNT_EXIST
+    226,  # NO_FILE_IN_DATA_PART
+    228,  # BAD_SIZE_OF_FILE_IN_DATA_PART
+    246,  # CORRUPTED_DATA
+    271,  # CANNOT_DECOMPRESS
+}
+DAMAGED_HELP: Final = (
+    "A part of the store is damaged. serve looks for it and reads its rows from the archive again, by itself; "
+    "if this is still so in some minutes: lae-monitor store rebuild"
+)
+
+
+def is_environment(text: str) -> bool:
+    """Whether an error's text names the disk, memory, descriptors or rights, not the store."""
+    return _WORDS.search(text) is not None
 
 
 class StoreError(Exception):
@@ -19,8 +59,24 @@ class StoreError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether the same statement may pass a little later."""
-        return self.code in {MEMORY_LIMIT, TIMEOUT}
+        """Whether the environment is to blame: wait, touch nothing; the same statement may pass later."""
+        return self.code in _ENVIRONMENT or is_environment(str(self))
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether a file of the store is not as it was written."""
+        return self.code in _DAMAGED and not self.transient
+
+
+class NewerStore(StoreError):
+    """A newer release wrote the store: it is left alone."""
+
+
+class Batch(NamedTuple):
+    """Rows on their way into the engine: the columns with the engine's types, and an Arrow IPC stream."""
+
+    columns: Mapping[str, str]
+    arrow: bytes
 
 
 class Driver(Protocol):
@@ -30,23 +86,36 @@ class Driver(Protocol):
         """Runs a statement that answers nothing, in the order given."""
 
     async def rows(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, seconds: float = 30.0
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        seconds: float = 30.0,
+        batch: "Batch | None" = None,
+        aside: bool = False,
     ) -> list[dict[str, Any]]:
         """The rows of a query, as dictionaries. `{name:Type}` in the SQL takes `parameters[name]`.
 
         Args:
             seconds: the engine stops the query after this long.
+            batch: rows that the query reads as the table `{batch}`.
+            aside: it may take long, and must not keep a reader that pages need.
         """
         ...
 
-    async def insert(self, table: str, columns: Mapping[str, str], arrow: bytes, token: str) -> None:
-        """One Arrow stream of one batch into `table`, once: the same `token` again inserts nothing.
+    async def insert(self, table: str, batch: Batch, token: str) -> None:
+        """`batch` into `table`, once: the same `token` again inserts nothing.
 
         Args:
             table: with its database.
-            columns: the batch's columns, and the engine's types for them.
-            arrow: the batch, as an Arrow IPC stream.
             token: what the batch is, for ever: the engine drops another batch with the same token without a word.
+        """
+
+    def check_room(self) -> None:
+        """
+        Raises:
+            StoreError: there is too little space for a statement that changes what is stored. Half done, it would leave
+                files by which the store does not open again.
         """
 
     async def close(self) -> None: ...

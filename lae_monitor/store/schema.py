@@ -38,6 +38,17 @@ PLACE: Final = {"file": TEXT, "offset": COUNT, "length": COUNT}
 SOURCE: Final = {"source": TEXT, "source_at": COUNT}
 
 
+# The ledger says "moved" after a sync of its own: what it says must be true after a power cut too. Merges are synced, and
+# what they merged stays until the result has surely reached the disk. The check of store/checks.py does not rely on it.
+DURABLE: Final = (
+    "fsync_after_insert = 1",
+    "fsync_part_directory = 1",
+    "old_parts_lifetime = 480",
+    "min_rows_to_fsync_after_merge = 1",
+    "min_compressed_bytes_to_fsync_after_merge = 1",
+)
+
+
 class Table(NamedTuple):
     """A table, its columns in order, its sorting key, and what is said beyond."""
 
@@ -57,9 +68,13 @@ class Table(NamedTuple):
             f"CREATE TABLE IF NOT EXISTS {database}.{self.name} (\n  {body}\n) ENGINE = {self.engine} "
             f"PARTITION BY {self.partition} ORDER BY ({self.order}) "
             f"SETTINGS non_replicated_deduplication_window = 10000, index_granularity = {self.granularity}, "
-            # The ledger says "moved" after a sync of its own: what it says must be true after a power cut too.
-            f"{', '.join(('fsync_after_insert = 1', 'fsync_part_directory = 1', *self.settings))}"
+            f"{', '.join((*DURABLE, *self.settings))}"
         )
+
+    @property
+    def identity(self) -> list[str]:
+        """The columns by which rows are equal."""
+        return self.order.split(", ")
 
 
 # Parts are merged a column at a time, in small blocks: with 64 KiB of text a row, a merge of all columns at once takes three

@@ -2,24 +2,25 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from lae_monitor.core.rows import Row
 from lae_monitor.core.time import Clock, wall_clock
-from lae_monitor.store.driver import Driver, Parameter, StoreError
+from lae_monitor.store.driver import DAMAGED_HELP, Batch, Driver, NewerStore, Parameter, StoreError
 from lae_monitor.store.migrations import STEPS
-from lae_monitor.store.schema import TABLES, stream
+from lae_monitor.store.schema import DURABLE, TABLES, stream
 
 DATABASE: Final = "lae"
 DELETED_AT_ONCE: Final = 500  # spans or files in one delete
 _AWAY: Final = {60, 81}  # ClickHouse: no such table, no such database
 
 # Spans are moved in their order, so a gap means that one was taken back and never came again.
-_MOVED: Final = (
+_MOVED_OF: Final = (
     "SELECT source, arrayFold((moved, span) -> if(span.1 <= moved, greatest(moved, span.2), moved), "
-    "arraySort(groupArray((source_at, source_end))), toUInt64(0)) AS moved FROM {lae}.moves GROUP BY source"
+    "arraySort(groupArray((source_at, source_end))), toUInt64(0)) AS moved FROM {lae}.moves WHERE %s GROUP BY source"
 )
+_MOVED: Final = _MOVED_OF % "true"
 
 
 class Store:
@@ -31,6 +32,7 @@ class Store:
         self.identity = ""
         self._clock = clock
         self._replacing = asyncio.Lock()
+        self.on_damage: Callable[[], None] = lambda: None  # called when a query meets a damaged part
 
     async def open(self) -> "Store":
         """Makes what is missing and runs the migrations that this store has not had.
@@ -42,12 +44,13 @@ class Store:
         await self.driver.command(f"CREATE DATABASE IF NOT EXISTS {self.database}")
         await self.driver.command(
             f"CREATE TABLE IF NOT EXISTS {self.database}.migrations "
-            "(version UInt32, name String, time DateTime, identity String) ENGINE = MergeTree ORDER BY version"
+            "(version UInt32, name String, time DateTime, identity String) ENGINE = MergeTree ORDER BY version "
+            f"SETTINGS {', '.join(DURABLE)}"
         )
         done = {row["version"]: row for row in await self.driver.rows(f"SELECT * FROM {self.database}.migrations")}
         newest = STEPS[-1].version
         if done and max(done) > newest:
-            raise StoreError(
+            raise NewerStore(
                 f"the store is of version {max(done)}, this release knows {newest}: install the newer release"
             )
         for step in STEPS:
@@ -59,9 +62,20 @@ class Store:
             await self.driver.command(
                 f"INSERT INTO {self.database}.migrations SELECT {step.version}, '{step.name}', now(), '{identity}'"
             )
+        await self._set_durable()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")
         self.identity = rows[0]["identity"]
         return self
+
+    async def _set_durable(self) -> None:
+        """Not a migration, which would keep an earlier release from opening the store."""
+        for row in await self.driver.rows(
+            f"SELECT name, engine_full FROM system.tables WHERE database = '{self.database}'"
+        ):
+            if missing := [setting for setting in DURABLE if setting not in row["engine_full"]]:
+                await self.driver.command(
+                    f"ALTER TABLE {self.database}.{row['name']} MODIFY SETTING {', '.join(missing)}"
+                )
 
     async def insert(self, table: str, rows: Sequence[Row], spans: Sequence[tuple[str, int]], token: str) -> None:
         """`rows`, read from `spans` (path, start) each, into `table`; once for one `token`.
@@ -70,21 +84,23 @@ class Store:
             StoreError: nothing was inserted.
             ValueError, TypeError, OverflowError: a row's value does not fit its column; nothing was inserted.
         """
-        known = TABLES[table]
-        columns: dict[str, list[Any]] = {
-            name: [getattr(row, name) for row in rows] for name in known.columns if name not in {"source", "source_at"}
-        }
-        columns["source"] = [path for path, _ in spans]
-        columns["source_at"] = [start for _, start in spans]
-        await self.insert_columns(table, columns, token)
+        await self.insert_columns(table, _columns(table, rows, spans), token)
 
     async def insert_columns(self, table: str, columns: dict[str, list[Any]], token: str) -> None:
-        known = TABLES[table]
-        types = {name: kind.type for name, kind in known.columns.items()}
-        arrow = await asyncio.to_thread(
-            stream, known, columns
-        )  # many rows take long, and hints would be lost meanwhile
-        await self.driver.insert(f"{self.database}.{table}", types, arrow, token)
+        await self.driver.insert(f"{self.database}.{table}", await _batch(table, columns), token)
+
+    async def absent(self, table: str, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Which of `spans` gave a row that the table has not: none that is equal by its sorting key, and as new."""
+        batch = await _batch(table, _columns(table, rows, spans))
+        identity = ", ".join(TABLES[table].identity)
+        found = await self.query(
+            f"SELECT DISTINCT b.source AS source, b.source_at AS start FROM {{batch}} AS b LEFT JOIN "
+            f"(SELECT {identity}, count() AS rows, max(time) AS newest FROM {{lae}}.{table} "
+            f"WHERE ({identity}) IN (SELECT {identity} FROM {{batch}}) GROUP BY {identity}) AS s USING ({identity}) "
+            "WHERE s.rows = 0 OR s.newest < b.time",
+            seconds=300, batch=batch, aside=True,
+        )  # fmt: skip
+        return {(row["source"], row["start"]) for row in found}
 
     async def take_back(self, spans: Iterable[tuple[str, int]]) -> None:
         """Removes the rows, and the marks, of the spans (path, start): many at once, as every delete costs the same."""
@@ -96,6 +112,8 @@ class Store:
         await self._delete("source IN {keys:Array(String)}", list(paths))
 
     async def _delete(self, condition: str, keys: list[str]) -> None:
+        if keys:
+            self.driver.check_room()
         for first in range(0, len(keys), DELETED_AT_ONCE):
             for table in TABLES:
                 await self.driver.command(
@@ -104,7 +122,13 @@ class Store:
                 )
 
     async def query(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, seconds: float = 30.0
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        seconds: float = 30.0,
+        batch: Batch | None = None,
+        aside: bool = False,
     ) -> list[dict[str, Any]]:
         """The rows of `sql`, in which `{lae}` stands for the database.
 
@@ -113,16 +137,25 @@ class Store:
         """
         sql = sql.replace("{lae}", self.database)
         try:
-            return await self.driver.rows(sql, parameters, seconds=seconds)
+            return await self.driver.rows(sql, parameters, seconds=seconds, batch=batch, aside=aside)
         except StoreError as error:
+            if error.is_damage:
+                self.on_damage()
+                raise StoreError(f"{DAMAGED_HELP}. ({error})", error.code) from error
             if error.code not in _AWAY:
                 raise
         async with self._replacing:  # asked between the two renames, if the tables are there now
-            return await self.driver.rows(sql, parameters, seconds=seconds)
+            return await self.driver.rows(sql, parameters, seconds=seconds, batch=batch, aside=aside)
 
     async def moved(self) -> dict[str, int]:
         """How far each archive file has been moved without a gap, by the marks that are written last."""
         rows = await self.query(_MOVED, seconds=300)
+        return {row["source"]: row["moved"] for row in rows}
+
+    async def moved_between(self, first: str, last: str) -> dict[str, int]:
+        """The same of the files whose paths are from `first` to `last`, in the order of bytes."""
+        sql = _MOVED_OF % "source >= {first:String} AND source <= {last:String}"
+        rows = await self.query(sql, {"first": first, "last": last}, seconds=300, aside=True)
         return {row["source"]: row["moved"] for row in rows}
 
     async def unmarked(self) -> list[tuple[str, int]]:
@@ -182,6 +215,24 @@ class Store:
 
     async def close(self) -> None:
         await self.driver.close()
+
+
+def _columns(table: str, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {
+        name: [getattr(row, name) for row in rows]
+        for name in TABLES[table].columns
+        if name not in {"source", "source_at"}
+    }
+    columns["source"] = [path for path, _ in spans]
+    columns["source_at"] = [start for _, start in spans]
+    return columns
+
+
+async def _batch(table: str, columns: dict[str, list[Any]]) -> Batch:
+    known = TABLES[table]
+    # In a thread: many rows take long, and hints would be lost meanwhile.
+    arrow = await asyncio.to_thread(stream, known, columns)
+    return Batch({name: kind.type for name, kind in known.columns.items()}, arrow)
 
 
 def by_table(rows: Iterable[tuple[Row, tuple[str, int]]]) -> dict[str, tuple[list[Row], list[tuple[str, int]]]]:
