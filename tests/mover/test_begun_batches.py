@@ -121,7 +121,7 @@ def test_a_span_that_was_read_again_and_is_gone_goes_back_to_quarantine(tmp_path
             await mover.catch_up()
             item = Quarantined("key", span, 1, "once unreadable")
             mover.ledger.confirm([item])
-            mover.ledger.begin([Pending(span, 1, mover.ledger.next_turn())], released="key")  # and killed here
+            mover.ledger.begin([Pending(span, 1, mover.ledger.next_turn())], released=["key"])  # and killed here
             (tmp_path / "archive" / path).rename(tmp_path / "x")
             await mover.step()
             assert [kept.span for kept in mover.ledger.quarantined()] == [span]
