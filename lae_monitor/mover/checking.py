@@ -15,8 +15,9 @@ from lae_monitor.archive import ArchiveError, Journal
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE, Clock, wall_clock
 from lae_monitor.mover.again import bytes_of
-from lae_monitor.mover.mover import BATCH_BYTES, Mover
+from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.reading import read_all
+from lae_monitor.mover.waiting import BATCH_BYTES
 from lae_monitor.store import StoreError, checks
 from lae_monitor.store.checks import Fewer, Part, Suspect
 from lae_monitor.store.store import by_table

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from lae_monitor.archive import Archive, ArchiveError, Journal
 from lae_monitor.archive.hints import listen
-from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock, wall_clock
@@ -27,23 +26,18 @@ from lae_monitor.mover.pieces import Piece, next_piece
 from lae_monitor.mover.quarantine import keep
 from lae_monitor.mover.reading import FindReader, Readings, quarantine_id, read_all
 from lae_monitor.mover.status import Status
-from lae_monitor.mover.sweep import sweep
-from lae_monitor.mover.waiting import Waiting
+from lae_monitor.mover.sweeps import QUICK_SWEEP, Sweeps
+from lae_monitor.mover.waiting import BATCH_BYTES, BATCH_FILES, Waiting
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.store import by_table
 
 log = logging.getLogger(__name__)
 
 TICK: Final = 0.25  # seconds between batches while there is something to move
-BATCH_FILES: Final = 500
-AT_ONCE: Final = 8  # files that are synced and read side by side
-BATCH_BYTES: Final = 8 * MiB
 BATCH_SECONDS: Final = (
     1.0  # the backlog's share is made smaller when a batch took longer: fresh reports wait for up to two
 )
 FEWEST_FILES: Final = 32  # of the backlog in a batch
-QUICK_SWEEP: Final = 10.0  # seconds between sweeps of the last days
-FULL_SWEEP: Final = 3600.0  # seconds between sweeps of everything
 MAX_BACKOFF: Final = 30.0  # seconds
 POISON_AFTER: Final = 3  # failures of a batch on a store that works, until its spans are tried one by one
 
@@ -81,8 +75,7 @@ class Mover:
         self._clock = clock
         self._waiting = Waiting(clock)
         self._wake = asyncio.Event()
-        self._swept = {True: -FULL_SWEEP, False: -QUICK_SWEEP}
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweeps = Sweeps(archive, folders, self._moved_in, self._waiting, self._wake, clock)
         self._backlog_files = BATCH_FILES  # at most so many in a batch
         self._lock = asyncio.Lock()  # a batch, a retry: one at a time
         self.on_moved: Callable[[], None] = lambda: None
@@ -142,8 +135,7 @@ class Mover:
                 )
         finally:
             stopping.cancel()
-            if self._sweeping is not None:
-                self._sweeping.cancel()
+            self._sweeps.stop()
             if listening is not None:
                 asyncio.get_running_loop().remove_reader(listening)
                 listening.close()
@@ -190,12 +182,13 @@ class Mover:
             if pending:
                 pieces = await self._again(pending)
             else:
-                await self._sweep_if_due()
+                await self._sweeps.if_due()
                 began = time.monotonic()
-                pieces = await self._collect()
+                self._wake.clear()
+                pieces = await self._waiting.collect(self._next, self._backlog_files)
                 if not pieces:
                     # The first look was a full sweep.
-                    self.state.caught_up |= self._sweeping is None and not len(self._waiting)
+                    self.state.caught_up |= self._sweeps.task is None and not len(self._waiting)
                     self._measure()
                     return False
                 self.ledger.begin(piece.pending for piece in pieces)
@@ -213,7 +206,7 @@ class Mover:
 
     async def catch_up(self, progress: Callable[[Status], None] = lambda _state: None) -> None:
         """Moves all there is: a full sweep, and then batches until nothing is left."""
-        await self._sweep(full=True)
+        await self._sweeps.sweep(full=True)
         while await self.step():
             progress(self.state)
 
@@ -221,59 +214,8 @@ class Mover:
         self.state.waiting = len(self._waiting)
         self.state.oldest = self._waiting.oldest
 
-    async def _sweep_if_due(self) -> None:
-        """Sweeps beside the batches: with many files it takes long, and what hints name must not wait for it."""
-        if self._sweeping is None:
-            now = time.monotonic()
-            full = now - self._swept[True] >= FULL_SWEEP
-            if not full and now - self._swept[False] < QUICK_SWEEP:
-                return
-            self._sweeping = asyncio.create_task(self._sweep(full=full))
-        if not len(self._waiting):
-            hinted = asyncio.create_task(self._wake.wait())
-            await asyncio.wait([self._sweeping, hinted], return_when=asyncio.FIRST_COMPLETED)
-            hinted.cancel()
-        if self._sweeping.done():
-            done, self._sweeping = self._sweeping, None
-            done.result()
-
-    async def _sweep(self, *, full: bool) -> None:
-        lost_hints = BATCH_FILES if not full and self._swept[True] >= 0 else 0  # more than so many are a backlog
-
-        def moved_in(folder: str) -> dict[str, int]:
-            return self.ledger.moved_in(folder)  # a rebuild gives us another ledger meanwhile
-
-        async for path in sweep(self.archive, self._folders, moved_in, self._clock, full=full):
-            self._waiting.find(path, fresh=len(self._waiting.fresh) < lost_hints)
-        now = time.monotonic()
-        self._swept[False] = now
-        if full:
-            self._swept[True] = now
-        self._wake.set()
-
-    async def _collect(self) -> list[Piece]:
-        """The next spans of the files that have something new, no more than a batch may hold."""
-        self._wake.clear()
-        pieces: list[Piece] = []
-        failure: OSError | None = None
-        size = 0
-        for queue, paths, share in self._waiting.shares():
-            most = BATCH_FILES * share
-            if queue is self._waiting.backlog:
-                most = min(most, len(pieces) + self._backlog_files)
-            while paths and len(pieces) < most and size < BATCH_BYTES * share:
-                group, paths[:AT_ONCE] = [path for path in paths[:AT_ONCE] if path in queue], []
-                since = {path: queue.pop(path) for path in group}
-                for path, piece in zip(group, await asyncio.gather(*map(self._next, group)), strict=True):
-                    if isinstance(piece, OSError):
-                        failure = piece
-                        self._waiting.put_back(path, since[path])
-                    elif piece is not None:
-                        pieces.append(piece)
-                        size += len(piece.data)
-        if failure is not None and not pieces:
-            raise failure
-        return pieces
+    def _moved_in(self, folder: str) -> dict[str, int]:
+        return self.ledger.moved_in(folder)  # a rebuild gives us another ledger meanwhile
 
     async def _next(self, path: str) -> Piece | OSError | None:
         """The next span of `path`; None when there is none; an OSError when it should be asked again."""

@@ -7,6 +7,7 @@ import spine
 
 from lae_monitor.archive import Journal
 from lae_monitor.mover import mover as module
+from lae_monitor.mover import sweeps, waiting
 from lae_monitor.store import Store
 
 BACKLOG = 120
@@ -36,14 +37,14 @@ async def write_backlog(mover, day: str) -> None:
 
 def batches_with_hints(tmp_path, monkeypatch, send_fresh):
     """The batches of a mover that has BACKLOG files of another day before it when three fresh files are written."""
-    monkeypatch.setattr(module, "BATCH_FILES", BATCH)
+    monkeypatch.setattr(waiting, "BATCH_FILES", BATCH)
     monkeypatch.setattr(module, "BATCH_SECONDS", 1000)  # on a slow machine batches get smaller
     store_class = recording()
 
     async def go():
         async with spine.opened(tmp_path, store_class) as mover:
             await write_backlog(mover, "2026/11/22")
-            await mover._sweep(full=True)
+            await mover._sweeps.sweep(full=True)
             await mover.step()
             await send_fresh(mover)
             while await mover.step():
@@ -79,7 +80,7 @@ def test_many_hints_leave_the_backlog_its_half(tmp_path, monkeypatch):
 
     batches = batches_with_hints(tmp_path, monkeypatch, flood)
     for batch in batches[1:3]:
-        assert abs(sum(title.startswith("old") for title in batch) - BATCH // 2) <= module.AT_ONCE
+        assert abs(sum(title.startswith("old") for title in batch) - BATCH // 2) <= waiting.AT_ONCE
 
 
 def test_hints_of_an_import_are_backlog(tmp_path, monkeypatch):
@@ -103,15 +104,13 @@ def test_a_growing_file_of_the_backlog_is_in_a_batch_once(tmp_path):
     async def go():
         async with spine.opened(tmp_path) as mover:
             span = await Journal(mover.archive).write("mark", title="one")
-            await mover._sweep(full=True)
-            taken = mover._next
+            await mover._sweeps.sweep(full=True)
 
             async def hinted_meanwhile(path):
                 mover.tell(path)
-                return await taken(path)
+                return await mover._next(path)
 
-            mover._next = hinted_meanwhile
-            pieces = await mover._collect()
+            pieces = await mover._waiting.collect(hinted_meanwhile, 100)
             assert [piece.pending.span for piece in pieces] == [span]
 
     spine.run(go())
@@ -132,7 +131,7 @@ def test_a_sweep_does_not_hold_hints_up(tmp_path, monkeypatch, word):
                 return
                 yield
 
-            monkeypatch.setattr(module, "sweep", slow)
+            monkeypatch.setattr(sweeps, "sweep", slow)
             step = asyncio.create_task(mover.step())
             await swept.wait()
             if word == "hint":
