@@ -141,7 +141,8 @@ class Outside:
             if os.fstat(fd).st_size != wanted:
                 raise OSError(errno.ESTALE, "was changed by somebody else", str(path))
             if not wanted:
-                os.fchmod(fd, self._file_mode)  # whatever the umask of this process
+                with suppress(PermissionError):  # an empty file of somebody else keeps its mode
+                    os.fchmod(fd, self._file_mode)  # whatever the umask of this process
             try:
                 os.lseek(fd, offset, os.SEEK_SET)
                 for part in (*parts, end):

@@ -8,7 +8,7 @@ salted hashes: `viewer:sha256$...`; `lae-monitor token new web` makes them.
 
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +52,18 @@ class Access:
     def __init__(self, credentials: Path | None = None) -> None:
         self._tokens = Passwords(tokens_in(credentials), if_missing=None) if credentials is not None else None
         self._problem = ""  # what was logged last
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the file of tokens, a sentence each."""
+        if self._tokens is None:
+            return
+        try:
+            self._tokens.refresh()
+        except CredentialsError as error:
+            yield str(error)
+        else:
+            strange = [user for user in self._tokens.users if user not in ROLES]
+            yield from (f"{self._tokens.path}: {user!r} is no role; {', '.join(ROLES)} are" for user in strange)
 
     async def require(self, role: str, scope: Mapping[str, Any], url_token: str = "") -> None:
         """Lets a request pass that may do what `role` may.

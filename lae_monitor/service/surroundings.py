@@ -20,6 +20,7 @@ from lae_monitor.config.meaning import Address, addresses
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import Clock, format_time, wall_clock
 from lae_monitor.fleet.running import runs
+from lae_monitor.net.http import Access
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -51,6 +52,7 @@ def look(settings: Settings, parts: Sequence[str] = (), clock: Clock = wall_cloc
     for root in settings.archive_roots:
         yield _root_that_may_hang(settings, root)
     yield from check_credentials(settings.credentials)
+    yield from (Finding("problem", "credentials", problem) for problem in Access(settings.credentials).problems())
     for address in addresses(settings):
         if not parts or address.process.removeprefix("gather-") in parts:
             yield check_address(address, settings.state.path)

@@ -14,7 +14,14 @@ from lae_monitor.config import Settings
 from lae_monitor.config.meaning import Address
 from lae_monitor.config.settings import Archive, Share, State
 from lae_monitor.service import surroundings
-from lae_monitor.service.surroundings import check_address, check_clock, check_credentials, check_root, check_state
+from lae_monitor.service.surroundings import (
+    check_address,
+    check_clock,
+    check_credentials,
+    check_root,
+    check_state,
+    look,
+)
 
 FINE = """
 state.path = "state"
@@ -230,6 +237,24 @@ def test_a_credential_that_cannot_be_read_is_a_problem(tmp_path, closed):
         os.seteuid(0)
     assert {one.level for one in found} == {"problem"}
     assert any(str((folder / closed).resolve()) in one.text for one in found), found
+
+
+def test_a_file_of_web_tokens_that_is_none_is_a_problem(tmp_path):
+    folder = tmp_path / "credentials" / "web"
+    folder.mkdir(parents=True, mode=0o700)
+    (tmp_path / "credentials").chmod(0o700)
+    file = folder / "tokens.txt"
+    file.touch(mode=0o600)
+    settings = Settings(state=State(path=tmp_path))
+    for text, wanted in (
+        ("", []),
+        ("viewer:x", []),
+        ("viewer", ["line 1 is not of the form"]),
+        ("viwer:x", ["'viwer' is no role"]),
+    ):
+        file.write_text(text)
+        found = [one.text for one in look(settings, ["none"]) if one.level == "problem" and one.about == "credentials"]
+        assert [part in one for part, one in zip(wanted, found, strict=True)] == [True] * len(wanted), text
 
 
 # ---- clock, addresses ----------------------------------------------------------------------------------------------

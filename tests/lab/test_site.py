@@ -128,6 +128,43 @@ def test_services_are_closed_and_kinds_are_kept_apart(deployed):
     assert modes == ""
 
 
+def test_other_accounts_and_other_hosts_need_a_token(deployed):
+    """The unit's sandbox leaves it what the kernel says of connections; the command line and probes need no token."""
+    monitor, node = deployed.monitor, deployed.lab.hosts["node1"]
+    curl = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]
+    pages = "http://127.0.0.1:8642/api/hosts"
+
+    def status(account, *words):
+        return monitor.exec(["runuser", "-u", account, "--", *curl, *words]).stdout
+
+    assert (status("root", pages), status("gatherer", pages)) == ("200", "200")
+    assert (status("daemon", pages), status("nobody", pages)) == ("401", "401")
+    assert status("daemon", "-X", "POST", "http://127.0.0.1:8642/api/reports/x/retry") == "401"
+    assert status("root", "-H", "X-Forwarded-For: 10.0.0.7", pages) == "401"
+    token = json.loads(monitor.exec([LAE, "token", "new", "web", "--json"], check=True).stdout)
+    shown = ["-H", f"Authorization: Bearer {token['password']}"]
+    assert status("daemon", *shown, pages) == "200"
+    assert status("daemon", *shown, "-X", "POST", "http://127.0.0.1:8642/api/reports/x/retry") == "403"
+
+    assert monitor.exec([LAE, "search", "since:1h"]).returncode in {0, 1}
+    refused = monitor.exec(["runuser", "-u", "daemon", "--", LAE, "search", "since:1h"])
+    assert refused.returncode == 69
+    assert "only root and the account of the monitor may ask without a token" in refused.stderr
+    keep = f"umask 077; printf %s {token['password']} > /tmp/token; chown daemon /tmp/token"
+    monitor.exec(["sh", "-c", keep], check=True)
+    let_in = ["env", "LAE_MONITOR_TOKEN_FILE=/tmp/token", LAE, "search", "since:1h", "--json"]
+    assert "matched" in monitor.exec(["runuser", "-u", "daemon", "--", *let_in]).stdout
+    monitor.exec(["rm", "/tmp/token"])
+
+    collector = "http://monitoring.lab:8000"
+    assert node.exec([*curl, f"{collector}/metrics"]).stdout == "401"
+    assert node.exec([*curl, *shown, f"{collector}/metrics"]).stdout == "200"
+    assert "/var/lib" not in node.exec(["curl", "--silent", f"{collector}/__heartbeat__"], check=True).stdout
+    assert "/var/lib" in monitor.exec(["curl", "--silent", "http://127.0.0.1:8642/__heartbeat__"], check=True).stdout
+    monitor.exec([LAE, "token", "revoke", "web", token["id"]], check=True)
+    assert status("daemon", *shown, pages) == "401"
+
+
 # ---- what is in the way --------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """The account at the other end of a connection is the one that the kernel names, and nobody's where it names none."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from lae_monitor.net import peer
+from lae_monitor.net.access import Access
+from lae_monitor.net.http import reply
 
 AS_OTHERS = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: connections of other accounts. Needs root")
 OTHER = 31_337  # an account that has no name here
@@ -132,3 +135,26 @@ def test_a_unix_socket_tells_who_connected():
                 with listener.accept()[0] as accepted:
                     assert peer.account_of(accepted) == user
                 process.stdin.write(b"\n")
+
+
+def test_a_connection_is_looked_up_once_and_only_when_somebody_wants_to_know(serving, exchange, monkeypatch):
+    reads = []
+    whole = peer._tables.read
+    monkeypatch.setattr(peer._tables, "read", lambda name: reads.append(name) or whole(name))
+
+    async def guarded(scope, receive, send):
+        if scope["path"] == "/asks":
+            await Access().require("operator", scope)
+        await reply(send, 200, b"x")
+
+    async def main():
+        async with serving(guarded) as port:
+            plain = b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n"
+            await exchange(port, plain, plain.replace(b"Host", b"Connection: close\r\nHost"))
+            assert reads == []
+            asks = plain.replace(b"/plain", b"/asks")
+            answer = await exchange(port, asks, asks, asks, plain.replace(b"Host", b"Connection: close\r\nHost"))
+            assert answer.count(b"200 OK") == 4
+            assert reads == ["tcp"]
+
+    asyncio.run(main())

@@ -208,3 +208,16 @@ def test_what_does_not_fit_leaves_the_file_as_it_was(tmp_path):
         with pytest.raises(OSError):
             outside.store(disk / "new", [bytes(8 * 1024 * 1024)])
         assert [path.name for path in disk.iterdir()] == ["t"]
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_files_for_others_have_the_mode_that_was_asked_for_whatever_our_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        outside = Outside(0o027)
+        outside.extend(tmp_path / "t" / "new.tar", 0, [b"one"], b"END")
+        outside.store(tmp_path / "t" / "file", [b"1"])
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "t", *(tmp_path / "t").iterdir())}
+    assert modes == {"t": 0o750, "new.tar": 0o640, "file": 0o640}
