@@ -6,7 +6,7 @@ import msgspec
 
 from lae_monitor.config.alerts import Rule
 from lae_monitor.core.ids import row_key
-from lae_monitor.core.secrets import redact
+from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.query.printable import one_line, printable
 
 MAX_TITLE: Final = 200  # characters
@@ -77,7 +77,7 @@ def raised(condition: Condition, now: float) -> Alarm:
         since=condition.since,
         raised=now,
         ended=None if condition.lasting else now,
-        attrs={name: one_line(redact(value), MAX_TITLE) for name, value in condition.attrs.items()},
+        attrs={name: one_line(value, MAX_TITLE) for name, value in redacted(condition.attrs).items()},
     )
 
 

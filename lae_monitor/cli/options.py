@@ -54,6 +54,9 @@ class Invocation:
 
     def fail(self, message: str, code: int, *, following: str = "") -> NoReturn:
         """Ends the command with a message, a line for each problem, that says what, which and what to do next."""
+        from lae_monitor.core.redaction import redact  # noqa: PLC0415
+
+        message = redact(message)
         if self.as_json:
             self.answer({"error": message, "next": following}, "")
         else:

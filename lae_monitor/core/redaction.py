@@ -1,4 +1,5 @@
-r"""Secrets in what hosts send, found by their form: FURLs, Tahoe-LAFS capabilities, and values that stand after their names.
+r"""Secrets in what hosts send, found by their form: FURLs, Tahoe-LAFS capabilities, passwords and tokens in URLs, and values
+that stand after their names.
 
 A secret is found however it was written down: in a URL (`%3A`, `%253A`), in JSON or in what Python prints (`\x3a`, `\/`),
 in HTML (`&#58;`), wrapped at any place of it, or cut at its end. What is hidden may be a word too much, never a letter too
@@ -7,9 +8,12 @@ few.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 HIDDEN: Final = "***"
 
@@ -19,6 +23,7 @@ SWISSNUM: Final = 32  # characters of base32, 160 bits
 LONGEST_HEAD: Final = 80  # characters of a FURL or capability before its first secret letter, escaped several times
 LONGEST_COLON: Final = 12  # characters, escaped several times
 JOINTS: Final = 12  # line breaks within one secret
+REMEMBERED: Final = 200  # characters of a text whose redaction is remembered: names and commands come again and again
 
 _PERCENT: Final = "%(?:25)*"
 _COLON: Final = rf"(?::|{_PERCENT}3[Aa]|\\+x3[Aa]|\\+u003[Aa]|&#58;|&#[xX]3[Aa];|&colon;)"
@@ -76,19 +81,79 @@ _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?!\*\*\*)(?P<hidden>.+?)(?=-----END|\Z)", re.DOTALL
 )
 
+# Passwords in URLs, and what the query of a URL calls a token, key, secret or password.
+_IN_URL: Final = re.compile(
+    r"(?i)(?<=[a-z])://[^\s/?#@:'\"<>\\]*:(?P<password>(?!\*\*\*@)[^\s/@'\"<>\\]+)@|"
+    r"[?&;](?:[a-z_]*(?:token|secret|passw(?:or)?d|api_?key|auth)|sentry_key)=(?P<token>(?!\*\*\*)[^\s&;#'\"<>\\]{4,})"
+)
+# Any of these is in what is left of a text without blanks and quotes, if there is anything to look for at all.
+_MAYBE: Final = re.compile(
+    rf"pb{_COLON}{_SLASH}|(?i:URI){_COLON}(?i:CHK|SSK|MDMF|DIR2|LIT|VERIFIER)|{_HEADLESS_FURL.pattern}|{_HEADLESS_CAP.pattern}"
+)
+
+
+def redacted(value: Any) -> Any:
+    """`value`, in which every text is redacted, the names of mappings and the fields of structs too."""
+    if isinstance(value, str):
+        shown = _remembered(value) if len(value) <= REMEMBERED else redact(value)
+        return value if shown == value else shown  # names have types of their own
+    if isinstance(value, Mapping):
+        found: dict[Any, Any] = {}
+        for name, inner in value.items():
+            shown = redacted(name)
+            while shown in found:  # two names that differ in their secrets
+                shown = f"{shown}'"
+            found[shown] = redacted(inner)
+        return found
+    if isinstance(value, msgspec.Struct):
+        changed = {}
+        for name in _text_fields(type(value)):
+            field = getattr(value, name)
+            if (shown := redacted(field)) != field:
+                changed[name] = shown
+        return msgspec.structs.replace(value, **changed) if changed else value
+    if isinstance(value, list | tuple):
+        items = [redacted(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+@lru_cache(100)
+def _text_fields(struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    no_text = {int, float, bool, bytes}
+    return tuple(field.name for field in msgspec.structs.fields(struct) if field.type not in no_text)
+
+
+@lru_cache(10_000)
+def _remembered(text: str) -> str:
+    return redact(text)
+
 
 def redact(text: str) -> str:
-    """`text` with *** in place of the secret parts of FURLs, capabilities, Authorization headers and named secrets."""
+    """`text` with *** in place of the secret parts of FURLs, capabilities, URLs, Authorization headers and named secrets."""
     if len(text) < SHORTEST:
         return text
     may_be_wrapped = "\\" in text or len(text.splitlines()) > 1
-    hidden = _Unwrapped(text).hidden() if may_be_wrapped else _hidden(text, ())
+    if may_be_wrapped and not _may_hide(text):
+        hidden: list[tuple[int, int]] = []
+    else:
+        hidden = _Unwrapped(text).hidden() if may_be_wrapped else _hidden(text, ())
     lower = text.lower()
     if "secret" in lower or "auth" in lower or "enabler" in lower or "convergence" in lower or "swiss" in lower:
         hidden += (found.span("hidden") for pattern in (_AUTHORIZATION, _NAMED) for found in pattern.finditer(text))
+    if "://" in text or "=" in text:
+        hidden += (found.span(found.lastgroup or 0) for found in _IN_URL.finditer(text))
     if "PRIVATE KEY" in text:
         hidden += (found.span("hidden") for found in _PRIVATE_KEY.finditer(text))
     return _without(text, sorted(hidden)) if hidden else text
+
+
+def _may_hide(text: str) -> bool:
+    """Whether a text of several lines is worth to be put together: that takes 30 times as long as this look."""
+    if "\\" in text:
+        return True
+    flat = "".join(text.split()).replace("'", "").replace('"', "").replace("&quot;", "")
+    return _MAYBE.search(flat.replace("&#34;", "").replace("&#39;", "")) is not None
 
 
 class _Unwrapped:

@@ -1,10 +1,14 @@
-"""From spans to rows. A reader's mistake costs the span it was made on, and nothing else."""
+"""From spans to rows. A reader's mistake costs the span it was made on, and nothing else.
+
+All rows of all kinds pass here, and lose their secrets: the store never gets them, so no page, feed or alarm can show one.
+"""
 
 import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.rows import Reader, Row, Span
 
@@ -33,9 +37,9 @@ def read_all(pieces: list[tuple[Span, bytes]], find_reader: FindReader) -> Readi
     for span, data in pieces:
         reader = find_reader(span.path)
         try:
-            rows = list(reader.read(span, data)) if reader is not None else []
+            rows = [redacted(row) for row in reader.read(span, data)] if reader is not None else []
         except Refused as refused:
-            result.failures[span] = str(refused)
+            result.failures[span] = redact(str(refused))
             continue
         except Exception as error:
             log.exception("reader of %s", span.path)

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 from lae_monitor.archive import Archive
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import CrashId
+from lae_monitor.core.redaction import redacted
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Span
-from lae_monitor.core.secrets import HIDDEN, redact
+from lae_monitor.core.secrets import HIDDEN
 from lae_monitor.core.time import format_time
 from lae_monitor.gatherers.crashes.container import entries
 from lae_monitor.gatherers.crashes.read import PRIVATE
@@ -133,20 +134,19 @@ def _taken_apart(crash_id: CrashId, data: bytes) -> Stored:
 
 def raw_crash(crash: Stored) -> dict[str, Any]:
     """The document as it is stored, without what is private and what opens doors."""
-    return {name: HIDDEN if name in PRIVATE else _redacted(value) for name, value in crash.document.items()}
+    found: dict[str, Any] = redacted(_without_private(crash.document))
+    return found
 
 
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
+def _without_private(value: Any) -> Any:
     if isinstance(value, dict):
-        return {redact(name): HIDDEN if name in PRIVATE else _redacted(inner) for name, inner in value.items()}
-    return [_redacted(inner) for inner in value] if isinstance(value, list) else value
+        return {name: HIDDEN if name in PRIVATE else _without_private(inner) for name, inner in value.items()}
+    return [_without_private(inner) for inner in value] if isinstance(value, list) else value
 
 
 def processed_crash(crash: Stored) -> dict[str, Any]:
     """What is known of the crash without symbols, by the names of Socorro's processed crash; see its schema of that name."""
-    raw, event = raw_crash(crash), crash.event
+    raw, event = raw_crash(crash), redacted(crash.event)
     metadata: Mapping[str, Any] = raw.get("metadata", {})
     attrs = event.attrs
     os_name, _, os_version = attrs.get("dump.os", "").partition(" ")

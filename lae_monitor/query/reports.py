@@ -10,9 +10,9 @@ import msgspec
 
 from lae_monitor.archive import Archive
 from lae_monitor.core.limits import MiB, format_size
+from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.core.secrets import redact
 from lae_monitor.gatherers import KINDS
 from lae_monitor.gatherers.shown import Logged, Part, Section, Shown
 from lae_monitor.query.decisions import group_id
@@ -116,7 +116,7 @@ async def report(store: Store, archive: Archive, id: str, cluster: str = "", hos
     except FileNotFoundError:
         answer.note = "The archive does not hand out its bytes: removed by retention, or its root does not answer."
     except Refused as refused:
-        answer.note = str(refused)
+        answer.note = redact(str(refused))
     else:
         answer.sections, answer.parts, answer.events = shown.sections, shown.parts, shown.events
     return answer
@@ -161,13 +161,14 @@ def _span(found: Found) -> Span:
 
 
 def _show(span: Span, data: bytes) -> Shown:
-    """What the kind makes of its bytes; of those whose kind has no opinion, the text."""
+    """What the kind makes of its bytes, without secrets; of those whose kind has no opinion, the text."""
     kind = span.path.partition("/")[0]
     name = f"lae_monitor.gatherers.{kind}.show"
     if kind in KINDS and find_spec(name) is not None:
         shown = import_module(name).show(span, data)
         assert isinstance(shown, Shown)
-        return shown
+        found: Shown = redacted(shown)
+        return found
     try:
         return Shown(sections=[Section(title="As stored", text=redact(data.decode()))])
     except UnicodeDecodeError:

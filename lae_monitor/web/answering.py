@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
 from lae_monitor.net.access import BASIC_CHALLENGE, CHALLENGE, CHALLENGED
 from lae_monitor.net.peer import name_of
@@ -45,10 +46,13 @@ _templates.globals.update(
 
 
 def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
-    return HTMLResponse(_templates.get_template(template).render(values), status, headers)
+    """A page. What comes from the store and from reports has no secrets; texts that repeat the request lose them here."""
+    shown = {name: redacted(value) if isinstance(value, str | dict) else value for name, value in values.items()}
+    return HTMLResponse(_templates.get_template(template).render(shown), status, headers)
 
 
 def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    value = redacted(value) if isinstance(value, dict) else value
     return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
 
 
@@ -60,6 +64,9 @@ def csv(text: str, name: str) -> Response:
 def refusal(request: Request, refused: Refused, fleet: str) -> Response:
     """The answer to what is refused: its code, what the code means, and the detail; in JSON where JSON was asked for."""
     headers = {"Retry-After": RETRY_AFTER} if refused.status == 503 else None
+    refused.detail = redact(refused.detail)
+    if isinstance(refused, BadQuery):
+        refused.problem = redact(refused.problem)
     path = request.url.path
     if not path.startswith(_MACHINE) and not path.endswith((".json", ".csv", ".atom")):
         pointed = (refused.start, refused.end) if isinstance(refused, BadQuery) else None

@@ -8,6 +8,7 @@ from uuid import UUID
 from xml.etree import ElementTree as ET
 
 from lae_monitor.core.ids import row_key
+from lae_monitor.core.redaction import redact
 from lae_monitor.core.time import parse_time
 from lae_monitor.query.incidents import Incident, key_of
 from lae_monitor.query.printable import one_line, printable
@@ -33,6 +34,7 @@ class Feed:
     """
 
     def __init__(self, found: Sequence[Incident], fleet: str, base: str, query: str) -> None:
+        query = redact(query)
         self.updated = max(map(updated_of, found), default=BEGINNING)
         asked = f"?{query}" if query else ""
         root = ET.Element("feed", {"xmlns": ATOM, "xml:lang": "en"})

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.crashes.report import MINIDUMP
 from lae_monitor.query import crashes
@@ -45,7 +46,7 @@ def _endpoint(site: Site, answer: Answer) -> Callable[[Request], Awaitable[Respo
             return await answer(site, request)
         except Refused as refused:
             text = {"no_such_report": "crash id not found", "bad_crash_id": "unknown crash id"}.get(
-                refused.code, f"{refused.reason.text}: {refused.detail}"
+                refused.code, redact(f"{refused.reason.text}: {refused.detail}")
             )
             return json({"error": text}, refused.status)
 

@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 
-from lae_monitor.core.redaction import HIDDEN, redact
+from lae_monitor.core.names import HostName
+from lae_monitor.core.redaction import HIDDEN, redact, redacted
 from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Event
 
 sys.path.append(str(Path(__file__).parent / "planted"))
 
@@ -105,3 +108,25 @@ def test_what_is_refused_quotes_no_secret():
 def test_no_text_makes_it_slow(text):
     """A hundred times what is usual; were it to go over the text again and again, it would not end in time."""
     assert len(redact(text)) < 2 * len(text)
+
+
+def test_whole_structures_are_redacted_names_too_and_nothing_is_lost():
+    one, other = furl(CHANCE), furl(CHANCE)
+    tub = one[:38]
+    event = Event(
+        kind="crash", cluster="lae", host=HostName("node1"), time=1.0, received=1.0, id="x", key=b"k", level="error",
+        title=f"lost {one}", attrs={one: "a", f"{tub}{other[38:]}": str(other)},
+    )  # fmt: skip
+    shown = redacted({"rows": [event], one: (other, 5, None)})
+    assert one.shown_in(repr(shown)) == other.shown_in(repr(shown)) == []
+    assert len(shown["rows"][0].attrs) == 2
+    assert isinstance(shown["rows"][0].host, HostName)
+    plain = msgspec.structs.replace(event, title="lost", attrs={"a": "b"})
+    assert redacted(plain) is plain
+
+
+def test_passwords_and_tokens_in_urls_are_hidden_and_other_urls_stay():
+    assert redact("GET https://ops:geheim@h.example/x?q=1") == "GET https://ops:***@h.example/x?q=1"
+    assert redact("/submit?v=1&api_token=abcdefgh&b=2") == "/submit?v=1&api_token=***&b=2"
+    for text in ("http://h.example:80/a@b", "ssh://git@h.example:22/x", "sqlite:///state/x:y@z", "?a=token&b=secret"):
+        assert redact(text) == text

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from lae_monitor.core.names import ClusterName, CrashId, HostName
+from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.time import format_time
 from lae_monitor.gatherers.crashes.limits import (
@@ -171,12 +172,14 @@ class Report:
     def name_of(self, part: Part) -> str:
         """The name under which a file is stored: the sender's, if it is one that cannot hurt, and never used twice.
 
+        Secrets in names go here: once their slashes are gone, nobody would recognise them.
+
         Raises:
             Refused: `malformed_invalid_dump_name` for a reserved one, `malformed_too_many_parts`.
         """
         if len(self._names) > MAX_FILES:
             raise Refused("malformed_too_many_parts", f"limit {MAX_FILES} files")
-        wanted = re.sub(r"[^A-Za-z0-9._-]", "_", part.name).lstrip("._-")[:MAX_DUMP_NAME]
+        wanted = re.sub(r"[^A-Za-z0-9._-]", "_", redact(part.name)).lstrip("._-")[:MAX_DUMP_NAME]
         if wanted.casefold() in RESERVED:
             raise Refused("malformed_invalid_dump_name", raw=part.name)
         stem, number, name = (wanted, 1, wanted) if wanted else ("file", 1, "file-1")
@@ -187,7 +190,7 @@ class Report:
             self.note(f"file {shorten(part.name)} is stored as {name}")
         self._names.add(name.casefold())
         if part.filename:
-            self.filenames[name] = re.split(r"[/\\]", part.filename)[-1][:MAX_FILENAME]
+            self.filenames[name] = re.split(r"[/\\]", redact(part.filename))[-1][:MAX_FILENAME]
         return name
 
     def add_file(self, name: str, size: int, sha256: str) -> None:
