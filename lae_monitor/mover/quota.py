@@ -1,6 +1,6 @@
 """Further reasons for a crash report to go, or to stay: how long its product is kept, and how much room all may take."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from lae_monitor.gatherers.crashes.program import clean
@@ -30,12 +30,11 @@ async def kept_by_product(mover: Mover, keep: Mapping[str, float]) -> dict[str, 
     return found
 
 
-def beyond(files: Iterable[Aged], limit: int) -> list[Aged]:
+def beyond(files: Sequence[Aged], limit: int) -> list[Aged]:
     """The oldest of `files`, as many as have to go until the others take at most `limit` bytes."""
-    ordered = sorted(files)
-    excess = sum(file.size for file in ordered) - limit
-    gone = []
-    for file in ordered:
+    excess = sum(file.size for file in files) - limit
+    gone: list[Aged] = []
+    for file in sorted(files) if excess > 0 else ():
         if excess <= 0:
             break
         gone.append(file)

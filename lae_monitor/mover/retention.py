@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,6 +37,7 @@ LAST: Final = "retention"  # in the ledger: the last completed run
 STOPPED: Final = "retention stopped"  # in the ledger: why the last run stopped; "" if it did not
 FACTS: Final = (LAST, STOPPED)
 BEHIND: Final = HOUR  # a clock that is set right goes back by less
+NOTED_AT_ONCE: Final = 5_000  # receipts in one transaction
 NAMED: Final = 100  # files that an answer lists
 
 _IN_FORCE: Final = (  # the newest decision about something; where a file was moved from is of use for a minute only
@@ -183,7 +185,7 @@ class Retention:
                 if file.at + (products.get(file.path, seconds) if name == CRASHES else seconds) <= plan.newest
             }
             if name == CRASHES:
-                staying = (file for file in look.crashes if file.path not in due)
+                staying = [file for file in look.crashes if file.path not in due]
                 due |= {file.path: file for file in beyond(staying, self._rules.max_kept)}
             if name == JOURNAL:
                 for path in await self._in_force(list(due)):
@@ -219,7 +221,10 @@ class Retention:
                 format_time(plan.doubtful[0].at, digits=0),
                 format_time(plan.newest, digits=0),
             )
-        self._mover.ledger.set_received(plan.new)
+        new = iter(plan.new.items())
+        while part := dict(islice(new, NOTED_AT_ONCE)):
+            self._mover.ledger.set_received(part)
+            await asyncio.sleep(0)  # the first run of a large archive notes a million
 
     def _stop(self, why: str) -> None:
         before = stopped(self._mover.ledger.fact(STOPPED))

@@ -51,6 +51,7 @@ def control(mover: Mover, retention: Retention, stop: asyncio.Event) -> list[Rou
         )
 
     async def planned(request: Request) -> None:
+        _only_our_command_line(request)
         await _json(request, (await retention.plan(confirmed=_confirmed(request))).as_json())
 
     async def retire(request: Request) -> None:

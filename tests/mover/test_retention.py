@@ -169,6 +169,23 @@ def test_a_clock_that_was_800_days_ahead_for_an_hour_takes_nothing(tmp_path):
     assert in_house(tmp_path, go, crashes=30 * DAY, incidents=DAY, sonar=DAY) == ([], 30)
 
 
+def test_little_goes_after_a_jump_only_once_three_days_show_that_it_was_none(tmp_path):
+    async def go(house):
+        await house.receive("journal/2026/10/28/old.jsonl", NOW - 25 * DAY)
+        for number in range(40):
+            await house.receive(f"journal/2026/11/22/x{number}.jsonl")
+        assert await house.retire() == 0
+        house.now += 800 * DAY  # by that clock one of 41 files is too old: less than is unusual
+        gone = []
+        for number in range(4):
+            await house.receive(f"journal/2029/01/31/y{number}.jsonl")
+            gone.append(await house.retire())
+            house.now += DAY
+        return gone, house.why
+
+    assert in_house(tmp_path, go, crashes=820 * DAY, incidents=DAY, sonar=DAY) == ([0, 0, 1, 0], "")
+
+
 def test_what_came_by_a_clock_that_was_behind_is_as_young_as_it_is(tmp_path):
     async def go(house):
         await _filled(house)
