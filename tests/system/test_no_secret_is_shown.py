@@ -258,7 +258,7 @@ def addresses(monitor, canaries):
     }
     groups = [group["id"] for group in monitor.get("/api/groups")["groups"]]
     none = None
-    routes = [*api_routes(none), *page_routes(none), *operations(none, ""), *control(none, none)]
+    routes = [*api_routes(none), *page_routes(none), *operations(none, ""), *control(none, none, none)]
     secret = quote(canaries.one("a query of ours"), safe="")
     for route in routes:
         if "GET" not in (route.methods or ()):
