@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from lae_monitor.archive import Archive, Reserve
 from lae_monitor.archive.files import check_path
+from lae_monitor.config.values import Inventory
 from lae_monitor.core import names
 from lae_monitor.core.ids import new_crash_id
-from lae_monitor.core.names import ClusterName, CrashId, HostName, IncidentName, LogLabel, Name
+from lae_monitor.core.names import ClusterName, CrashId, HostName, IncidentName, LogLabel, Name, usual_address
 from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.gatherers.crashes.check import known_hosts
+from lae_monitor.gatherers.incidents.importing_plan import _host_of
 
 KINDS = [ClusterName, HostName, LogLabel, IncidentName, CrashId]
 
@@ -87,6 +90,24 @@ def test_every_kind_of_name_is_tried_here_and_has_its_code():
 )
 def test_an_address_is_a_name(address, name):
     assert HostName.from_address(address) == name
+
+
+@pytest.mark.parametrize(
+    ("address", "usual"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("::FFFF:0a00:0007%1", "10.0.0.7"),
+        ("2001:DB8:0:0::7", "2001:db8::7"),
+        ("fe80::1%eth0", "fe80::1"),
+    ],
+)
+def test_an_address_is_compared_in_one_spelling(address, usual):
+    assert usual_address(address) == usual
+    inventory = Inventory.parse({address: "node1"})
+    assert inventory == {usual: "node1"}
+    assert known_hosts(inventory) == known_hosts({address: "node1"}) == inventory
+    assert _host_of(address, inventory) == "node1"
 
 
 @pytest.mark.parametrize("address", ["", "node1", "1.2.3", "1.2.3.4/8", "../x"])

@@ -119,12 +119,14 @@ class Intake:
     async def _read_program(self) -> None:
         """Which program it is of: by its form, else by its address, by its files, and at last by Sentry's project."""
         report = self.report
-        if self._bare or not report.read_program().named:
+        program = report.read_program()
+        if self._bare or not program.named:
             wanted = QUERY_KEYS if self._bare else ALL_NAMES
             said = {_AS_ANNOTATION.get(key, key): value for key, value in self._query.items() if key in wanted}
             for name in said.keys() - report.annotations.keys():
                 report.set(name, said[name])
-        if report.read_program().named:
+            program = report.read_program()
+        if program.named:
             return
         inside = await self._spool.look(self._look_inside) if self._places else []
         program = report.read_program(inside)

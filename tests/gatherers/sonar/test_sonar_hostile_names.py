@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import random
 import re
+import secrets
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from lae_monitor.archive import Archive, Reserve
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.rows import Sample, Span
 from lae_monitor.gatherers.sonar.free_csv import Post
+from lae_monitor.gatherers.sonar.read import read
 
 NOW = 1795341085.0
 PLACE = re.compile(r"sonar/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{4}/[0-9]{2}/[0-9]{2}/[A-Za-z0-9][A-Za-z0-9._-]*\.csv")
@@ -142,3 +146,40 @@ def _files_outside(top: Path, inner: Path) -> set[Path]:
         and "journal" not in path.parts
         and ".tmp" not in path.parts
     }
+
+
+ODD = [
+    "node1",
+    "Node1",
+    "node1 ",
+    " node1",
+    "node1\t",
+    "node1\u200b",
+    "n\u00f6de1",
+    "node1\r",
+    '"node1"',
+    "",
+    "node1.csv",
+]
+SEED = secrets.randbelow(2**32)
+
+
+def test_a_line_is_shown_as_of_the_host_and_cluster_by_which_it_was_accepted():
+    chance = random.Random(SEED)
+    print(f"seed {SEED}")
+    accepted = 0
+    for _ in range(600):
+        fields = ["v=0.13.0", "time=2026-11-22T09:00:00+00:00", "user=u", "cmd=c", f"host={chance.choice(ODD)}"]
+        fields += [f"{chance.choice(['host', 'Host', 'host ', ' host'])}={chance.choice(ODD)}"] * chance.randrange(2)
+        chance.shuffle(fields)
+        quoted = [f'"{field.replace(chr(34), chr(34) * 2)}"' if chance.random() < 0.3 else field for field in fields]
+        post = Post(",".join(quoted).encode() + chance.choice([b"", b"\n", b"\r\n"]), ClusterName("c1"), NOW)
+        try:
+            list(post.check())
+        except Refused:
+            continue
+        for path, data in post.files().items():
+            rows = [row for row in read(Span(path, 0, len(data)), data) if isinstance(row, Sample)]
+            assert {f"sonar/{row.cluster}/2026/11/22/{row.host}.csv" for row in rows} == {path}
+            accepted += 1
+    assert accepted > 50
