@@ -25,6 +25,7 @@ from lae_monitor.gatherers.crashes.config import Settings
 from lae_monitor.gatherers.crashes.container import Writer
 from lae_monitor.gatherers.crashes.intake import Intake
 from lae_monitor.gatherers.crashes.limits import MAX_PART_HEADER, MAX_PART_HEADERS
+from lae_monitor.gatherers.crashes.minidump import looking
 from lae_monitor.gatherers.crashes.parts import Parts
 from lae_monitor.gatherers.crashes.read import read
 from lae_monitor.gatherers.crashes.report import MINIDUMP, RAW_CRASH, Report, envelope
@@ -143,6 +144,9 @@ class Memory:
     async def relieve(self):
         pass
 
+    async def look(self, job):
+        return job(looking(self.data))
+
 
 def request(body: bytes, kind: bytes, encoding: bytes = b"") -> None:
     """The same body three times: whole, in some pieces, and if it is short in single bytes."""
@@ -158,7 +162,7 @@ def request(body: bytes, kind: bytes, encoding: bytes = b"") -> None:
 def outcome(pieces: list[bytes], kind: bytes, encoding: bytes, *, keep: bool = False):
     """The code of a refusal; of what was accepted, all that is known of it. `keep`: store, read and show it too."""
     spool = Memory()
-    intake = Intake(request_of(pieces, kind, encoding), spool, NOW)
+    intake = Intake(request_of(pieces, kind, encoding), spool, NOW, unkept=SETTINGS.removed_fields)
     try:
         run(intake.read(SETTINGS))
         report = intake.report
@@ -183,7 +187,7 @@ def request_of(pieces: list[bytes], kind: bytes, encoding: bytes) -> Request:
     headers = [(b"content-type", kind), (b"transfer-encoding", b"chunked")]
     if encoding:
         headers.append((b"content-encoding", encoding))
-    query = b"product=P&version=1&guid=x"
+    query = b"product=P&version=1&guid=x" if sum(map(len, pieces)) % 2 else b"guid=x"  # else files may name the program
     scope = {"type": "http", "method": "POST", "path": "/submit", "query_string": query, "headers": headers}
     return Request({**scope, "client": None}, receive, None)
 
@@ -208,21 +212,21 @@ def run(coroutine) -> None:
 
 
 def annotate(values: dict[str, tuple[bytes, str]]) -> None:
-    report, spool = Report(), Memory()
+    report, spool = Report(SETTINGS.removed_fields), Memory()
     try:
         for name, (value, kind) in values.items():
             report.annotate(Part(name, None, kind, ""), value)
     except Refused as refused:
         assert refused.code in REASONS
         return
+    report.read_program()
     finish(Writer(spool.add, NOW), report, spool)
 
 
 def finish(zipped: Writer, report: Report, spool: Memory) -> None:
     """From a report to a row of the store, and to what people see."""
     crash_id = new_crash_id(NOW)
-    program = report.read_program()
-    RULES.current().decide(report.annotations, program=program, crash_id=crash_id, now=NOW, random=lambda: 0.5)
+    RULES.current().decide(report.annotations, program=report.program, crash_id=crash_id, now=NOW, random=lambda: 0.5)
     report.remove(SETTINGS.removed_fields)
     report.check()
     document = report.raw_crash(crash_id, NOW, ABOUT)
@@ -233,6 +237,8 @@ def finish(zipped: Writer, report: Report, spool: Memory) -> None:
     span = Span(f"crashes/{crash_id.day}/{crash_id}.zip", 0, len(data))
     (event,) = read(span, data)
     assert event.id == crash_id
+    assert event.attrs["product"] == report.program.product, "what was admitted is what is shown"
+    assert event.attrs.get("version", "") == report.program.version
     for text in (event.title, event.text, event.group, *event.attrs, *event.attrs.values()):
         text.encode()
     assert "\n" not in event.title + event.group
