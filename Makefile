@@ -57,7 +57,7 @@ fuzz: $(SETUP)-test ## look for input that breaks us: hypothesis for long, and a
 	exit $$((atheris ? atheris : hypothesis))
 
 soak: $(SETUP)-test ## the tests that kill, 1,000 times each, and all that take hours
-	HYPOTHESIS_PROFILE=full LAE_KILLS_ARCHIVE=10000 LAE_KILLS=1000 $(PY) -m pytest -m 'kills or soak' --durations 20 --timeout 36000 $(ARGS)
+	HYPOTHESIS_PROFILE=full LAE_KILLS_ARCHIVE=10000 LAE_KILLS=1000 LAE_CUTS=500 $(PY) -m pytest -m 'kills or soak' --durations 20 --timeout 36000 $(ARGS)
 
 setup: $(SETUP)-test ## make .venv with all that running and testing need
 

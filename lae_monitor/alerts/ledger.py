@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lae_monitor.alerts.alarm import Alarm
+from lae_monitor.store import ledgers
 
 FILE: Final = "alerts.db"
 BUSY: Final = 10_000  # milliseconds to wait for whoever looks
@@ -90,20 +91,11 @@ class Ledger:
     """Opens (and makes) the file; used from one thread.
 
     Raises:
-        sqlite3.Error: it cannot be opened, or is none.
+        sqlite3.Error, OSError: it cannot be opened now; a damaged one is set aside and begun anew.
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        try:
-            self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")  # who was told must not be forgotten by a power cut
-            self._db.executescript(_SCHEMA)
-            path.chmod(0o600)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = ledgers.opened(path, _SCHEMA, busy=BUSY)
 
     def close(self) -> None:
         self._db.close()

@@ -4,11 +4,9 @@ ends `serve`: it is logged, and looked at again.
 
 import asyncio
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from lae_monitor.alerts import newness, silence
@@ -56,7 +54,7 @@ class Watch:
         self._mover = mover
         self._journal = journal
         self._clock = clock
-        self._ledger = opened(settings.state.path / FILE)
+        self._ledger = Ledger(settings.state.path / FILE)
         self.lanes = [
             Lane(settings, destination, self._ledger, self._given_up, clock)
             for destination in settings.alerts.destinations
@@ -300,22 +298,3 @@ def _entry(alarm: Alarm, now: float) -> dict[str, str | float]:
         "host": alarm.host, "level": alarm.level, "title": alarm.title, "text": alarm.text, "time": now,
         **(over if alarm.is_over else {}),
     }  # fmt: skip
-
-
-def opened(path: Path) -> Ledger:
-    """The ledger at `path`; one that is damaged is put aside and begun anew.
-
-    Raises:
-        sqlite3.Error: it cannot be opened all the same.
-    """
-    try:
-        return Ledger(path)
-    except sqlite3.OperationalError:
-        raise  # no space, or no right: the file is what it was
-    except sqlite3.DatabaseError as error:
-        aside = path.with_suffix(".damaged")
-        log.error("%s: %s; put aside as %s", path, error, aside)  # noqa: TRY400 - the message says it all
-        path.replace(aside)
-        for rest in ("-wal", "-shm"):
-            path.with_name(path.name + rest).unlink(missing_ok=True)
-        return Ledger(path)

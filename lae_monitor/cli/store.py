@@ -39,9 +39,10 @@ def status(invocation: Invocation) -> None:
             lines.append("serve is not running: nothing is moved into the store until it is")
         else:
             lines.append(
-                f"mover: {moving['waiting']} files waiting, the oldest for {moving['oldest']:.1f} s; "
+                f"mover: {moving['waiting']:,} files still to come, the oldest waits for {moving['oldest']:.1f} s; "
                 f"{moving['rows']:,} rows in {moving['batches']:,} batches since the start"
             )
+            lines += moving["set_aside"]
             if moving["error"]:
                 lines.append(f"mover: {moving['error']}")
         return "\n".join(lines)

@@ -1,18 +1,16 @@
 """A batch that was begun and not confirmed: by a crash, or a store that failed. It is repeated, and shows nothing twice."""
 
 import logging
-from typing import Final
 
 from lae_monitor.archive import Archive
 from lae_monitor.core.rows import Span
 from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
 from lae_monitor.mover.pieces import Piece
+from lae_monitor.mover.quarantine import OLDEST
 from lae_monitor.mover.reading import FindReader, quarantine_id
 from lae_monitor.store import Store
 
 log = logging.getLogger(__name__)
-
-OLDEST: Final = 0  # a reader's version below all: what is in quarantine by it is read again at the next start
 
 
 async def pieces_again(

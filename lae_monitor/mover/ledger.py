@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lae_monitor.core.rows import Span
+from lae_monitor.store import ledgers
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -59,11 +60,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # a batch that was begun must not be forgotten
-        self._db.executescript(_SCHEMA)
-        path.chmod(0o600)
+        self._db = ledgers.opened(path, _SCHEMA)
         if self.fact("epoch") == "":
             self._renew_epoch()
 
@@ -187,6 +184,10 @@ class Ledger:
     def quarantined(self) -> list[Quarantined]:
         rows = self._db.execute("SELECT id, path, start, end, parser, reason FROM quarantine ORDER BY id")
         return [Quarantined(key, Span(path, start, end), parser, why) for key, path, start, end, parser, why in rows]
+
+    def keep(self, quarantined: Iterable[Quarantined]) -> None:
+        with self._transaction():
+            self._keep(quarantined)
 
     def _keep(self, quarantined: Iterable[Quarantined]) -> None:
         self._db.executemany(

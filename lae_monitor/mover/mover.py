@@ -23,12 +23,13 @@ from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.mover.again import bytes_of, pieces_again, start_over
 from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
 from lae_monitor.mover.pieces import Piece, next_piece
-from lae_monitor.mover.quarantine import keep
+from lae_monitor.mover.quarantine import keep, recall
 from lae_monitor.mover.reading import FindReader, Readings, quarantine_id, read_all
 from lae_monitor.mover.status import Status
 from lae_monitor.mover.sweeps import QUICK_SWEEP, Sweeps
 from lae_monitor.mover.waiting import BATCH_BYTES, BATCH_FILES, Waiting
 from lae_monitor.store import Store, StoreError
+from lae_monitor.store.ledgers import is_damage
 from lae_monitor.store.store import by_table
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,10 @@ class Mover:
         await self.store.take_back(await self.store.unmarked())
         moved = await self.store.moved()
         self.ledger.set_moved(moved.items())
+        try:
+            self.ledger.keep(await recall(self.archive, self.store))
+        except (OSError, ArchiveError) as error:
+            log.warning("what is in quarantine is not known again: %s", error)
         self.ledger.set_fact("store", self.store.identity)
         log.info("ledger and store are new to each other: %d files were moved before, the rest follows", len(moved))
 
@@ -125,6 +130,8 @@ class Mover:
                     backoff = 0.0
                     self.state.error = ""
                 except (StoreError, OSError, ArchiveError, sqlite3.Error) as error:
+                    if isinstance(error, sqlite3.Error) and is_damage(error):
+                        raise  # the next start sets the ledger aside
                     self.state.failures += 1
                     self.state.error = str(error)
                     backoff = min(MAX_BACKOFF, max(0.5, backoff * 2))

@@ -13,6 +13,7 @@ from lae_monitor.mover import Mover
 from lae_monitor.mover.rebuild import rebuild
 from lae_monitor.mover.retention import Retention
 from lae_monitor.net.http import Request, Route, reply
+from lae_monitor.store.aside import notices
 
 HEADER: Final = "x-lae-monitor"
 
@@ -26,7 +27,11 @@ def control(mover: Mover, retention: Retention, stop: asyncio.Event) -> list[Rou
 
     async def store_status(request: Request) -> None:
         await _json(
-            request, {"tables": await mover.store.status(), "moving": msgspec.to_builtins(mover.state.__dict__)}
+            request,
+            {
+                "tables": await mover.store.status(),
+                "moving": {**msgspec.to_builtins(mover.state.__dict__), "set_aside": notices()},
+            },
         )
 
     async def begin(request: Request) -> None:

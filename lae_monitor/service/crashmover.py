@@ -20,6 +20,7 @@ from lae_monitor.net.http import Access, Router, operations, serve
 from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
 from lae_monitor.service.process import log_settings, only_one, opened_archive, run_until_stopped
+from lae_monitor.store.aside import notices
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ async def _serve_metrics(settings: Settings, archive: Archive, stop: asyncio.Eve
     listen = Listen.parse(own.metrics_listen)
     try:
         await serve(
-            Router(operations(archive, __version__, access=Access(settings.credentials))),
+            Router(operations(archive, __version__, warnings=notices, access=Access(settings.credentials))),
             listen.host,
             listen.port,
             stop=stop,

@@ -41,7 +41,9 @@ from lae_monitor.service.process import (
     write_atomically,
 )
 from lae_monitor.store import Store, StoreError
+from lae_monitor.store.aside import asides, notices, remove, set_aside
 from lae_monitor.store.chdb_driver import ChdbDriver
+from lae_monitor.store.driver import NewerStore
 from lae_monitor.web import create_app, guarded
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ NODE_URL: Final = "node.url"  # in the state folder: where pages and API are
 HOMECOMING_EVERY: Final = 30.0  # seconds between looks for files on fallback roots
 RETENTION_EVERY: Final = 10.0  # seconds between looks whether retention is due
 STOPPED_RETENTION_EVERY: Final = 10 * MINUTE  # seconds between runs while it stops
+ASIDE_EVERY: Final = 30.0  # seconds between looks whether what was set aside can go
 MOVED_EVERY: Final = 5.0  # seconds between looks for files that a gatherer moved
 
 
@@ -78,32 +81,52 @@ def serve(settings: Settings) -> int:
 
 
 @asynccontextmanager
-async def opened_store(settings: Settings) -> AsyncIterator[Store]:
+async def opened_store(settings: Settings, *, mend: bool = False) -> AsyncIterator[Store]:
     """The embedded store.
 
+    Args:
+        mend: set one aside that cannot be opened, and begin a new one. Only for the process that fills it again.
+
     Raises:
-        StoreError: another process has it open, or it is of a newer release.
+        StoreError: another process has it open, it is of a newer release, or the disk is to blame.
     """
+    try:
+        store = await _open_store(settings)
+    except StoreError as error:
+        if not mend or error.transient or error.in_use or isinstance(error, NewerStore):
+            raise
+        try:
+            set_aside(settings.store_path, str(error))
+        except OSError as disk:
+            raise StoreError(f"{error}; it is not set aside: {disk}") from error
+        store = await _open_store(settings)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _open_store(settings: Settings) -> Store:
     driver = await asyncio.to_thread(
         ChdbDriver, settings.store_path, memory=settings.store.memory, readers=settings.store.readers
     )
     try:
-        yield await Store(driver).open()
-    finally:
+        return await Store(driver).open()
+    except BaseException:
         await driver.close()
+        raise
 
 
 @asynccontextmanager
 async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mover]:
     """Store and ledger, brought together, and the mover between archive and store."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(opened_store(settings))
+        store = await stack.enter_async_context(opened_store(settings, mend=True))
         path = settings.state.path / "mover.db"
         try:
             ledger = Ledger(path)
-        except sqlite3.Error as error:
-            hint = "if it is damaged, remove it: it is made anew from the store"
-            raise StoreError(f"{path}: {error}; {hint}") from error
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: {error}") from error
         mover = Mover(
             archive,
             store,
@@ -145,7 +168,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         operations(
             archive,
             __version__,
-            warnings=lambda: list(filter(None, [alarms.trouble, _retention_trouble(mover)])),
+            warnings=lambda: [*filter(None, [alarms.trouble, _retention_trouble(mover)]), *notices()],
             access=access,
         )
     )
@@ -154,6 +177,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
     watch(mover)
     checks = Checks(mover, Journal(archive))
     mover.store.on_damage = checks.want
+    aside = _Asides(settings, mover, Journal(archive), checks)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
@@ -179,6 +203,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
         ),
         "alarms": asyncio.create_task(alarms.run(stop)),
         "checks": asyncio.create_task(checks.run(stop)),
+        "set aside": asyncio.create_task(_every(ASIDE_EVERY, stop, aside.look, "that were set aside were removed")),
         "outdated quarantine": asyncio.create_task(mover.retry_outdated()),
     }
     try:
@@ -255,6 +280,36 @@ class _Retiring:
         return gone
 
 
+class _Asides:
+    """Says on the timeline what was set aside. It goes once the new one has every row; all of it, of other processes too,
+    when less space is free than the reserve.
+    """
+
+    def __init__(self, settings: Settings, mover: Mover, journal: Journal, checks: Checks) -> None:
+        self._settings = settings
+        self._mover = mover
+        self._journal = journal
+        self._checks = checks
+        self._said: set[str] = set()
+
+    async def look(self) -> int:
+        for notice in set(notices()) - self._said:
+            title = "What could not be opened was set aside, and is made anew"
+            await self._journal.write("alarm", rule="store", level="warning", title=title, text=notice)
+            self._said.add(notice)
+        folder, state = self._settings.state.path, self._mover.state
+        found = [*asides(self._settings.store_path), *asides(self._mover.ledger.path)]
+        if not (state.caught_up and not state.waiting and self._checks.whole):
+            space = os.statvfs(folder)
+            reserve = self._settings.archive.reserve.reserve().of(space.f_blocks * space.f_frsize)
+            if space.f_bavail * space.f_frsize >= reserve:
+                return 0
+            found += [place for place in folder.glob("*.db.aside-*") if place not in found]
+        for place in found:
+            await asyncio.to_thread(remove, place)
+        return len(found)
+
+
 def status(mover: Mover, archive: Archive) -> dict[str, Any]:
     """What pages and `store status` show of the machinery."""
     state = mover.state
@@ -272,6 +327,7 @@ def status(mover: Mover, archive: Archive) -> dict[str, Any]:
             "last": state.last,
         },
         "retention": {"stopped": found.why if (found := stopped(mover.ledger.fact(STOPPED))) is not None else ""},
+        "set_aside": notices(),
         "quarantine": [
             {
                 "id": item.id,

@@ -83,7 +83,7 @@ class ChdbDriver:
             with _standard_error(said):
                 self._writer.submit(self._guarded, lambda session: session.query("SELECT 1")).result()
         except StoreError as error:
-            why = said[-1][:1000] if said else "it says no more"
+            why = next((line for line in said if "Exception" in line), "it says no more")[:1000]
             raise StoreError(f"{path}: {error}: {why}; is another lae-monitor using it?", error.code) from error
 
     def _session(self) -> Any:

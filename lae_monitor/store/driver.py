@@ -63,6 +63,11 @@ class StoreError(Exception):
         return self.code in _ENVIRONMENT or is_environment(str(self))
 
     @property
+    def in_use(self) -> bool:
+        """Whether another process has the store open."""
+        return "Another server instance" in str(self) or "Cannot lock file" in str(self)
+
+    @property
     def is_damage(self) -> bool:
         """Whether a file of the store is not as it was written."""
         return self.code in _DAMAGED and not self.transient

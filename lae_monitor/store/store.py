@@ -64,6 +64,8 @@ class Store:
             )
         await self._set_durable()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")
+        if not rows:
+            raise StoreError("its table of migrations says nothing of its identity")
         self.identity = rows[0]["identity"]
         return self
 

@@ -119,10 +119,14 @@ def _trouble(site: Site) -> list[Trouble]:
         if root["health"] != "ok"
     ]
     mover = status.get("mover", {})
+    to_come = (
+        f"{mover.get('rows', 0):,} rows were moved since the start; {mover.get('waiting', 0):,} files are still to come"
+    )
+    found += [Trouble(title=str(notice), detail=to_come) for notice in status.get("set_aside", [])]
     if mover.get("error"):
         found.append(Trouble(title="Nothing is moved into the store", detail=str(mover["error"])))
     elif mover.get("oldest_seconds", 0) > LATE:
-        waiting = f"{mover.get('waiting', 0)} files wait, the oldest for {format_duration(mover['oldest_seconds'])}"
+        waiting = f"{to_come}, the oldest waits for {format_duration(mover['oldest_seconds'])}"
         found.append(Trouble(title="The store is behind the archive", detail=waiting))
     if why := status.get("retention", {}).get("stopped"):
         detail = f"{why}. See: lae-monitor archive retire --dry-run"

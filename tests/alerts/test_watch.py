@@ -224,7 +224,7 @@ def test_a_damaged_ledger_is_put_aside(house, gatherer):
     register(house, "node1")
     (house.folder / FILE).write_bytes(b"no database at all" * 500)
     house.looks(0)
-    assert (house.folder / "alerts.damaged").exists()
+    assert len(list(house.folder.glob("alerts.db.aside-*"))) == 1
     assert look(house.folder / FILE).hosts[0].host == "node1"
 
 

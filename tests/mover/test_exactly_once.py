@@ -241,3 +241,24 @@ def test_rebuild_gives_the_same_answers(tmp_path):
 
     after = spine.run(go())
     assert spine.run(again()) == after
+
+
+def test_a_lost_ledger_knows_again_what_is_in_quarantine(tmp_path):
+    async def fill():
+        async with spine.opened(tmp_path) as mover:
+            await mover.archive.append(
+                "journal/2026/11/22/x.jsonl", b'{"time":"2026-11-22T00:00:00Z","what":"later"}\n'
+            )
+            await mover.catch_up()
+            return mover.ledger.quarantined()
+
+    async def come_back():
+        async with spine.opened(tmp_path) as mover:
+            return mover.ledger.quarantined()
+
+    [before] = spine.run(fill())
+    for file in tmp_path.glob("mover.db*"):
+        file.write_bytes(b"garbage " * 1000)
+    [after] = spine.run(come_back())
+    assert (after.id, after.span, after.reason) == (before.id, before.span, before.reason)
+    assert [path.name.partition("-")[0] for path in tmp_path.glob("*.aside-*")] == ["mover.db.aside"]

@@ -1,10 +1,12 @@
 """When `serve` cannot work it says why and ends with a code of its own; what comes meanwhile waits in the archive."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from urllib.request import urlopen
 
 import pytest
 from monitor import LAE_MONITOR, Monitor, await_that
@@ -47,27 +49,85 @@ def test_a_store_that_somebody_else_has_open(monitor):
     assert "Traceback" not in said
 
 
-def test_a_store_that_is_no_folder(monitor):
-    (monitor.state / "store").write_text("not a folder")
-    code, said = ended(serve(monitor))
-    assert code == EX_UNAVAILABLE, said
-    assert "Traceback" not in said
+def no_folder(state):
+    (state / "store").write_text("not a folder")
 
 
-def test_a_damaged_ledger(monitor):
-    (monitor.state / "mover.db").write_bytes(b"no database at all, but long enough to be looked at" * 100)
+def garbage_of_the_engine(state):
+    folder = state / "store" / "metadata"
+    folder.mkdir(parents=True)
+    (folder / "lae.sql").write_bytes(os.urandom(100))
+
+
+def garbage_ledger(state):
+    (state / "mover.db").write_bytes(b"no database at all, but long enough to be looked at" * 100)
+
+
+def garbage_alarms(state):
+    (state / "alerts.db").write_bytes(os.urandom(5000))
+
+
+@pytest.mark.parametrize("spoil", [no_folder, garbage_of_the_engine, garbage_ledger, garbage_alarms])
+def test_what_cannot_be_opened_is_set_aside_and_made_anew(monitor, spoil):
+    """`serve` runs, says so in its heartbeat and on the fleet page, and has every row again."""
+    line = b'{"time": "2026-11-22T00:00:00Z", "what": "mark", "title": "before", "host": "h"}\n'
+    day = monitor.state / "archive" / "journal" / "2026" / "11" / "22"
+    day.mkdir(parents=True)
+    (day / "gather-x.jsonl").write_bytes(line)
+    spoil(monitor.state)
+    process = serve(monitor)
+    try:
+        await_that((monitor.state / "node.url").exists, "serve is up")
+        url = (monitor.state / "node.url").read_text().strip()
+        await_that(lambda: monitor.search("before"), "the new store has the row")
+
+        def warned() -> bool:
+            with urlopen(f"{url}__heartbeat__") as answer:
+                return any("set aside" in one or "made anew" in one for one in json.load(answer)["warnings"])
+
+        asides = list(monitor.state.glob("*.aside-*"))
+        await_that(
+            lambda: warned() or not list(monitor.state.glob("*.aside-*")), "the heartbeat says it while it is there"
+        )
+        assert len(asides) <= 1
+        await_that(lambda: monitor.search("kind:alarm"), "it is on the timeline")
+    finally:
+        process.terminate()
+        said = process.communicate(timeout=120)[0].decode()
+    assert process.returncode == 0, said
+    assert "could not be opened and is made anew; the old one is" in said
+
+
+def test_a_store_of_a_newer_release_is_not_set_aside(monitor):
+    newer = (
+        "import asyncio, sys; from pathlib import Path; from lae_monitor.store import Store\n"
+        "from lae_monitor.store.chdb_driver import ChdbDriver\n"
+        "async def main():\n"
+        "    store = await Store(ChdbDriver(Path(sys.argv[1]), memory=400 << 20)).open()\n"
+        "    await store.driver.command(\"INSERT INTO lae.migrations SELECT 9999, 'later', now(), ''\")\n"
+        "    await store.close()\n"
+        "asyncio.run(main())"
+    )
+    subprocess.run([sys.executable, "-c", newer, str(monitor.state / "store")], check=True)
     code, said = ended(serve(monitor))
     assert code == EX_UNAVAILABLE, said
-    assert "mover.db: file is not a database; if it is damaged, remove it" in said
-    assert "Traceback" not in said
+    assert "install the newer release" in said
+    assert list(monitor.state.glob("*.aside-*")) == []
 
 
 def test_a_stale_address_goes_at_once(monitor):
     """Of a `serve` that was killed: whoever reads it would ask a stranger."""
     (monitor.state / "node.url").write_text("http://127.0.0.1:1/\n")
-    (monitor.state / "store").write_text("so that it ends before it is ready")
-    ended(serve(monitor))
-    assert not (monitor.state / "node.url").exists()
+    process = serve(monitor)
+    await_that(
+        lambda: (
+            (monitor.state / "node.url").exists() is False
+            or "127.0.0.1:1/" not in (monitor.state / "node.url").read_text()
+        ),
+        "it is gone",
+    )
+    process.terminate()
+    process.communicate(timeout=120)
 
 
 @pytest.mark.parametrize("words", ["setting", "archive: ", "pages and API at"])

@@ -9,6 +9,7 @@ from lae_monitor import __version__
 from lae_monitor.config.values import Listen
 from lae_monitor.gatherers.context import Context
 from lae_monitor.net.http import Router, operations, serve
+from lae_monitor.store.aside import notices
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ async def answer(context: Context, where: str) -> AsyncIterator[None]:
         log.info("incidents: %s/metrics", url)
         ready.set()
 
-    app = Router(operations(context.archive, __version__, access=context.access))
+    app = Router(operations(context.archive, __version__, warnings=notices, access=context.access))
     serving = asyncio.create_task(serve(app, address.host, address.port, stop=stop, ready=listening))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)

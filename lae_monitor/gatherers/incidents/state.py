@@ -20,6 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from lae_monitor.store import ledgers
+
 log = logging.getLogger(__name__)
 
 # What a later release adds are tables of their own: the ones that there are stay as earlier releases made them.
@@ -99,15 +101,9 @@ class State:
         self._numbers = itertools.count(1)
         self._expected: Expected | None = None  # as it was written
         self._lock: int | None = None
-        try:
-            self._database = _open(path)
-        except sqlite3.DatabaseError as error:
-            aside = path.with_suffix(".damaged")
-            log.error("%s: %s; put aside as %s", path, error, aside)  # noqa: TRY400 - the message says it all
-            path.replace(aside)
-            for rest in ("-wal", "-shm"):
-                path.with_name(path.name + rest).unlink(missing_ok=True)
-            self._database = _open(path)
+        # NORMAL: what a power cut takes is asked for again. A new one is filled again: names are asked for and refused once
+        # more, who may report is in the credentials, which incident is which in the archive.
+        self._database = ledgers.opened(path, _SCHEMA, synchronous="NORMAL")
 
     def refused(self, cluster: str, host: str) -> list[str]:
         """The names that were refused for good; none when they cannot be read."""
@@ -216,18 +212,6 @@ class State:
             self._write(("DELETE FROM connections", [()]))
         self._connections.clear()
         self._database.close()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes is asked for again
-        database.executescript(_SCHEMA)
-    except sqlite3.DatabaseError:
-        database.close()
-        raise
-    return database
 
 
 def _heard(database: sqlite3.Connection) -> list[Heard]:

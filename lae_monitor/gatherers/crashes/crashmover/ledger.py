@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from lae_monitor.core.names import CrashId
+from lae_monitor.store import ledgers
 
 FILE: Final = "crashmover.db"
 BUSY: Final = 10_000  # milliseconds to wait for the other process
@@ -87,12 +88,8 @@ class Ledger:
             self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
             self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
             return
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # what was sent must not be forgotten by a power cut
-        self._db.executescript(_SCHEMA)
-        path.chmod(0o600)
+        # One that was damaged is begun anew: everything in the archive is handed on once more, rather than not at all.
+        self._db = ledgers.opened(path, _SCHEMA, busy=BUSY)
 
     def __enter__(self) -> Self:
         return self

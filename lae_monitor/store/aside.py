@@ -1,0 +1,68 @@
+"""What cannot be opened is set aside and begun anew: the store, and the SQLite ledgers beside it.
+
+    <name>.aside-<time>     one for each name; an earlier one goes
+
+None of them holds what cannot be made again: the store and the mover's cursors from the archive, the rest from the archive
+and the credentials, or by asking and sending once more.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from lae_monitor.core.limits import MiB
+
+log = logging.getLogger(__name__)
+
+TRIAL: Final = 1 * MiB  # written and synced, to know that the disk is not to blame
+
+_notices: dict[Path, str] = {}
+
+
+def set_aside(path: Path, why: str) -> Path:
+    """Renames `path`, with SQLite's files beside it.
+
+    Raises:
+        OSError: the disk is to blame, or the rights: nothing was renamed, and nothing of this should be.
+    """
+    _try_disk(path.parent)
+    for old in asides(path):
+        remove(old)
+    place = path.with_name(f"{path.name}.aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    path.rename(place)
+    for rest in ("-wal", "-shm"):
+        path.with_name(path.name + rest).unlink(missing_ok=True)
+    _notices[place] = f"{path} could not be opened and is made anew; the old one is {place.name}: {why}"
+    log.error("%s", _notices[place])
+    return place
+
+
+def _try_disk(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(TRIAL))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def asides(path: Path) -> list[Path]:
+    """What was set aside of `path`."""
+    return sorted(path.parent.glob(f"{path.name}.aside-*"))
+
+
+def remove(place: Path) -> None:
+    """Removes what was set aside; it is told no more."""
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    _notices.pop(place, None)
+    log.info("%s was removed", place)
+
+
+def notices() -> list[str]:
+    """What this process set aside and is still there."""
+    return list(_notices.values())

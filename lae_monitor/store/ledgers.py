@@ -1,0 +1,56 @@
+"""How all SQLite files of ours are opened. A damaged one is set aside and begun anew; a full disk is waited for."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from lae_monitor.store.aside import set_aside
+
+_DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def opened(path: Path, schema: str, *, busy: int = 0, synchronous: str = "FULL") -> sqlite3.Connection:
+    """Opens, and makes, the file at `path`, readable by this account only, in WAL mode, without implicit transactions.
+
+    Args:
+        schema: statements that make what is missing.
+        busy: milliseconds to wait for another process.
+        synchronous: "FULL" for what a power cut must not take.
+
+    Raises:
+        sqlite3.Error: there is no space, no right, or no descriptor: the file is as it was.
+        OSError: the same, when a damaged one was to be set aside.
+    """
+    try:
+        return _open(path, schema, busy, synchronous)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        set_aside(path, str(error))
+        return _open(path, schema, busy, synchronous)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is not as SQLite wrote it; everything else is the environment's fault, or ours."""
+    return isinstance(error, _Damaged) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+class _Damaged(sqlite3.DatabaseError):
+    pass
+
+
+def _open(path: Path, schema: str, busy: int, synchronous: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute(f"PRAGMA busy_timeout = {busy}")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {synchronous}")
+        [problem] = database.execute("PRAGMA quick_check(1)").fetchone()
+        if problem != "ok":
+            raise _Damaged(problem)  # noqa: TRY301 - closed on the way
+        database.executescript(schema)
+        path.chmod(0o600)
+    except BaseException:
+        database.close()
+        raise
+    return database
