@@ -18,7 +18,7 @@ from lae_monitor.core.limits import MiB
 
 log = logging.getLogger(__name__)
 
-TRIAL: Final = 1 * MiB  # written and synced, to know that the disk is not to blame
+TRIAL: Final = 1 * MiB  # written, to know that the disk is not to blame
 
 _notices: dict[Path, str] = {}
 
@@ -43,9 +43,8 @@ def set_aside(path: Path, why: str) -> Path:
 
 def _try_disk(folder: Path) -> None:
     with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, TRIAL)
         file.write(bytes(TRIAL))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def asides(path: Path) -> list[Path]:

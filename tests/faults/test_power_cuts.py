@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 CUTS = int(os.environ.get("LAE_CUTS", "10"))
 HERE = Path(__file__).parent
 MANY = 8  # lines that are written while the device has power
+PACE = 0.1  # seconds between two lines at most
 PATIENCE = 120
 
 pytestmark = [
@@ -78,7 +79,7 @@ def test_no_row_is_missing_after_a_power_cut(tmp_path):
             title = f"{next(serial):06}"
             await journal.write("mark", title=title, host=f"h{rng.randrange(4)}")
             acknowledged.append(title)
-            await asyncio.sleep(rng.random() * 0.05)
+            await asyncio.sleep(rng.random() * PACE)
 
     async def one(journal: Journal, *, last: bool) -> None:
         device = Device(disk, mounted)
