@@ -123,7 +123,7 @@ def test_what_is_wrong_with_the_monitor_stands_on_top(site):
     try:
         read = page(site, "/")
         assert "Archive root /b is hanging no answer" in read.text
-        assert "12 files wait, the oldest for 1h 1m" in read.text
+        assert "12 files are still to come, the oldest waits for 1h 1m" in read.text
         assert "Not understood: sonar/x.csv, bytes 1 to 9 unreadable: why" in read.text
         assert ("form", {"method": "post", "action": "/report/known/retry"}) in read.tags
         assert [item["title"] for item in site.get("/.json")["trouble"]] == [
