@@ -18,7 +18,7 @@ from lae_monitor.archive import Archive, Journal, Reserve
 sys.path.insert(0, str(Path(__file__).parent.parent / "mover"))
 import spine
 
-KILLS = int(os.environ.get("LAE_KILLS_MOVER", os.environ.get("LAE_KILLS", "8")))
+KILLS = int(os.environ.get("LAE_KILLS_MOVER", os.environ.get("LAE_KILLS", "5")))
 DRIVER = Path(__file__).parent / "mover_driver.py"
 
 

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "system"))
 from monitor import LAE_MONITOR, Monitor, await_that
 
-KILLS = int(os.environ.get("LAE_KILLS_SERVE", os.environ.get("LAE_KILLS", "6")))
+KILLS = int(os.environ.get("LAE_KILLS_SERVE", os.environ.get("LAE_KILLS", "3")))
 
 
 @pytest.mark.kills

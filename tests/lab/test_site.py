@@ -83,7 +83,10 @@ def test_what_crashes_on_a_host_is_on_its_timeline(deployed):
     monitor, dying, dumping = (deployed.lab.hosts[name] for name in HOSTS)
     die = (CHECKOUT / "tests/lab/die.py").read_text()
     boom = "import ctypes; ctypes.string_at(1)"
-    dying.exec(["python3", "-", "/usr/bin/python3", "-c", boom, "private"], stdin=die, check=True)
+    died = dying.exec(["python3", "-", "/usr/bin/python3", "-c", boom, "private"], stdin=die, check=True)
+    has_stack = (
+        died.stdout != "0\n"
+    )  # where the machine's core_pattern names a program, systemd-coredump has no core to read
     data = b"MDMP" + os.urandom(50_000)
     script = f"mkdir -p {DUMPS} && base64 -d > {DUMPS}/.new && mv {DUMPS}/.new {DUMPS}/a.dmp && chown -R customer {DUMPS} && chmod 600 {DUMPS}/a.dmp"
     dumping.exec(["sh", "-c", script], stdin=base64.b64encode(data).decode(), check=True)
@@ -96,10 +99,10 @@ def test_what_crashes_on_a_host_is_on_its_timeline(deployed):
         lambda: dying.journal("lae-crash-reporter"), LONG,
     )  # fmt: skip
     version = dying.exec(["dpkg-query", "-W", "-f", "${Version}", "python3.11-minimal"]).stdout
-    assert rows[0]["title"].startswith(f"python3.11 {version} crashed: SIGSEGV in ")
+    assert rows[0]["title"].startswith(f"python3.11 {version} crashed: SIGSEGV{' in ' if has_stack else ''}")
     assert age(rows[0]["received"]) - age(rows[0]["time"]) < 90
     shown = monitor.exec([LAE, "report", "show", rows[0]["id"]]).stdout
-    assert "Stack trace of thread" in shown
+    assert ("Stack trace of thread" in shown) == has_stack
     assert "private" not in shown
     await_that(
         lambda: any("a.dmp" in json.dumps(row) for row in deployed.ask("search", "kind:crash host:node2")["rows"]),

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from command_line import lae_monitor
 from monitor import LAE_MONITOR, Monitor, await_that, free_ports
 
 from lae_monitor.config import load
@@ -27,7 +28,9 @@ QUICK = 0.5  # seconds of patience with impostors
 
 def check(monitor, *parts: str, code: int) -> dict[str, dict]:
     """The answer of `check fleet`, by part."""
-    answer = json.loads(monitor.cli("check", "fleet", "--json", *parts, code=code))
+    done = lae_monitor("--config", str(monitor.config), "check", "fleet", "--json", *parts)
+    assert done.returncode == code, done
+    answer = json.loads(done.stdout)
     assert answer["ok"] == (code == 0)
     assert {"level", "about", "text"} == {key for found in answer["checks"] for key in found}
     return {found["about"]: found for found in answer["checks"]}
@@ -57,8 +60,7 @@ def one(monitor: Monitor, *command: str):
 
 
 def answers(monitor: Monitor, *parts: str) -> bool:
-    command = [*LAE_MONITOR, "--config", str(monitor.config), "check", "fleet", *parts]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return lae_monitor("--config", str(monitor.config), "check", "fleet", *parts).returncode == 0
 
 
 @pytest.fixture
@@ -110,7 +112,8 @@ def test_being_asked_alarms_nobody(running):
 
 
 def test_nothing_runs(idle):
-    found = check(idle, code=1)
+    said = idle.cli("check", "fleet", "--json", code=1)  # a process of its own
+    found = {one["about"]: one for one in json.loads(said)["checks"]}
     assert found["serve"]["text"] == f"nothing runs on {idle.state}; start it: lae-monitor run"
     found = check(idle, "crashes", code=1)
     assert found == {
