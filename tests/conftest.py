@@ -19,8 +19,24 @@ settings.register_profile("full", settings.get_profile("default"), max_examples=
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=200_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-ROOT = Path(__file__).parents[1]
-LAB = Path(__file__).parent / "lab"
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+# Folders whose files take longest, the longest first: so no worker is left with a long one at the end.
+LONG_FIRST = (
+    "lab",
+    "faults",
+    "docs",
+    "deploy",
+    "system",
+    "alerts",
+    "fleet",
+    "service",
+    "gatherers",
+    "node",
+    "fuzz",
+    "cli",
+    "net",
+)
 
 
 class ByFile(LoadFileScheduling):
@@ -37,11 +53,12 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """The lab's tests come first, since they take longest (with --no-loadscope-reorder). Long tests run when asked for.
+    """Long files come first (with --no-loadscope-reorder). Long tests run when asked for.
 
     Without -m, `full` tests run only if their file or folder is named; `soak` tests do not run.
     """
-    items.sort(key=lambda item: LAB not in item.path.parents)  # a stable sort: else in their order
+    rank = {folder: number for number, folder in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))  # else in their order
     if config.option.markexpr:
         return
     named = {(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args}
