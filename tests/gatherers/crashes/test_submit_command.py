@@ -3,11 +3,10 @@
 import hashlib
 import http.server
 import json
-import subprocess
-import sys
 import threading
 
 import pytest
+from command_line import lae_monitor
 
 from lae_monitor.gatherers.crashes.sample import minidump
 
@@ -15,8 +14,7 @@ from lae_monitor.gatherers.crashes.sample import minidump
 @pytest.fixture
 def submit():
     def run(*arguments):
-        command = [sys.executable, "-c", "from lae_monitor.cli import main; main()", "crashes", "submit", *arguments]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, check=False)
+        done = lae_monitor("crashes", "submit", *map(str, arguments))
         return done.returncode, done.stdout, done.stderr
 
     return run

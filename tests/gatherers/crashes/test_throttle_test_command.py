@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from command_line import lae_monitor
 
 from lae_monitor.core.ids import new_crash_id
 from lae_monitor.gatherers.crashes.container import Writer
@@ -26,14 +27,7 @@ def throttle_test(tmp_path):
     )
 
     def run(*arguments):
-        command = [sys.executable, "-c", "from lae_monitor.cli import main; main()", "crashes", "throttle-test"]
-        done = subprocess.run(
-            [*command, "--config", str(config), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = lae_monitor("crashes", "throttle-test", "--config", str(config), *map(str, arguments))
         return done.returncode, done.stdout, done.stderr
 
     return run

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from class_flogs import flog
+from command_line import lae_monitor
 from gatherer_process import HERE, Process, await_that
 
 from lae_monitor.archive import Archive, Journal, journal
@@ -82,8 +83,7 @@ class Job:
         return [(entry["id"], entry["categories"]) for entry in entries if entry["what"] == "categories"]
 
     def cli(self, *arguments):
-        command = [Path(sys.executable).parent / "lae-monitor", "--config", str(self.config), "incidents", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return lae_monitor("--config", str(self.config), "incidents", *arguments)
 
     def close(self):
         if self.process is not None:
@@ -342,7 +342,7 @@ def test_check_config_names_what_is_wrong(job):
     assert f"{job.rules}: rule a: message: is no regular expression" in answer.stdout + answer.stderr
     job.rules.write_text(RULES)
     (job.plugins / "classify_old.py").write_text("print 'x'")
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    answer = lae_monitor(*command[1:])
     assert "classify_old.py: SyntaxError" in answer.stdout + answer.stderr
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import lae_monitor
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.gatherers.incidents.importing_found import Broken, find, tell
@@ -60,10 +61,7 @@ class Importing:
         return list(map(str, words))
 
     def run(self, *arguments, path=None):
-        done = subprocess.run(
-            self.command("--json", *arguments, path=path), capture_output=True, text=True, timeout=120, check=False
-        )
-        assert "Traceback" not in done.stderr, done.stderr
+        done = lae_monitor(*self.command("--json", *arguments, path=path)[3:])
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
     def stored(self):

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from command_line import lae_monitor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,17 +44,8 @@ class Importing:
         self.old = folder / "old"
 
     def run(self, *arguments, path=None):
-        # The codec is for root's test: who acts as somebody else cannot load it from this Python's folder any more.
-        command = [
-            sys.executable,
-            "-c",
-            "import encodings.cp437; from lae_monitor.cli import main; main()",
-            "import",
-            "--json",
-        ]
-        command += ["--config", self.config, *arguments, path or self.old]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
-        assert "Traceback" not in done.stderr, done.stderr
+        words = ["import", "--json", "--config", self.config, *arguments, path or self.old]
+        done = lae_monitor(*map(str, words))
         answer = json.loads(done.stdout) if done.stdout else {}
         return done.returncode, answer
 
