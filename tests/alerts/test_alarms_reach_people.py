@@ -75,7 +75,7 @@ def test_that_there_are_no_alarms_is_told(tmp_path):
 
 
 def test_a_new_group_is_told_once_by_both_ways(tmp_path, hooks, mails):
-    with Monitor(tmp_path / "m", extra=f"[alerts]\n{destinations(hooks, mails)}") as monitor:
+    with Monitor(tmp_path / "m", "crashes", "serve", extra=f"[alerts]\n{destinations(hooks, mails)}") as monitor:
         first = crash(monitor)
         (alarm,) = hooks.await_alarms(rule="new group")
         assert (alarm["state"], alarm["host"], alarm["attrs"]["report"]) == ("raised", "127.0.0.1", first)
@@ -117,7 +117,7 @@ def test_silence_is_told_once_and_that_it_is_over(tmp_path, hooks):
 def test_what_was_raised_is_delivered_after_a_kill(tmp_path, hooks, mails):
     hooks.status = 503
     mails.down = True
-    with Monitor(tmp_path / "m", extra=f"[alerts]\n{destinations(hooks, mails)}") as monitor:
+    with Monitor(tmp_path / "m", "crashes", "serve", extra=f"[alerts]\n{destinations(hooks, mails)}") as monitor:
         secret = monitor.state / "credentials" / "alerts" / "hooks"
         secret.parent.mkdir(parents=True, exist_ok=True)
         secret.touch(0o600)
@@ -143,7 +143,7 @@ def test_what_was_raised_is_delivered_after_a_kill(tmp_path, hooks, mails):
 
 def test_who_hangs_delays_nobody_else_and_no_end(tmp_path, hooks, mails):
     hooks.hang.set()
-    with Monitor(tmp_path / "m", extra=f"[alerts]\n{destinations(hooks, mails)}") as monitor:
+    with Monitor(tmp_path / "m", "crashes", "serve", extra=f"[alerts]\n{destinations(hooks, mails)}") as monitor:
         crash(monitor)
         await_that(lambda: hooks.got, "it was asked")
         mails.await_mails(1)

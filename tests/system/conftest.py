@@ -8,7 +8,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from monitor import Monitor
 
 
-@pytest.fixture
-def monitor(tmp_path):
-    with Monitor(tmp_path / "monitor") as running:
+@pytest.fixture(scope="module")
+def monitor(tmp_path_factory):
+    """One for the tests of a file, each of which looks for what it sent itself."""
+    with Monitor(tmp_path_factory.mktemp("running") / "monitor") as running:
         yield running
