@@ -27,7 +27,7 @@ test: $(SETUP)-test ## run the tests, at most a quarter of an hour on 2 cores; A
 	$(PYTEST) $(ARGS)
 
 test-all: $(SETUP)-test ## run the long ones too: every failure scenario on real hosts, molecule, more random examples
-	HYPOTHESIS_PROFILE=full $(PYTEST) -m 'not soak' $(ARGS)
+	HYPOTHESIS_PROFILE=full LAE_KILLS=60 LAE_KILLS_ARCHIVE=1000 $(PYTEST) -m 'not soak' --timeout 900 $(ARGS)
 
 test-lab: $(SETUP)-test ## only the tests on real hosts, the long ones too: playbooks, failures, molecule
 	$(PY) -m pytest -m 'not soak' --durations 20 tests/lab $(ARGS)

@@ -15,7 +15,7 @@ from previous_release import NotHere, installed, previous
 
 # How many examples: a test says it itself only where 100 are too many.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-settings.register_profile("full", settings.get_profile("default"), max_examples=2_000)  # make test-all, make soak
+settings.register_profile("full", settings.get_profile("default"), max_examples=1_000)  # make test-all, make soak
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=200_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -116,7 +116,7 @@ async def one_world(world: World, lives: int) -> None:
 
 
 @pytest.mark.kills
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300 + 5 * KILLS)
 def test_no_acknowledged_line_is_lost_however_often_the_gatherer_is_killed(tmp_path):
     print(f"seed {SEED}: LAE_SEED={SEED} repeats it")
     worlds = [World(tmp_path / str(number), random.Random(SEED + number)) for number in range(WORLDS)]
