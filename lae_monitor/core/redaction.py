@@ -42,7 +42,8 @@ _REST_OF_ESCAPE: Final = re.compile(r"(?:x|u00)[234][0-9A-Fa-f]")
 _FURL: Final = re.compile(rf"pb{_COLON}{_SLASH}{{2}}")
 _FURL_PIECE: Final = re.compile(rf"[^\s'\"<>\\]+(?:{_ESCAPE}[^\s'\"<>\\]*)*|(?:{_ESCAPE}[^\s'\"<>\\]*)+")
 _FIRST_SLASH: Final = re.compile(_SLASH)
-_WHOLE_SWISSNUM: Final = re.compile(rf"[^a-z2-7]|[a-z2-7]{{{SWISSNUM}}}|\*")
+# A backslash may be left of an escape that a line break went through, and of none: `x3a` can be part of a swissnum.
+_WHOLE_SWISSNUM: Final = re.compile(rf"[^a-z2-7\\]|[a-z2-7]{{{SWISSNUM}}}|\*")
 _BASE32: Final = re.compile(r"[a-z2-7]+")
 # The beginning of a FURL may be missing, of a capability too: what is left has a form of its own.
 _HEADLESS_FURL: Final = re.compile(r"(?<=[a-z2-7]{4})@(?=[^\s'\"<>\\/]{0,300}\\*/[a-z2-7]{20})")

@@ -43,6 +43,20 @@ def test_a_secret_is_found_wherever_it_is_wrapped(make, wrap):
             assert whole.shown_in(redacted) == [], (at, redacted)
 
 
+@pytest.mark.parametrize("wrap", ["\n", "\\n", "\\\\n", "'\\n'"])
+@pytest.mark.parametrize("like", ["x3a", "x2f"])
+def test_what_looks_like_an_escape_may_be_part_of_a_secret(wrap, like):
+    for make in (furl, cap):
+        whole = make(CHANCE)
+        (piece, *_) = whole.pieces
+        first = whole.index(piece)
+        for at in range(first + 1, first + len(piece) - len(like)):
+            text = whole[:at] + like + whole[at + len(like) :]
+            secret = Planted(text, [text[first : first + len(piece)]])
+            redacted = redact(f"before {text[:at]}{wrap}{text[at:]} after")
+            assert secret.shown_in(redacted) == [], (at, redacted)
+
+
 def test_a_secret_that_is_wrapped_several_times_is_found():
     for width in (20, 30, 40):
         for make in (furl, cap):
