@@ -11,6 +11,8 @@ description:
   - Keeps releases under I(root)C(/releases/NAME), each a virtual environment made from the wheels of one archive, without
     a network. C(current) and C(previous) are symbolic links; C(current) is switched by one rename, so that a service finds
     the old release or the new one, and never none.
+  - Configuration and units are switched with the release. C(next), below I(root), has those that the roles write; what was
+    in force before is kept with its release, in C(kept), and is in force again when that release is.
   - A release is whole once it has its stamp. One whose installation was cut off is removed and made anew.
   - Only one run at a time changes anything below I(root); another one waits for it.
 options:
@@ -19,16 +21,27 @@ options:
     type: path
     default: /opt/lae-monitor
   name:
-    description: The release, as C(make wheelhouse) names it. Needed for every state but C(previous) and C(absent).
+    description: The release, as C(make wheelhouse) names it. Needed for C(installed) and C(current).
     type: str
   state:
     description:
-      - C(query) only tells; C(installed) makes the release from I(archive), unless it is there; C(current) switches to it
-        and removes all but the newest I(keep); C(previous) switches back to what was current before; C(absent) removes
-        all releases, and I(root), unless something else is in it.
+      - C(query) only tells; C(installed) makes the release from I(archive), unless it is there; C(staged) makes C(next) a
+        copy of the configuration and units in force; C(current) switches to the release, with C(next), and removes all but
+        the newest I(keep).
+      - C(previous) switches back to what was current before, or to I(name), with what it last ran with, and restarts all
+        services; C(absent) removes all releases, and I(root), unless something else is in it.
+      - C(current) and C(previous) change nothing when the release refuses the configuration that it is about to get.
     type: str
-    choices: [query, installed, current, previous, absent]
+    choices: [query, installed, staged, current, previous, absent]
     default: query
+  config:
+    description: The folder of the configuration.
+    type: path
+    default: /etc/lae-monitor
+  units:
+    description: The folder of the units.
+    type: path
+    default: /etc/systemd/system
   archive:
     description: The archive on this host, for C(installed). It is removed once its release is whole.
     type: path
@@ -62,9 +75,17 @@ EXAMPLES = r"""
   lae_release:
     name: 0.1.0-0123456789ab
     state: current
+
+- name: Go back, with the configuration and the units of then
+  lae_release:
+    state: previous
 """
 
 RETURN = r"""
+unfinished:
+  description: Whether a switch was begun and not ended; C(current) and C(previous) end it.
+  type: bool
+  returned: failure
 installed:
   description: Whether the release is there, and whole.
   type: bool
@@ -79,6 +100,26 @@ previous:
   returned: always
 releases:
   description: All whole releases, the newest first.
+  type: list
+  elements: str
+  returned: always
+units:
+  description: The units in force.
+  type: list
+  elements: str
+  returned: always
+parts:
+  description: What they run, as C(lae-monitor check) calls it.
+  type: list
+  elements: str
+  returned: always
+states:
+  description: A sentence for each service, such as C(lae-monitor-serve.service failed (exit code 78)).
+  type: list
+  elements: str
+  returned: always
+outdated:
+  description: Services that have been running since before their unit, configuration or release changed.
   type: list
   elements: str
   returned: always
@@ -99,6 +140,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+try:
+    from ansible.module_utils import lae_deployed as deployment
+except ImportError:  # installed as a collection
+    from ansible_collections.lae.monitor.plugins.module_utils import lae_deployed as deployment
+
 NAME = re.compile(r"[0-9][A-Za-z0-9._+-]{0,99}")
 STAMP = ".complete"
 WHEELHOUSE = "wheelhouse"
@@ -108,7 +154,7 @@ LOCKED = "LAE_RELEASE_LOCK"  # the lock's descriptor, for the programs of an ins
 INCOMING = "incoming"  # where the role puts archives
 PATIENCE = 900  # seconds for one step of an installation; a slow disk needs a minute
 LOCK_PATIENCE = 60  # seconds; what was left behind by a run that was cut off has ended by then
-OF_THE_CALLER = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV")  # variables that would lead an installation elsewhere
+OF_THE_CALLER = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV", "LAE_MONITOR")  # variables that would lead us elsewhere
 
 
 class Failed(Exception):
@@ -178,7 +224,7 @@ class Releases:
                 f"{archive} is not what the controller has (its SHA-256 differs): remove it, and run this again"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        discard(release)  # one that was cut off
+        deployment.discard(release)  # one that was cut off
         try:
             unpack(archive, release / WHEELS)
             run([python, "-m", "venv", "--without-pip", str(release)])
@@ -207,7 +253,7 @@ class Releases:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(Path("releases") / name)
         temporary.replace(self.root / link)
-        sync_folder(self.root)
+        deployment.sync_folder(self.root)
 
     def superfluous(self, keep: int, name: str) -> list[str]:
         """What is to go when `name` is current."""
@@ -223,7 +269,7 @@ class Releases:
         """The stamp first: what is half removed is not whole."""
         if self.is_whole(name):
             (self.path(name) / STAMP).unlink()
-        discard(self.path(name))
+        deployment.discard(self.path(name))
 
     def remove_all(self) -> None:
         """Everything of ours, and `root` itself if nothing else is in it."""
@@ -233,8 +279,8 @@ class Releases:
             for path in (self.root / link, self.root / f".{link}.new"):
                 if path.is_symlink():
                     path.unlink()
-        for path in (self.folder, self.root / INCOMING, self.root / LOCK):
-            discard(path)
+        for path in (self.folder, *(self.root / name for name in ("next", ".switching", INCOMING, LOCK))):
+            deployment.discard(path)
         with suppress(OSError):
             self.root.rmdir()
 
@@ -245,14 +291,6 @@ def try_lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def discard(path: Path) -> None:
-    """Whatever is there, a link without what it leads to."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:
@@ -317,11 +355,32 @@ def fast_installer(wheelhouse: Path) -> Path | None:
     return target
 
 
+def refusal(release: Path, files: deployment.Files, config: Path) -> str:
+    """Why `release` does not take the configuration in folder `config`, which holds `files`; "" when it does."""
+    if deployment.MAIN not in files:
+        return ""
+    words = ["--config", str(config / deployment.MAIN.rpartition("/")[2]), "check", "config", "--no-environment"]
+    done = attempt([str(release / "bin" / "lae-monitor"), *words, *deployment.Units(files).parts], {"NO_COLOR": "1"})
+    if not done.returncode:
+        return ""
+    said = (done.stdout + done.stderr).strip()
+    problems = [line.removeprefix("problem").strip() for line in said.splitlines() if line.startswith("problem")]
+    return "; ".join(problems) or f"exit code {done.returncode}: {said[-2000:]}"
+
+
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    done = attempt(command, environment)
+    if done.returncode:
+        raise Failed(
+            f"{' '.join(command[:4])} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}"
+        )
+
+
+def attempt(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     caller = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_CALLER)}
     own = {"LC_ALL": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull, "PYTHONNOUSERSITE": "1"}
     lock = caller.pop(LOCKED, None)
-    done = subprocess.run(
+    return subprocess.run(
         command,
         env={**caller, **own, **(environment or {})},
         stdin=subprocess.DEVNULL,
@@ -332,10 +391,6 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
         pass_fds=[int(lock)] if lock else [],
         check=False,
     )
-    if done.returncode:
-        raise Failed(
-            f"{' '.join(command[:4])} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}"
-        )
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -343,39 +398,33 @@ def write_durably(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    sync_folder(path.parent)
+    deployment.sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def act(module: AnsibleModule, releases: Releases) -> dict[str, object]:
+def act(module: AnsibleModule, releases: Releases, deployed: deployment.Deployed) -> dict[str, object]:
     """Does what the task asks for; returns what it changed."""
-    name, state = module.params["name"] or "", module.params["state"]
+    name, state = module.params["name"], module.params["state"]
     if not releases.root.is_absolute() or releases.root == Path(releases.root.anchor):
         raise Failed(
             f"root: {releases.root} cannot hold releases; give a folder of their own, such as /opt/lae-monitor"
         )
-    if state in {"query", "installed", "current"} and not NAME.fullmatch(name):
+    if (name is not None or state in {"installed", "current"}) and not NAME.fullmatch(name or ""):
         raise Failed(
             f"name: {name!r} is not the name of a release, such as 0.1.0-0123456789ab; make wheelhouse makes one"
         )
     if state == "query" or (state == "absent" and not releases.root.exists()):
         return {"changed": False}
-    act_on = {"installed": install, "current": make_current, "previous": go_back, "absent": remove_all}[state]
+    act_on = {
+        "installed": install, "staged": stage, "current": make_current, "previous": go_back, "absent": remove_all,
+    }[state]  # fmt: skip
     if module.check_mode:
-        return act_on(module, releases, name)
+        return act_on(module, releases, deployed, name or "")
     os.umask(0o022)  # services read it as another account
     with releases.locked():
-        return act_on(module, releases, name)
+        return act_on(module, releases, deployed, name or "")
 
 
-def install(module: AnsibleModule, releases: Releases, name: str) -> dict[str, object]:
+def install(module: AnsibleModule, releases: Releases, _deployed: deployment.Deployed, name: str) -> dict[str, object]:
     there = releases.is_whole(name)
     if module.check_mode:
         return {"changed": not there}
@@ -390,29 +439,78 @@ def install(module: AnsibleModule, releases: Releases, name: str) -> dict[str, o
     return result
 
 
-def make_current(module: AnsibleModule, releases: Releases, name: str) -> dict[str, object]:
+def stage(module: AnsibleModule, _releases: Releases, deployed: deployment.Deployed, _name: str) -> dict[str, object]:
+    if not module.check_mode:
+        deployed.stage()
+    return {"changed": False}  # nothing is in force yet
+
+
+def make_current(
+    module: AnsibleModule, releases: Releases, deployed: deployment.Deployed, name: str
+) -> dict[str, object]:
     if not releases.is_whole(name) and not module.check_mode:
         raise Failed(f"release {name} is not installed in {releases.folder}: state installed comes first")
     going = releases.superfluous(module.params["keep"], name)
-    changed = releases.link("current") != name
+    before, staged = releases.link("current"), deployed.next.read()
+    changed = before != name or bool(staged and not module.check_mode and deployed.differs(staged))
     if not module.check_mode:
+        if changed and staged:
+            put_next(module, releases, deployed, staged, name)
         releases.switch(name)
         for old in going:
             releases.remove(old)
     return {"changed": changed or bool(going), "removed": going}
 
 
-def go_back(module: AnsibleModule, releases: Releases, _name: str) -> dict[str, object]:
-    before = releases.link("previous")
-    if not releases.is_whole(before):
+def put_next(
+    module: AnsibleModule, releases: Releases, deployed: deployment.Deployed, staged: deployment.Files, name: str
+) -> None:
+    """Puts `staged` in force with release `name`.
+
+    Raises:
+        Failed: the release refuses it; nothing was changed.
+    """
+    before = releases.link("current")
+    if problem := refusal(releases.path(name), staged, deployed.next.folders["config"]):
+        on = f", and release {before} runs on" if before else ""
+        raise Failed(
+            f"release {name} refuses its configuration. Nothing was switched{on}. Correct this first: {problem}"
+        )
+    if releases.is_whole(before):
+        deployed.keep(before)
+        kept = deployed.kept(before)
+        if before != name and (problem := refusal(releases.path(before), kept.read(), kept.folders["config"])):
+            module.warn(f"going back will not work: release {before} refuses what it was run with: {problem}")
+    deployed.put(staged, lambda: releases.switch(name), switches=before != name, forward=True)
+
+
+def go_back(module: AnsibleModule, releases: Releases, deployed: deployment.Deployed, name: str) -> dict[str, object]:
+    """With what the release last ran with; what is in force, if the roles that replaced it did not keep that."""
+    current, name = releases.link("current"), name or releases.link("previous")
+    if not releases.is_whole(name):
         raise Failed("there is no previous release to go back to")
-    changed = releases.link("current") != before
-    if not module.check_mode:
-        releases.switch(before)
+    kept = deployed.kept(name)
+    place = kept if (files := kept.read()) else deployed.live
+    files = files or place.read()
+    if problem := refusal(releases.path(name), files, place.folders["config"]):
+        raise Failed(
+            f"release {name} refuses the configuration that it was run with, so release {current} stays. Correct this in "
+            f"{place.folders['config']} first: {problem}"
+        )
+    changed = current != name or deployed.differs(files)
+    if changed and not module.check_mode:
+        if current != name and releases.is_whole(current):
+            deployed.keep(current)
+        if files:
+            deployed.put(files, lambda: releases.switch(name), switches=current != name, forward=False)
+        releases.switch(name)
+        deployment.Units(files).restart()
     return {"changed": changed}
 
 
-def remove_all(module: AnsibleModule, releases: Releases, _name: str) -> dict[str, object]:
+def remove_all(
+    module: AnsibleModule, releases: Releases, _deployed: deployment.Deployed, _name: str
+) -> dict[str, object]:
     if not module.check_mode:
         releases.remove_all()
     return {"changed": True}
@@ -426,8 +524,10 @@ def main() -> None:
             "state": {
                 "type": "str",
                 "default": "query",
-                "choices": ["query", "installed", "current", "previous", "absent"],
+                "choices": ["query", "installed", "staged", "current", "previous", "absent"],
             },
+            "config": {"type": "path", "default": "/etc/lae-monitor"},
+            "units": {"type": "path", "default": "/etc/systemd/system"},
             "archive": {"type": "path"},
             "sha256": {"type": "str"},
             "python": {"type": "path", "default": "/usr/bin/python3"},
@@ -436,12 +536,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     releases = Releases(module.params["root"])
+    deployed = deployment.Deployed(releases.root, Path(module.params["config"]), Path(module.params["units"]))
     try:
-        result = act(module, releases)
+        result = act(module, releases, deployed)
         result["installed"] = releases.is_whole(module.params["name"] or "")
         result["releases"] = releases.whole()
+        units = deployment.Units(deployed.live.read())
+        result.update(units=units.all, parts=units.parts, states=units.states(), outdated=units.outdated(deployed.live))
     except (Failed, OSError, EOFError, tarfile.TarError, subprocess.TimeoutExpired) as error:
-        module.fail_json(msg=f"lae_release: {error}")
+        module.fail_json(msg=f"lae_release: {error}", unfinished=deployed.unfinished.exists())
     module.exit_json(current=releases.link("current"), previous=releases.link("previous"), **result)
 
 

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import ansible.module_utils
+
 HOUSE = Path(__file__).parents[2]
 MODULES = HOUSE / "plugins" / "modules"
+UTILITIES = HOUSE / "plugins" / "module_utils"
 
 
 class Told(NamedTuple):
@@ -31,6 +34,7 @@ class Ansible:
             **caller,
             "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
             "ANSIBLE_LIBRARY": str(MODULES),
+            "ANSIBLE_MODULE_UTILS": str(UTILITIES),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
             "ANSIBLE_HOME": str(folder),
             "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
@@ -71,6 +75,9 @@ class Ansible:
 
 
 def imported(name: str):
+    """A module, which finds what modules share where Ansible would put it."""
+    if str(UTILITIES) not in ansible.module_utils.__path__:
+        ansible.module_utils.__path__.append(str(UTILITIES))
     spec = importlib.util.spec_from_file_location(name, MODULES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

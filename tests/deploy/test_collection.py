@@ -58,7 +58,8 @@ def test_it_holds_what_deploys_and_nothing_else(archive):
         "lae_monitor/fleet/tahoe_cfg.py", "lae_monitor/node/crash_finder.py", "lae_monitor/node/crash_reporter.py",
     }  # fmt: skip
     assert {name for name in files if name.startswith("plugins/")} == {
-        "plugins/module_utils/tahoe_cfg.py", *(f"plugins/modules/{module}.py" for module in MODULES)
+        "plugins/module_utils/lae_deployed.py", "plugins/module_utils/tahoe_cfg.py",
+        *(f"plugins/modules/{module}.py" for module in MODULES)
     }  # fmt: skip
     assert not [name for name in files if name.endswith((".pyc", ".tar"))]
 

@@ -90,7 +90,11 @@ class Place:
         """Arguments that install it."""
         path = self.folder / f"lae-monitor-{name}.tar"
         sha256 = pack(path, content or members(name.partition("-")[0], **options))
-        return {"root": str(self.root), "name": name, "archive": str(path), "sha256": sha256, "python": PYTHON}
+        return {**self.places(), "name": name, "archive": str(path), "sha256": sha256, "python": PYTHON}
+
+    def places(self) -> dict:
+        """Nothing of this host is looked at."""
+        return {"root": str(self.root), "config": str(self.folder / "etc"), "units": str(self.folder / "units")}
 
     def install(self, name: str, **options):
         told = self.ansible("lae_release", state="installed", **self.archive(name, **options))
@@ -107,7 +111,7 @@ class Place:
             (program.parents[1] / ".complete").write_text("")
 
     def state(self, state: str, *, check: bool = False, **arguments):
-        return self.ansible("lae_release", check=check, root=str(self.root), state=state, **arguments)
+        return self.ansible("lae_release", check=check, **self.places(), state=state, **arguments)
 
     def whole(self) -> list[str]:
         return sorted(path.parent.name for path in self.root.glob("releases/*/.complete"))
@@ -229,7 +233,7 @@ def test_services_of_another_account_can_read_it_whatever_the_umask(place, with_
     uv = own_uv() if with_uv else None
     arguments = place.archive(OLD, uv=uv, mode=0o600)
     assert place.ansible("lae_release", state="installed", umask=0o077, **arguments).changed
-    assert place.ansible("lae_release", state="current", umask=0o077, root=str(place.root), name=OLD).changed
+    assert place.ansible("lae_release", state="current", umask=0o077, **place.places(), name=OLD).changed
     closed = [
         str(path)
         for path in [place.root, *place.root.rglob("*")]
@@ -285,10 +289,10 @@ def test_an_archive_with_another_hash_is_refused(place, remembered):
 
 def test_an_archive_that_is_missing_or_cut_short_is_said(place, remembered):
     told = place.ansible(
-        "lae_release", state="installed", root=str(place.root), name=OLD, archive="/no/such.tar", sha256="0"
+        "lae_release", state="installed", **place.places(), name=OLD, archive="/no/such.tar", sha256="0"
     )
     assert "there is no archive /no/such.tar" in told.failed
-    told = place.ansible("lae_release", state="installed", root=str(place.root), name=OLD)
+    told = place.ansible("lae_release", state="installed", **place.places(), name=OLD)
     assert "archive and sha256 are needed" in told.failed
     arguments = place.archive(OLD)
     data = Path(arguments["archive"]).read_bytes()[:1500]
@@ -391,7 +395,7 @@ def test_a_root_that_cannot_be_meant_is_refused(lae_release, tmp_path, monkeypat
         check_mode = True  # so that nothing happens, should it not be refused
 
     with pytest.raises(lae_release.Failed, match="cannot hold releases"):
-        lae_release.act(Module, lae_release.Releases(root))
+        lae_release.act(Module, lae_release.Releases(root), None)
 
 
 # ---- cut off -------------------------------------------------------------------------------------------------------
@@ -409,12 +413,11 @@ def start_cut_off(place, arguments, mark):
     """The module alone, in a process group of its own, as it installs; killed once `mark` is there."""
     code = (
         "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-        "import importlib.util as u\n"
-        "s = u.spec_from_file_location('lae_release', sys.argv[1]); m = u.module_from_spec(s); s.loader.exec_module(m)\n"
+        "sys.path.insert(0, sys.argv[1]); from module_runs import imported; m = imported('lae_release')\n"
         "with patch_module_args(json.loads(sys.argv[2])): m.main()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(HOUSE / "plugins/modules/lae_release.py"), json.dumps(arguments)],
+        [sys.executable, "-c", code, str(Path(__file__).parent), json.dumps(arguments)],
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=place.ansible.environment,
     )  # fmt: skip
     await_that(lambda: mark() or process.poll() is not None, "it has begun")

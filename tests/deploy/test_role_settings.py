@@ -69,7 +69,7 @@ def test_incidents_as_a_site_wants_them(written, tmp_path):
     ).gatherers["incidents"]
     assert (found.listen, found.location) == ("tcp:3118:interface=\\:\\:1", "tcp:monitoring.example.org:4000")
     assert (found.http, found.unregistered, found.fetches) == ("", True, 5), "its nodes have that FURL, so it is let in"
-    assert (found.rules, found.classifiers) == ("/etc/lae-monitor/incident-rules.toml", "/etc/lae-monitor/classifiers")
+    assert (found.rules, found.classifiers) == ("incident-rules.toml", "classifiers"), "beside the configuration"
     assert (found.max_host, found.log_level) == (5 << 30, "WEIRD")
     assert furl not in (tmp_path / "config.toml").read_text()
 

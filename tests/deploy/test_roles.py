@@ -13,8 +13,8 @@ PHASES = {"install": "install", "configure": "configure", "service": "run", "pro
 
 # Whatever is below these is removed by roles/lae_common/tasks/uninstall.yml.
 TAKEN_AWAY = (
-    "/etc/lae-monitor/", "{{ __lae_common_etc }}/", "{{ __lae_common_config }}", "{{ lae_common_root }}/",
-    "/etc/systemd/system/lae-monitor-", "{{ __crash_collector_rules_file }}", "{{ __incident_gatherer_rules_file }}", "{{ __incident_gatherer_classifiers_folder }}/",
+    "/etc/lae-monitor/", "{{ __lae_common_etc }}/", "{{ __lae_common_new }}/", "{{ __lae_common_new_units }}/lae-monitor-",
+    "{{ lae_common_root }}/",
     "/etc/tmpfiles.d/lae-monitor.conf", "{{ __monitor_secrets_folder }}/",
 )  # fmt: skip
 
