@@ -68,14 +68,14 @@ class Site:
         in_doubt: whether a test failed, so that the fleet may not be as site.yml leaves it.
     """
 
-    def __init__(self, lab, folder, release):
+    def __init__(self, lab, folder, release, checkout=CHECKOUT):
         self.lab = lab
         self.folder = folder
         self.said = []
         self.in_doubt = False
         folder.mkdir()
         for part in PARTS:
-            source = CHECKOUT / part
+            source = checkout / part
             if source.is_dir():
                 shutil.copytree(source, folder / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
             else:
