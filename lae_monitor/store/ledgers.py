@@ -6,6 +6,9 @@ from typing import Final
 
 from lae_monitor.store.aside import set_aside
 
+# Of every ledger of this release, as `PRAGMA user_version` says it. New tables and columns need no new one, since earlier releases
+# do not look at them; what an earlier release would misread does.
+VERSION: Final = 0
 _DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -18,7 +21,7 @@ def opened(path: Path, schema: str, *, busy: int = 0, synchronous: str = "FULL")
         synchronous: "FULL" for what a power cut must not take.
 
     Raises:
-        sqlite3.Error: there is no space, no right, or no descriptor: the file is as it was.
+        sqlite3.Error: there is no space, no right, or no descriptor, or a newer release wrote it: the file is as it was.
         OSError: the same, when a damaged one was to be set aside.
     """
     try:
@@ -43,6 +46,11 @@ def _open(path: Path, schema: str, busy: int, synchronous: str) -> sqlite3.Conne
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         database.execute(f"PRAGMA busy_timeout = {busy}")
+        [version] = database.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise sqlite3.NotSupportedError(  # noqa: TRY301 - closed on the way
+                f"{path}: a newer release wrote it (version {version}, this release knows {VERSION}): install that release again"
+            )
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {synchronous}")
         [problem] = database.execute("PRAGMA quick_check(1)").fetchone()
