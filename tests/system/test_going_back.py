@@ -119,6 +119,7 @@ def test_nothing_is_lost_or_told_twice_by_going_back_and_forward_again(tmp_path,
             assert same.groups.items() <= seen[-1].groups.items()
             assert max(seen[-1].rows.values()) == 1, "nothing is shown twice"
             assert errors(monitor) == []
+            monitor.cli("check", "fleet")
             listed = [
                 line
                 for path in monitor.state.glob("archive/*/*/classified/*")
