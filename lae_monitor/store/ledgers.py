@@ -6,8 +6,8 @@ from typing import Final
 
 from lae_monitor.store.aside import set_aside
 
-# Of every ledger of this release, as `PRAGMA user_version` says it. New tables and columns need no new one, since earlier releases
-# do not look at them; what an earlier release would misread does.
+# Of every ledger of this release, as `PRAGMA user_version` says it. New tables and columns need no new one: earlier releases
+# do not look at them. A change that they would misread needs one.
 VERSION: Final = 0
 _DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -48,9 +48,8 @@ def _open(path: Path, schema: str, busy: int, synchronous: str) -> sqlite3.Conne
         database.execute(f"PRAGMA busy_timeout = {busy}")
         [version] = database.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
-            raise sqlite3.NotSupportedError(  # noqa: TRY301 - closed on the way
-                f"{path}: a newer release wrote it (version {version}, this release knows {VERSION}): install that release again"
-            )
+            wrote = f"a newer release wrote it (version {version}, this release knows {VERSION})"
+            raise sqlite3.NotSupportedError(f"{path}: {wrote}: install that release again")  # noqa: TRY301
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {synchronous}")
         [problem] = database.execute("PRAGMA quick_check(1)").fetchone()
