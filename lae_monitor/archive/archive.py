@@ -15,6 +15,8 @@ from lae_monitor.archive.files import Files, check_path
 from lae_monitor.archive.group_commit import NotAppended
 from lae_monitor.archive.growing import GrowingFiles
 from lae_monitor.archive.hints import Hints
+from lae_monitor.archive.identity import Place
+from lae_monitor.archive.installation import Installation
 from lae_monitor.archive.kernel import Entry, Kernel, LinuxKernel
 from lae_monitor.archive.reading import Reading, refuse_if_elsewhere
 from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Hung, Root, Unusable, refusal
@@ -42,6 +44,7 @@ class Archive:
         kernel: makes the kernel of a root.
         hang_after: seconds until a root that does not answer counts as hanging, and the next one is asked.
         threads: calls that a root makes at the same time.
+        installation: whose roots they have to be; None: whatever is there is ours.
     """
 
     def __init__(
@@ -55,13 +58,18 @@ class Archive:
         kernel: Callable[[str], Kernel] = LinuxKernel,
         hang_after: float = HANG_AFTER,
         threads: int = THREADS,
+        installation: Installation | None = None,
     ) -> None:
         kept_free = reserve or Reserve(share=0.05)
         self.process = process
         self.roots = [
-            Root(number, name, Files(kernel(name), process, kept_free), clock, hang_after=hang_after, threads=threads)
-            for number, name in enumerate(map(str, roots))
+            Root(number, name, files, clock, hang_after=hang_after, threads=threads)
+            for number, (name, files) in enumerate(
+                (name, Files(kernel(name), process, kept_free, _locator(installation, name)))
+                for name in map(str, roots)
+            )
         ]
+        self._installation = installation
         self._clock = clock
         self._hints = Hints(hints) if hints is not None else None
         self._reading = Reading(self.roots)
@@ -73,11 +81,14 @@ class Archive:
         """Makes missing roots, removes what an earlier run left half done, and starts probing.
 
         It opens even if no root takes anything now, because they are full, hang, or fail: until one works again,
-        everything is refused, with the reason. An operator's mistake is another matter; waiting would not mend it.
+        everything is refused, with the reason. So is a root that is not ours. An operator's mistake is another matter;
+        waiting would not mend it.
 
         Raises:
-            Failed: a root is no folder, or we may not write to it.
+            Failed: a root is no folder, or we may not write to it; or the state folder is not ours.
+            OSError: the state folder cannot be used.
         """
+        await self._settle_installation()
         await asyncio.gather(*(root.probe() for root in self.roots))
         mistakes = [f"{root.name}: {root.mistake.strerror}" for root in self.roots if root.mistake is not None]
         if mistakes or not self.roots:
@@ -86,6 +97,22 @@ class Archive:
         self._tasks = [asyncio.create_task(root.keep_probing(), name=f"probe {root.name}") for root in self.roots]
         self._tasks.append(asyncio.create_task(self._keep_tidy(), name="close growing files"))
         return self
+
+    async def _settle_installation(self) -> None:
+        """Before the first root gets its file, all that answer are looked at: one may say which installation this is."""
+        installation = self._installation
+        if installation is None or installation.known() is not None:
+            return
+        looks = [root.peek(lambda root=root: installation.look(root.name)) for root in self.roots]  # type: ignore[misc]
+        answers = await asyncio.gather(*looks, return_exceptions=True)
+        said = {
+            root: said for root, said in zip(self.roots, answers, strict=True) if not isinstance(said, BaseException)
+        }
+        for root in list(said)[
+            :1
+        ]:  # in one of its threads, as more is read from the roots; without any, it is done later
+            with suppress(Hung):
+                await root.peek(lambda: installation.begin({root.name: found for root, found in said.items()}))
 
     async def _keep_tidy(self) -> None:
         while True:
@@ -268,11 +295,16 @@ class Archive:
     async def remove(self, path: str) -> None:
         """Removes `path` from every root that has it, durably: for retention, when its rows have gone.
 
+        A root that is refused is passed over: its disk may be away for weeks. What it has comes back with it, and
+        goes then.
+
         Raises:
             Failed: somebody writes to it, a root could not be asked, or refused; the file may be there still.
         """
         check_path(path, stored=True)
         for root in self.roots:
+            if root.health == "refused":
+                continue
             try:
                 await root.ask(lambda root=root: root.files.remove_unused(path))  # type: ignore[misc]
             except FileNotFoundError:
@@ -287,14 +319,22 @@ class Archive:
         """
         check_path(path, stored=True)
         for root in self.roots:
-            if root.health != "hanging":
+            if root.health not in {"hanging", "refused"}:
                 with suppress(Unusable, OSError):
                     await root.ask(lambda root=root: root.files.kernel.stamp(path, time))  # type: ignore[misc]
+
+    def silent(self) -> list[str]:
+        """The roots that cannot be asked now: what they hold is missing from every answer, and is not gone."""
+        return [root.name for root in self.roots if root.health not in {"ok", "full"}]
 
     def hint(self, span: Span) -> None:
         """Tells the mover what is new. May be lost; a sweep finds what was missed."""
         if self._hints is not None:
             self._hints.send(span.path)
+
+
+def _locator(installation: Installation | None, root: str) -> Callable[[], Place] | None:
+    return (lambda: installation.check_root(root)) if installation is not None else None
 
 
 __all__ = ["Archive", "Health"]

@@ -6,12 +6,13 @@ fails, the file stays, unacknowledged, since another sender of the same may have
 
 import errno
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from lae_monitor.archive.errors import Exists, Full, InUse, NameUncertain, Tight
 from lae_monitor.archive.folders import Folders, folder_of
-from lae_monitor.archive.kernel import MAX_PARTS, Entry, Kernel, Space
+from lae_monitor.archive.identity import Place
+from lae_monitor.archive.kernel import MAX_PARTS, NOWHERE, Entry, Kernel, Space
 from lae_monitor.archive.temporary import TemporaryFolder
 from lae_monitor.archive.workers import Ticket
 from lae_monitor.core.limits import MiB, Reserve, format_size
@@ -54,11 +55,18 @@ class Files:
         kernel: the calls into the operating system.
         process: names this process's temporary folder.
         reserve: bytes that stay free, as a function of the file system's size.
+        locate: which folder the root's path leads to, if that is ours; None: whatever it leads to is.
     """
 
-    def __init__(self, kernel: Kernel, process: str, reserve: Reserve) -> None:
+    def __init__(
+        self, kernel: Kernel, process: str, reserve: Reserve, locate: Callable[[], Place] | None = None
+    ) -> None:
         self.kernel = kernel
         self.reserve = reserve
+        self._locate = locate
+        self._place: Place | None = None
+        if locate is not None:
+            kernel.restrict(NOWHERE)
         self.folders = Folders(kernel)
         self.temporary = TemporaryFolder(kernel, self.folders, check_path(process))
         self.holds_files = True  # whether anything is below the root; what other processes do is seen by the next probe
@@ -67,6 +75,42 @@ class Files:
         """Lets go of everything, for good."""
         self.temporary.release()
         self.kernel.release()
+
+    def locate(self) -> None:
+        """Looks whether the root is ours. Until it was, and once it is not, everything else here fails.
+
+        Raises:
+            NotOurs, Failed, OSError
+        """
+        if self._locate is None:
+            return
+        try:
+            place = self._locate()
+        except BaseException:
+            self.kernel.restrict(NOWHERE)
+            self._moved(None)
+            raise
+        self.kernel.restrict(place)
+        if place != self._place:
+            self._moved(place)
+
+    def _moved(self, place: Place | None) -> None:
+        """The root is another folder now, so what is known of it is not so any more."""
+        self._place = place
+        self.folders.forget()
+        self.temporary.leave()
+
+    def size_of_own(self, path: str, fd: int) -> int:
+        """Bytes of the open file `fd`, to which we wrote under the name `path`.
+
+        Raises:
+            FileNotFoundError: it is not there any more: what was written to it is lost.
+            OSError: its root is another folder now.
+        """
+        size = self.kernel.size(fd)
+        if self._locate is not None:
+            self.kernel.check_place(path, fd)
+        return size
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
@@ -224,7 +268,13 @@ class Files:
             return []
 
     def probe(self, size: int) -> Space:
-        """Writes `size` bytes, syncs, renames and removes the file: what a report would need. Returns what is free."""
+        """Writes `size` bytes, syncs, renames and removes the file: what a report would need. Returns what is free.
+
+        Raises:
+            NotOurs: the root is none of ours.
+            Full, Failed, OSError
+        """
+        self.locate()
         name, fd = self.temporary.create()
         renamed = f"{name}.probe"
         try:

@@ -61,6 +61,10 @@ class Folders:
             self._known.clear()
         self._known[folder] = now
 
+    def forget(self) -> None:
+        """What is known may be of another disk."""
+        self._known.clear()
+
     def remove_empty(self, folder: str, modified: float, now: float) -> None:
         """Removes `folder`, last changed at `modified`, if it is empty and has rested."""
         if now - modified > FOLDER_REST:

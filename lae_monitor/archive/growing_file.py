@@ -52,7 +52,7 @@ class GrowingFile:
             try:
                 self._files.write_all(fd, [head, *parts] if head else parts)
                 self._files.kernel.fdatasync(fd)
-                end = self._files.kernel.size(fd)
+                end = self._files.size_of_own(self.path, fd)
             except FileNotFoundError as error:
                 raise InUse(f"{self.path} was removed while it was written") from error
             except OSError:

@@ -59,7 +59,7 @@ class _Journey:
         self.brought = 0
 
     def _check(self) -> None:
-        if self._home.health != "ok" or self._away.health == "hanging":
+        if self._home.health != "ok" or self._away.health in {"hanging", "refused"}:
             raise _Over
 
     async def empty(self, folder: str) -> None:

@@ -19,6 +19,7 @@ MAX_PARTS: Final = 1024  # what writev takes at once (IOV_MAX)
 
 _RENAME_NOREPLACE: Final = 1
 MAX_FOLDERS: Final = 64  # kept open
+NOWHERE: Final = (-1, -1)  # the device and inode of no folder
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -45,6 +46,8 @@ class Kernel(Protocol):
     """
 
     def prepare(self) -> None: ...
+    def restrict(self, place: tuple[int, int]) -> None: ...
+    def check_place(self, path: str, fd: int) -> None: ...
     def create(self, path: str) -> int: ...
     def open_append(self, path: str) -> tuple[int, bool]: ...
     def open_update(self, path: str) -> int: ...
@@ -76,9 +79,31 @@ class LinuxKernel:
         self.root = os.fspath(root)
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._folders: dict[str, _Folder] = {}
+        self._only: tuple[int, int] | None = None  # device and inode that the root has to have; None: any
+
+    def restrict(self, place: tuple[int, int]) -> None:
+        """From now on every call fails with ENODEV while the root's path leads to another folder than `place`."""
+        if place != self._only:
+            self._only = place
+            self._folders.clear()
+
+    def check_place(self, path: str, fd: int) -> None:
+        """Returns if `path` leads to the open file `fd`: what was written to it is found there.
+
+        Raises:
+            FileNotFoundError: another file has the name, or none.
+            OSError: ENODEV, the root is another folder now.
+        """
+        os.close(self._open_root())
+        here, there = os.fstat(fd), os.stat(f"{self.root}/{path}", follow_symlinks=False)  # noqa: PTH116 - once a batch
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            raise FileNotFoundError(errno.ENOENT, "replaced while it was open", path)
 
     def prepare(self) -> None:
-        """Makes the root and the folders above it that are missing, each durable in its parent."""
+        """Makes the root and the folders above it that are missing, each durable in its parent; not if it is restricted."""
+        if self._only is not None:
+            os.close(self._open_root())
+            return
         root = os.path.abspath(self.root)  # noqa: PTH100 - resolve() would follow links, and they may change
         missing = []
         folder = root
@@ -107,7 +132,7 @@ class LinuxKernel:
         kept = self._folders.get(path)
         if kept is not None and just_used:
             return kept
-        if kept is not None:
+        if kept is not None and kept.of == self._only:
             try:
                 status = os.stat(f"{self.root}/{path}", follow_symlinks=False)  # noqa: PTH116 - made for every report
             except OSError:
@@ -115,17 +140,29 @@ class LinuxKernel:
             if status is not None and (status.st_ino, status.st_dev) == kept.identity:
                 return kept
             self._folders.pop(path, None)
-        folder = _Folder(self._open_folder(path))
+        only = self._only
+        folder = _Folder(self._open_folder(path), only)
         if len(self._folders) >= MAX_FOLDERS:
             self._folders.clear()
         self._folders[path] = folder
         return folder
 
-    def _open_folder(self, path: str) -> int:
+    def _open_root(self) -> int:
         try:
             fd = os.open(self.root, _FOLDER)
-        except (NotADirectoryError, PermissionError) as error:  # of the root itself: no path below it is at fault
+        except (NotADirectoryError, PermissionError, FileNotFoundError) as error:  # no path below the root is at fault
+            if self._only is None and isinstance(error, FileNotFoundError):
+                raise
             raise OSError(errno.ENODEV, f"the archive root cannot be opened: {error.strerror}", self.root) from error
+        if self._only is not None:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != self._only:
+                os.close(fd)
+                raise OSError(errno.ENODEV, "the archive root is not the folder that was checked", self.root)
+        return fd
+
+    def _open_folder(self, path: str) -> int:
+        fd = self._open_root()
         for part in path.split("/") if path else ():
             try:
                 inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
@@ -282,8 +319,9 @@ class LinuxKernel:
 class _Folder:
     """An open folder; closed when nobody refers to it any more, so never under a call that uses it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, of: tuple[int, int] | None) -> None:
         self.fd = fd
+        self.of = of  # the root's place when it was opened
         status = os.fstat(fd)
         self.identity = (status.st_ino, status.st_dev)
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Reading:
-    """Reads from `roots`, the first one first; one that hangs is not asked."""
+    """Reads from `roots`, the first one first; one that hangs, or is not ours, is not asked."""
 
     def __init__(self, roots: Sequence[Root]) -> None:
         self._roots = roots
@@ -32,8 +32,8 @@ class Reading:
         reasons: list[str] = []
         # Twice, for a file that came home between asking there and asking where it was before.
         for root in (*self._roots, *(self._roots if len(self._roots) > 1 else ())):
-            if root.health == "hanging":
-                reasons.append(f"{root.name}: not asked, it hangs")
+            if root.health in {"hanging", "refused"}:
+                reasons.append(f"{root.name}: not asked, it {'hangs' if root.health == 'hanging' else 'is refused'}")
                 continue
             try:
                 return await root.ask(lambda root=root: job(root))  # type: ignore[misc]
@@ -50,7 +50,7 @@ class Reading:
             check_path(folder, stored=True)
         found: dict[str, Entry] = {}
         for root in reversed(self._roots):
-            if root.health == "hanging":
+            if root.health in {"hanging", "refused"}:
                 continue
             try:
                 listed = await root.ask(lambda root=root: root.files.entries(folder))  # type: ignore[misc]
@@ -67,7 +67,7 @@ async def refuse_if_elsewhere(path: str, roots: Iterable[Root]) -> None:
             all gets a number when it comes home.
     """
     for root in roots:
-        if root.files.holds_files and root.health != "hanging":
+        if root.files.holds_files and root.health not in {"hanging", "refused"}:
             with suppress(Unusable, OSError):
                 await root.ask(lambda root=root: root.files.confirm(path))  # type: ignore[misc]
                 raise Exists(path)

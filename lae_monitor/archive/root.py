@@ -1,7 +1,7 @@
 """One archive root, its workers and its health.
 
-A root is `ok`, `full`, `failing` or `hanging`. Only one that is ok is written to; a probe finds out when it is again. Each
-root has threads of its own, so that one that hangs delays nobody else.
+A root is `ok`, `full`, `failing`, `hanging`, or `refused`: not ours, see installation.py. Only one that is ok is written to;
+a probe finds out when it is again. Each root has threads of its own, so that one that hangs delays nobody else.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from lae_monitor.archive.errors import FULL_ERRNOS, Failed, Full, InUse, Tight
 from lae_monitor.archive.files import ROOM, Files
+from lae_monitor.archive.identity import NotOurs
 from lae_monitor.archive.kernel import Space
 from lae_monitor.archive.workers import Abandoned, Job, Ticket, Workers
 from lae_monitor.core.limits import format_size
@@ -20,7 +21,7 @@ from lae_monitor.core.time import Clock
 
 T = TypeVar("T")
 
-Health = Literal["ok", "full", "failing", "hanging"]
+Health = Literal["ok", "full", "failing", "hanging", "refused"]
 
 THREADS: Final = 8  # writers a root; more gain nothing (journal commits are shared by then)
 HANG_AFTER: Final = 5.0  # seconds for one job; a healthy disk needs milliseconds, a busy one 0.1 s
@@ -204,6 +205,9 @@ class Root:
                 self.probed = self._clock()
                 self.space = answer.result()
                 self._set("ok", "")
+        elif isinstance(error, NotOurs | Failed):
+            self.mistake = None
+            self._set("refused", error.detail if isinstance(error, Failed) else str(error))
         elif isinstance(error, Full):
             self._set("full", error.detail)
         elif isinstance(error, OSError):
@@ -211,6 +215,20 @@ class Root:
             self._set("full" if error.errno in FULL_ERRNOS else "failing", str(error))
         else:
             self._set("failing", repr(error))
+
+    async def peek(self, call: Callable[[], T]) -> T:
+        """Makes a call before the root is known to be ours.
+
+        Raises:
+            Hung: no answer in time.
+            Exception: as `call` does.
+        """
+        job = Job(lambda _ticket: call())
+        self._probe_workers.put(job)
+        done, _ = await asyncio.wait({job.answer}, timeout=self.hang_after)
+        if not done:
+            raise Hung(f"no answer within {self.hang_after:g} s")
+        return job.answer.result()
 
     async def keep_probing(self) -> None:
         """Probes now and then, and soon after something went wrong."""

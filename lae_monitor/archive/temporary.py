@@ -46,6 +46,12 @@ class TemporaryFolder:
         with suppress(OSError):
             self._kernel.remove(name)
 
+    def leave(self) -> None:
+        """Gives up the folder; another one is taken at the next use."""
+        with self._taking:
+            self._folder = ""
+            self._unlock()
+
     def release(self) -> None:
         """Gives up the folder, for good."""
         with self._taking:

@@ -144,6 +144,7 @@ class _Temporary:
     def commit(self, path: str, ticket: Ticket) -> None:
         with self.file.use() as fd:
             self.root.files.kernel.fsync(fd)
+            self.root.files.size_of_own(self._name, fd)
             self.root.files.publish(self._name, path, ticket)
             self.committed = True
 

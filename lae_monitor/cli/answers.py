@@ -340,6 +340,8 @@ def _opened(invocation: Invocation, settings: Settings) -> Iterator[Opened]:
     import asyncio  # noqa: PLC0415 - a quarter of a second that commands on a running monitor do not pay
 
     from lae_monitor.archive import Archive  # noqa: PLC0415
+    from lae_monitor.archive.identity import NotOurs  # noqa: PLC0415
+    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
     from lae_monitor.store import Store, StoreError  # noqa: PLC0415
     from lae_monitor.store.chdb_driver import ChdbDriver  # noqa: PLC0415
     from lae_monitor.web import create_app  # noqa: PLC0415
@@ -356,8 +358,9 @@ def _opened(invocation: Invocation, settings: Settings) -> Iterator[Opened]:
                 EXIT_UNAVAILABLE,
                 following=following,
             )
+        installation(settings).check_store(path)
         driver = ChdbDriver(path, memory=settings.store.memory, readers=settings.store.readers)
-    except (StoreError, OSError, ValueError) as error:
+    except (StoreError, NotOurs, OSError, ValueError) as error:
         invocation.fail(
             f"nothing answers, and the store cannot be opened: {error}", EXIT_UNAVAILABLE, following=following
         )

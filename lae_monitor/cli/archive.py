@@ -8,7 +8,14 @@ from typing import Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.cli.options import (
+    EXIT_FINDINGS,
+    EXIT_TRY_AGAIN,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    Invocation,
+    common,
+)
 from lae_monitor.cli.owner import as_owner
 from lae_monitor.cli.store import as_owner_of_store, ask
 from lae_monitor.core.limits import format_size
@@ -30,6 +37,7 @@ def status(invocation: Invocation) -> None:
     Exits 1 when a root does not work, or when retention has stopped.
     """
     from lae_monitor.archive import Archive  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
 
     settings = invocation.settings
     if not any(root.is_dir() for root in settings.archive_roots):  # looking must not make them, as whom ever
@@ -37,7 +45,13 @@ def status(invocation: Invocation) -> None:
         invocation.fail(f"there is no archive yet: {named}", EXIT_UNAVAILABLE, following="start it: lae-monitor run")
 
     async def look() -> list[dict[str, Any]]:
-        opened = Archive(settings.archive_roots, "status", reserve=settings.archive.reserve.reserve())
+        ours = installation(settings)
+        opened = Archive(
+            settings.archive_roots,
+            "status",
+            reserve=settings.archive.reserve.reserve(),
+            installation=ours if ours.known() else None,  # looking does not decide which installation this is
+        )
         await opened.open()
         try:
             roots = opened.health()
@@ -147,6 +161,50 @@ def _retired(found: dict[str, Any], *, dry_run: bool) -> str:
     if not dry_run:
         lines.append(f"removed: {found['gone']:,} files")
     return "\n".join(lines)
+
+
+@archive.command()
+@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
+@common
+def adopt(invocation: Invocation, root: Path) -> None:
+    """Make ROOT a root of this installation: a new disk, an emptied one, or one of another installation.
+
+    Mount its disk first. Everything that runs notices within seconds.
+
+    \b
+    lae-monitor archive adopt /srv/archive
+    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    from lae_monitor.archive.errors import ArchiveError  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.archive.identity import FILE, NotOurs  # noqa: PLC0415
+    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
+
+    settings = invocation.settings
+    configured = {folder.absolute() for folder in settings.archive_roots}
+    is_configured = root.absolute() in configured
+    if not is_configured and not root.is_dir():
+        invocation.fail(
+            f"{root} is no folder, and none of archive.roots: {', '.join(map(str, settings.archive_roots))}",
+            EXIT_USAGE,
+            following="lae-monitor archive status",
+        )
+    with as_owner(settings.state.path):
+        try:
+            ours = installation(settings)
+            is_empty = ours.is_empty(root)
+            before = ours.adopt(root)
+        except (ArchiveError, NotOurs, OSError) as error:
+            invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor check config")
+    following = "lae-monitor archive status" if is_configured else f"add {root} to archive.roots"
+
+    def text() -> str:
+        lines = [f"{root} is a root of this installation" + (f"; it was one of {before[:8]}" if before else "")]
+        if is_empty:
+            lines.append(
+                f"It holds no reports. If its disk is not mounted, undo this before you mount it: rm {root / FILE}"
+            )
+        return "\n".join([*lines, f"Next: {following}"])
+
+    invocation.answer({"root": str(root), "empty": is_empty, "was": before, "next": following}, text)
 
 
 def _line(root: dict[str, Any]) -> str:

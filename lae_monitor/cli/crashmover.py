@@ -39,16 +39,16 @@ def crashmover(invocation: Invocation, forever: bool, everything: bool, count: i
         if not everything and count is None:
             sys.exit(service.run_forever(invocation.settings))
         outcome = service.run_once(invocation.settings, count)
-    code = (
-        EXIT_FINDINGS if outcome.dead else EXIT_TRY_AGAIN if outcome.failed or (outcome.left and count is None) else 0
-    )
+    is_left = outcome.failed or (count is None and (outcome.left or outcome.silent))
+    code = EXIT_FINDINGS if outcome.dead else EXIT_TRY_AGAIN if is_left else 0
     following = {EXIT_FINDINGS: "lae-monitor crashmover dead", EXIT_TRY_AGAIN: "lae-monitor crashmover --all"}.get(
         code, "lae-monitor crashmover status"
     )
     invocation.answer(
         {**vars(outcome), "next": following},
         f"sent {outcome.sent:,}, not for there {outcome.skipped:,}, dead letters {outcome.dead:,}, "
-        f"failed tries {outcome.failed:,}, left {outcome.left:,}",
+        f"failed tries {outcome.failed:,}, left {outcome.left:,}"
+        + "".join(f"\nnot looked into, see lae-monitor archive status: {root}" for root in outcome.silent),
     )
     _next(invocation, following)
     sys.exit(code)

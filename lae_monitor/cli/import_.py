@@ -107,18 +107,14 @@ def import_(
 
 async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool, dry_run: bool) -> tuple[Summary, str]:
     """What was done, and why it ended before the end, if it did."""
-    from lae_monitor.archive import Archive, ArchiveError  # noqa: PLC0415
+    from lae_monitor.archive import ArchiveError  # noqa: PLC0415
     from lae_monitor.core.names import ClusterName  # noqa: PLC0415
+    from lae_monitor.gatherers.context import archive_of  # noqa: PLC0415
     from lae_monitor.gatherers.crashes.crashmover.importer import Importer  # noqa: PLC0415
-    from lae_monitor.service.process import MOVER_SOCKET, only_one  # noqa: PLC0415
+    from lae_monitor.service.process import only_one  # noqa: PLC0415
 
     settings = invocation.settings
-    archive = Archive(
-        settings.archive_roots,
-        PROCESS,
-        reserve=settings.archive.reserve.reserve(),
-        hints=settings.state.path / MOVER_SOCKET,
-    )
+    archive = archive_of(settings, PROCESS)
     with only_one(settings.state.path, PROCESS):
         try:
             await archive.open()

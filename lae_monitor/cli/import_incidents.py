@@ -64,22 +64,17 @@ async def _take(
     invocation: Invocation, plan: Plan, hosts: _Hosts, telling: _Telling, *, dry_run: bool
 ) -> tuple[Summary, str]:
     """What was done, and why it ended before the end, if it did."""
-    from lae_monitor.archive import Archive, ArchiveError, Journal  # noqa: PLC0415
+    from lae_monitor.archive import ArchiveError, Journal  # noqa: PLC0415
     from lae_monitor.core.names import ClusterName, HostName  # noqa: PLC0415
     from lae_monitor.core.time import wall_clock  # noqa: PLC0415
+    from lae_monitor.gatherers.context import archive_of  # noqa: PLC0415
     from lae_monitor.gatherers.incidents.claims import Claims  # noqa: PLC0415
     from lae_monitor.gatherers.incidents.importing import Importer  # noqa: PLC0415
     from lae_monitor.gatherers.incidents.importing_plan import name_hosts  # noqa: PLC0415
     from lae_monitor.gatherers.incidents.receipts import Receipts  # noqa: PLC0415
-    from lae_monitor.service.process import MOVER_SOCKET  # noqa: PLC0415
 
     settings = invocation.settings
-    archive = Archive(
-        settings.archive_roots,
-        PROCESS,
-        reserve=settings.archive.reserve.reserve(),
-        hints=settings.state.path / MOVER_SOCKET,
-    )
+    archive = archive_of(settings, PROCESS)
     try:
         await archive.open()
     except (ArchiveError, OSError) as error:

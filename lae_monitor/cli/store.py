@@ -116,6 +116,8 @@ async def _tables(invocation: Invocation) -> list[dict[str, Any]]:
 
 
 async def _rebuild_alone(invocation: Invocation) -> int:
+    from lae_monitor.archive.identity import NotOurs  # noqa: PLC0415
+    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
     from lae_monitor.mover.rebuild import rebuild as rebuild_store  # noqa: PLC0415
     from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
     from lae_monitor.service.serve import PROCESS, opened_mover  # noqa: PLC0415
@@ -126,10 +128,12 @@ async def _rebuild_alone(invocation: Invocation) -> int:
         _nothing_yet(invocation)
     try:
         with only_one(settings.state.path, PROCESS):
+            # What is in the folder does not matter: it is made anew.
+            await asyncio.to_thread(installation(settings).adopt, settings.store_path, "store")
             async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
                 state = await rebuild_store(mover, lambda state: _progress(invocation, state.rows))
                 return state.rows
     except AlreadyRunning as error:  # and it did not answer: it starts, or is stuck
         invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again; if that does not help, look at its log")
-    except StoreError as error:
+    except (StoreError, NotOurs) as error:
         invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor store status")

@@ -75,7 +75,7 @@ class Checks:
         """
         found = Findings()
         store = self._mover.store
-        if not any(root["health"] == "hanging" for root in self._mover.archive.health()):
+        if not self._mover.archive.silent():
             for part in await checks.broken(store):
                 log.error("part %s of table %s is broken: %s", part.name, part.table, part.reason)
                 await checks.drop(store, part)

@@ -41,8 +41,8 @@ class MovedFiles:
         """
         values: dict[str, Parameter] = {"subject": SUBJECT, "since": self._since, "limit": DELETED_AT_ONCE}
         decided = await self._mover.store.query(_NEXT, values)
-        if not decided or any(root.health == "hanging" for root in self._mover.archive.roots):
-            return 0  # a root that does not answer says nothing of what is on it
+        if not decided or self._mover.archive.silent():
+            return 0
         async with self._mover.paused():
             if self._mover.ledger.batch():
                 return 0  # it may hold one of them

@@ -24,8 +24,7 @@ def _ledger_path(mover: Mover) -> Path:
 
 def _check_complete(archive: Archive) -> None:
     """A root that does not answer would be left out, and what it holds would vanish from every answer."""
-    silent = [str(root["root"]) for root in archive.health() if root["health"] in {"hanging", "failing"}]
-    if silent:
+    if silent := archive.silent():
         raise Failed(f"not rebuilt: archive root {', '.join(silent)} does not answer")
 
 

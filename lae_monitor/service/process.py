@@ -17,6 +17,7 @@ from lae_monitor import __version__
 from lae_monitor.archive import Archive
 from lae_monitor.config import Settings
 from lae_monitor.config.describe import describe
+from lae_monitor.gatherers.context import archive_of
 from lae_monitor.net.connections import use_all_descriptors
 from lae_monitor.service.notify import keep_watchdog_fed, notify
 
@@ -108,13 +109,7 @@ def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[int | None]], *,
 @asynccontextmanager
 async def opened_archive(settings: Settings, process: str) -> AsyncIterator[Archive]:
     """The archive as `process` uses it, closed at the end."""
-    archive = Archive(
-        settings.archive_roots,
-        process,
-        reserve=settings.archive.reserve.reserve(),
-        hints=settings.state.path / MOVER_SOCKET,
-    )
-    await archive.open()
+    archive = await archive_of(settings, process).open()
     log.info("archive: %s", archive.describe())
     try:
         yield archive

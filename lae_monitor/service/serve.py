@@ -13,9 +13,11 @@ from lae_monitor import __version__
 from lae_monitor.alerts.watch import Watch
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.archive.homecoming import bring_home
+from lae_monitor.archive.identity import NotOurs
 from lae_monitor.config import Settings
 from lae_monitor.core.time import DAY, MINUTE, format_duration
 from lae_monitor.gatherers import FOLDERS, reader
+from lae_monitor.gatherers.context import installation
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ages import rules_of
 from lae_monitor.mover.checking import Checks
@@ -88,8 +90,14 @@ async def opened_store(settings: Settings, *, mend: bool = False) -> AsyncIterat
         mend: set one aside that cannot be opened, and begin a new one. Only for the process that fills it again.
 
     Raises:
-        StoreError: another process has it open, it is of a newer release, or the disk is to blame.
+        StoreError: another process has it open, it is of a newer release, the disk is to blame, or the folder is not ours.
     """
+    ours = installation(settings)
+    try:
+        with suppress(OSError):  # opening it says better what is wrong
+            await asyncio.to_thread(ours.check_store, settings.store_path)
+    except NotOurs as error:
+        raise StoreError(str(error)) from error
     try:
         store = await _open_store(settings)
     except StoreError as error:
@@ -97,6 +105,7 @@ async def opened_store(settings: Settings, *, mend: bool = False) -> AsyncIterat
             raise
         try:
             set_aside(settings.store_path, str(error))
+            await asyncio.to_thread(ours.adopt, settings.store_path, "store")
         except OSError as disk:
             raise StoreError(f"{error}; it is not set aside: {disk}") from error
         store = await _open_store(settings)

@@ -14,12 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from lae_monitor.archive import ArchiveError
 from lae_monitor.archive.kernel import LinuxKernel
 from lae_monitor.config import Settings
 from lae_monitor.config.meaning import Address, addresses
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import Clock, format_time, wall_clock
 from lae_monitor.fleet.running import runs
+from lae_monitor.gatherers.context import installation
 from lae_monitor.net.http import Access
 
 Level = Literal["ok", "warning", "problem"]
@@ -51,6 +53,7 @@ def look(settings: Settings, parts: Sequence[str] = (), clock: Clock = wall_cloc
     yield from check_state(settings.state.path)
     for root in settings.archive_roots:
         yield _root_that_may_hang(settings, root)
+    yield from check_store(settings)
     yield from check_credentials(settings.credentials)
     yield from (Finding("problem", "credentials", problem) for problem in Access(settings.credentials).problems())
     for address in addresses(settings):
@@ -128,8 +131,15 @@ def _can_be_made(about: str, folder: Path) -> Finding:
 
 
 def check_root(settings: Settings, root: Path) -> Finding:
-    """An archive root: makes it if need be, writes and syncs for a moment, and takes everything away again."""
+    """An archive root, if it is ours: makes it if need be, writes and syncs for a moment, takes everything away again."""
     about = "archive.roots"
+    try:
+        if refusal := installation(settings).refusal(root):
+            return Finding("problem", about, refusal)
+    except ArchiveError as error:
+        return Finding("problem", about, f"{root}: whose it is cannot be told: {error.detail}")
+    except OSError:
+        pass  # the trial says it, too
     made = [folder for folder in (root, *root.parents) if not os.path.lexists(folder)]
     kernel = LinuxKernel(root)
     try:
@@ -155,6 +165,15 @@ def check_root(settings: Settings, root: Path) -> Finding:
     if rate < SLOW_DISK:
         return Finding("warning", about, f"{text}; a slow disk: each report waits for one fsync or two")
     return Finding("ok", about, text + ("; will be made at the first start" if made else ""))
+
+
+def check_store(settings: Settings) -> Iterator[Finding]:
+    """The store's folder, if it is not ours."""
+    with suppress(
+        ArchiveError, OSError
+    ):  # the state folder has its own finding, and the engine says what it cannot open
+        if refusal := installation(settings).store_refusal(settings.store_path):
+            yield Finding("problem", "store.url", refusal)
 
 
 def _syncs_a_second(kernel: LinuxKernel) -> float:

@@ -21,13 +21,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
-from lae_monitor.archive import Archive, Journal
-from lae_monitor.archive.archive import HINTS
-from lae_monitor.config import Settings, load
+from lae_monitor.archive import Journal
+from lae_monitor.config import load
 from lae_monitor.config.load import PATH_VARIABLE
 from lae_monitor.core.limits import KiB
 from lae_monitor.gatherers import sections
-from lae_monitor.gatherers.context import Context
+from lae_monitor.gatherers.context import Context, archive_of
 from lae_monitor.gatherers.crashes.gather import application as addresses
 from lae_monitor.gatherers.crashes.gather import make_collector
 from lae_monitor.net.http_router import RETRY_AFTER
@@ -120,7 +119,7 @@ class _Worker:
             self._loop.close()
 
     async def _serve(self) -> None:
-        archive = await _open_archive(self._settings, self._process)
+        archive = await archive_of(self._settings, self._process).open()
         try:
             context = Context(settings=self._settings, archive=archive, journal=Journal(archive))
             collector = make_collector(context)
@@ -234,16 +233,6 @@ def _scope(environ: Environ) -> dict[str, Any]:
         "client": (peer, 0) if peer else None,
         "state": {},
     }
-
-
-async def _open_archive(settings: Settings, process: str) -> Archive:
-    archive = Archive(
-        settings.archive_roots,
-        process,
-        reserve=settings.archive.reserve.reserve(),
-        hints=settings.state.path / HINTS,
-    )
-    return await archive.open()
 
 
 def _take_slot(state: Path) -> tuple[str, int]:

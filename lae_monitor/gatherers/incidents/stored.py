@@ -108,7 +108,7 @@ class StoredIncidents:
         for name in there - remembered:
             if place not in self._unread[name]:
                 self._unread[name].append(place)
-        if gone := remembered - there:
+        if (gone := remembered - there) and not self._archive.silent():
             self._state.forget(*place, gone)
 
     async def _read(self, name: str) -> None:

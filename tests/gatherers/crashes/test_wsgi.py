@@ -239,3 +239,18 @@ def test_what_keeps_it_from_beginning_is_told_and_costs_no_descriptors(tmp_path)
     finally:
         del os.environ["LAE_MONITOR__GATHERERS__CRASHES__RULES"]
     assert "rules.toml" in (tmp_path / "gunicorn.log").read_text()
+
+
+def test_a_root_that_is_not_ours_is_503_and_stays_as_it_is(tmp_path):
+    for disk_is_there in (True, False, True):
+        archive = tmp_path / "state" / "archive"
+        if not disk_is_there:
+            archive.rename(tmp_path / "disk")
+            archive.mkdir()
+        elif (tmp_path / "disk").exists():
+            archive.rmdir()  # nobody put anything there
+            (tmp_path / "disk").rename(archive)
+        with gunicorn(tmp_path, "--workers", "2") as served:
+            status, _, text = served.post(form(b"MDMP"))
+            assert status == (200 if disk_is_there else 503), text
+    assert len(served.files()) == 2

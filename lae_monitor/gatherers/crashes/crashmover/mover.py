@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from lae_monitor.core.limits import MiB
@@ -37,7 +37,7 @@ SHORTEST: Final = 0.01  # seconds between two looks at what is due
 @dataclass
 class Outcome:
     """What a run did: sends, not crashes. `failed`: tries; `left`: what is to be tried again. `dead`, `failed` and `left`
-    count ids that could not be told, too.
+    count ids that could not be told, too. `silent`: archive roots that did not say which crashes they have.
     """
 
     sent: int = 0
@@ -45,6 +45,7 @@ class Outcome:
     dead: int = 0
     failed: int = 0
     left: int = 0
+    silent: list[str] = field(default_factory=list)
 
 
 class Mover:
@@ -127,6 +128,7 @@ class Mover:
         finally:
             stopping.cancel()
             await self._finish()
+        self.outcome.silent = self._source.silent()
         self.outcome.left = sum(self._ledger.waiting(lane.route.name)[0] for lane in self._lanes)
         self.outcome.left += self._ledger.publishes_waiting()
         self.outcome.dead += self._telling.dead
@@ -224,7 +226,8 @@ class Mover:
         self.outcome.failed += 1
         if its_fault:
             lane.did_not_take(time.monotonic(), self._chance(), wait)
-        if failures >= self._settings.max_attempts:
+        is_away = not its_fault and self._source.silent()  # the crash may be on a root that does not answer
+        if failures >= self._settings.max_attempts and not is_away:
             self._dead(send, error)
             return
         seconds = delay(self._settings, failures, self._chance(), wait)

@@ -99,12 +99,16 @@ class Source:
 
     def _forget(self, days: set[str]) -> None:
         """What retention removed need not be kept account of; while a root does not answer, nothing is forgotten."""
-        if any(root["health"] != "ok" for root in self._archive.health()):
+        if self.silent():
             return
         self._complete = {day: names for day, names in self._complete.items() if day in _recent(self._clock())}
         for day in self._ledger.days():
             if day not in days:
                 self._ledger.forget(day)
+
+    def silent(self) -> list[str]:
+        """The archive roots that do not say which crashes they have."""
+        return self._archive.silent()
 
     async def size(self, crash_id: CrashId) -> int:
         """Bytes of the crash.
