@@ -74,7 +74,7 @@ def rules_of(settings: Settings) -> Rules:
 
 
 class Last(msgspec.Struct, kw_only=True):
-    """The last completed run. `newest`: the receipt that its ages counted from; `seen`: days of looks since then."""
+    """The last completed run. `newest`: the receipt that its ages counted from; `seen`: days of looks since that receipt."""
 
     newest: float
     rules: Rules
@@ -121,12 +121,13 @@ class Look:
 
     def explained(self, last: Last | None) -> tuple[float, bool]:
         """The newest receipt that the days with receipts explain, and whether those beyond go on for long enough."""
-        start = last.newest if last is not None else min(self._newest_of.values(), default=0.0)
-        seen = last.seen if last is not None else ()
-        days = {day for day in (*self._newest_of, *seen) if start // DAY < day <= self._clock // DAY}
-        limit = start + (len(days) + 1) * DAY
+        has_last = last is not None and last.newest > 0  # the archive may have been empty
+        start = last.newest if last is not None and has_last else min(self._newest_of.values(), default=0.0)
+        received = {day for day in self._newest_of if start // DAY < day <= self._clock // DAY}
+        seen = {day for day in (last.seen if last is not None else ()) if start // DAY < day <= self._clock // DAY}
+        limit = start + (len(received | seen) + 1) * DAY
         explained = max([start, *(at for at in self._newest_of.values() if at <= limit)])
-        return explained, last is None or sum(day * DAY > limit for day in days) >= SETTLED_DAYS
+        return explained, not has_last or sum(day * DAY > limit for day in received) >= SETTLED_DAYS
 
     async def look(self) -> None:
         for name, seconds in self._rules.seconds().items():

@@ -6,8 +6,8 @@ cannot be true, when we first saw it. "Now" is the newest receipt, never one rea
 
 A run stops, takes nothing and raises an alarm when it would take more than `max_share` of a kind and one of these holds:
 
-- the newest receipt is further from that of the last completed run than the days on which something was received, plus one:
-  the clock jumped, or the monitor was off;
+- the newest receipt is further from that of the last completed run than the days on which something was received, or a run
+  looked, plus one: the clock jumped, or the monitor was off;
 - less is to be kept than at the last completed run.
 
 It also stops when the clock is behind the last completed run. `lae-monitor archive retire --confirm` lets it go on.
@@ -133,7 +133,8 @@ class Retention:
             return await self._remove([] if lowered else plan.over), plan
         gone = await self._remove(plan.due)
         newest = plan.newest if confirmed or last is None else max(plan.newest, last.newest)
-        self._set(LAST, Last(newest=newest, rules=self._rules))
+        seen = last.seen if last is not None and newest == last.newest else []  # a quiet month is no jump
+        self._set(LAST, Last(newest=newest, rules=self._rules, seen=seen))
         self._mover.ledger.set_fact(STOPPED, "")
         return gone, plan
 

@@ -226,6 +226,37 @@ def test_a_monitor_that_was_off_goes_on_once_a_few_days_show_it_or_after_a_confi
     assert in_house(tmp_path, go, crashes=60 * DAY, incidents=DAY, sonar=DAY) == ([0, 0, 0, 0, 44], "", 1)
 
 
+def test_a_quiet_month_with_the_monitor_on_is_no_jump(tmp_path):
+    async def go(house):
+        for number in range(20):
+            house.now = NOW + number * DAY
+            await house.receive(f"journal/{day_path(house.now)}/x.jsonl")
+            await house.retire()
+        for _ in range(25):
+            house.now += DAY
+            await house.retire()
+        await house.receive(f"journal/{day_path(house.now)}/x.jsonl")
+        await house.retire()
+        return house.why, len(house.left())
+
+    assert in_house(tmp_path, go, crashes=30 * DAY, incidents=DAY, sonar=DAY) == ("", 6)
+
+
+def test_an_archive_that_began_empty_retires_without_a_question(tmp_path):
+    async def go(house):
+        await house.retire()
+        for number in range(0, 28, 7):  # a report a week
+            house.now = NOW + number * DAY
+            await house.receive(f"journal/{day_path(house.now)}/x.jsonl")
+            for _ in range(7):
+                await house.retire()
+                assert house.why == ""
+                house.now += DAY
+        return len(house.left())
+
+    assert in_house(tmp_path, go, crashes=10 * DAY, incidents=DAY, sonar=DAY) == 2
+
+
 def test_a_shorter_retention_waits_for_a_confirmation_if_it_takes_much(tmp_path):
     async def go(house):
         await _filled(house)
