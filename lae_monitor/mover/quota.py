@@ -6,11 +6,14 @@ from typing import Final, NamedTuple
 from lae_monitor.gatherers.crashes.program import clean
 from lae_monitor.gatherers.crashes.read import group_of
 from lae_monitor.mover.mover import Mover
+from lae_monitor.store.store import DELETED_AT_ONCE
 
 # A group begins with the product, as it is shown: also in rows of readers that kept it in no attribute of its own.
 _OF_PRODUCT: Final = (
     "SELECT DISTINCT file FROM {lae}.events WHERE kind = 'crash' AND file != '' AND startsWith(`group`, {group:String})"
 )
+
+_WITH_ROW: Final = "SELECT DISTINCT file FROM {lae}.events WHERE kind = 'crash' AND file IN {paths:Array(String)}"
 
 
 class Aged(NamedTuple):
@@ -28,6 +31,15 @@ async def kept_by_product(mover: Mover, keep: Mapping[str, float]) -> dict[str, 
         rows = await mover.store.query(_OF_PRODUCT, {"group": group_of(clean(product), "")})
         found |= {row["file"]: max(seconds, found.get(row["file"], 0.0)) for row in rows}  # two ways to write a product
     return found
+
+
+async def without_row(mover: Mover, paths: Sequence[str]) -> set[str]:
+    """Those of the crash reports `paths` that the store has no row of: nobody knows which product they are of."""
+    missing = set(paths)
+    for at in range(0, len(paths), DELETED_AT_ONCE):
+        rows = await mover.store.query(_WITH_ROW, {"paths": list(paths[at : at + DELETED_AT_ONCE])})
+        missing -= {row["file"] for row in rows}
+    return missing
 
 
 def beyond(files: Sequence[Aged], limit: int) -> list[Aged]:

@@ -28,7 +28,7 @@ from lae_monitor.core.time import DAY, HOUR, Clock, format_time, wall_clock
 from lae_monitor.mover.ages import CRASHES, JOURNAL, REPORTS, Kind, Last, Look, Rules
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
-from lae_monitor.mover.quota import Aged, beyond, kept_by_product
+from lae_monitor.mover.quota import Aged, beyond, kept_by_product, without_row
 from lae_monitor.store.store import DELETED_AT_ONCE
 
 log = logging.getLogger(__name__)
@@ -186,6 +186,10 @@ class Retention:
                 if file.at + (products.get(file.path, seconds) if name == CRASHES else seconds) <= plan.newest
             }
             if name == CRASHES:
+                longest = max([seconds, *self._rules.products.values()])
+                for path in await without_row(self._mover, list(due)) if longest > seconds else ():
+                    if due[path].at + longest > plan.newest:
+                        del due[path]  # the store lost its row: it may be of the product that is kept for longest
                 staying = [file for file in look.crashes if file.path not in due]
                 due |= {file.path: file for file in beyond(staying, self._rules.max_kept)}
             if name == JOURNAL:

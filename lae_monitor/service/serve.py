@@ -274,7 +274,9 @@ def _retention_trouble(mover: Mover) -> str:
 
 
 class _Retiring:
-    """Runs retention once a day, once everything was moved; after it stopped, more often: a clock is set right soon."""
+    """Runs retention once a day, once everything was moved, and the store checked: it knows products and decisions. After it
+    stopped it runs more often: a clock is set right soon.
+    """
 
     def __init__(self, mover: Mover, retention: Retention) -> None:
         self._mover = mover
@@ -282,7 +284,8 @@ class _Retiring:
         self._due = 0.0  # by time.monotonic()
 
     async def run_if_due(self) -> int:
-        if not self._mover.state.caught_up or time.monotonic() < self._due:
+        state = self._mover.state
+        if not (state.caught_up and state.checked) or time.monotonic() < self._due:
             return 0
         gone, plan = await self._retention.run()
         self._due = time.monotonic() + (STOPPED_RETENTION_EVERY if plan.why else DAY)

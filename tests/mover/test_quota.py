@@ -135,6 +135,18 @@ def test_a_product_that_is_kept_longer_is_spared(tmp_path):
     assert spine.run(go()) == (4, ["20261103", "20261105"])
 
 
+def test_what_the_store_lost_the_row_of_is_kept_as_long_as_any_product(tmp_path):
+    async def go():
+        async with spine.opened(tmp_path) as mover:
+            await stored(mover, *(crash(n, f"2026110{n}", "Release") for n in range(1, 5)))
+            rules = Rules(keep={"crashes": 7 * DAY}, products={"Release": 20 * DAY})
+            await Retention(mover, rules, lambda: NOW).run(confirmed=True)
+            await mover.store.driver.command("ALTER TABLE lae.events DELETE WHERE 1 SETTINGS mutations_sync = 2")
+            return (await Retention(mover, rules, lambda: NOW).run())[0]
+
+    assert spine.run(go()) == 0
+
+
 def test_the_oldest_go_when_all_take_too_much_room(tmp_path):
     async def go():
         async with spine.opened(tmp_path) as mover:
