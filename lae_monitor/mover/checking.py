@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lae_monitor.archive import ArchiveError, Journal
+from lae_monitor.core.limits import MAX_SPAN
 from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Span
 from lae_monitor.core.time import DAY, MINUTE, Clock, wall_clock
 from lae_monitor.mover.again import bytes_of
 from lae_monitor.mover.mover import Mover
+from lae_monitor.mover.pieces import MAX_RECORD
 from lae_monitor.mover.reading import read_all
 from lae_monitor.mover.waiting import BATCH_BYTES
 from lae_monitor.store import StoreError, checks
@@ -110,17 +113,54 @@ class Checks:
         async with mover.paused():
             if mover.ledger.batch():
                 return  # it is being repeated, and took marks back for that
-            waiting = {item.span.path for item in mover.ledger.quarantined()}  # so did what went back to quarantine
             moved = await mover.store.moved_between(paths[0], paths[-1])
+            quarantined = {
+                item.span.path for item in mover.ledger.quarantined()
+            }  # their marks may have been taken back
             lost: list[str] = []
+            apart: list[str] = []
             for path in paths:
-                if path not in waiting and mover.ledger.moved(path) > moved.get(path, 0):
-                    (lost if await self._is_there(path) else found.unreadable).append(path)
+                if mover.ledger.moved(path) > moved.get(path, 0):
+                    if not await self._is_there(path):
+                        found.unreadable.append(path)
+                    elif path in quarantined:
+                        apart.append(path)
+                    else:
+                        lost.append(path)
             await mover.store.forget(lost)
             mover.ledger.rewind(lost)
         for path in lost:
             mover.tell(path)
         found.files += lost
+        for path in apart:
+            if await self._fill_gaps(path):
+                found.files.append(path)
+
+    async def _fill_gaps(self, path: str) -> bool:
+        """Reads again what of `path` neither `moves` nor quarantine has. Read as a whole, all that is near what was not
+        understood would go to quarantine with it.
+        """
+        mover = self._mover
+        reader = mover.find_reader(path)
+        known = [(start, end) for _, start, end in await mover.store.marks([path])]
+        known += [item.span[1:] for item in mover.ledger.quarantined() if item.span.path == path]
+        spans: list[Span] = []
+        for start, end in _gaps(known, mover.ledger.moved(path)) if reader is not None else ():
+            at = start
+            while at < end and reader is not None:
+                data = await mover.archive.read(Span(path, at, min(end, at + MAX_RECORD)))
+                if not data:
+                    raise FileNotFoundError(f"{path}: ends before byte {end}")
+                size = reader.cut(path, data[:MAX_SPAN]) or reader.cut(path, data) or len(data)
+                spans.append(Span(path, at, at + size))
+                at += size
+        if spans:
+            starts = await mover.store.starts(path)
+            await mover.store.take_back(
+                (path, start) for start in starts if any(span.start < start < span.end for span in spans)
+            )
+        await mover.read_again([(span, "") for span in spans])
+        return bool(spans)
 
     async def _is_there(self, path: str) -> bool:
         try:
@@ -195,6 +235,18 @@ class Checks:
                 files=str(len(found.files)),
                 rows=str(found.rows),
             )
+
+
+def _gaps(known: list[tuple[int, int]], end: int) -> list[tuple[int, int]]:
+    """What is in none of `known`, from 0 to `end`."""
+    gaps, at = [], 0
+    for start, until in sorted(known):
+        if start > at:
+            gaps.append((at, min(start, end)))
+        at = max(at, until)
+    if at < end:
+        gaps.append((at, end))
+    return [(first, last) for first, last in gaps if first < last]
 
 
 def _some(names: list[str]) -> str:

@@ -160,6 +160,19 @@ class Store:
         rows = await self.query(sql, {"first": first, "last": last}, seconds=300, aside=True)
         return {row["source"]: row["moved"] for row in rows}
 
+    async def marks(self, paths: list[str]) -> list[tuple[str, int, int]]:
+        """The spans (path, start, end) of `paths` that were moved."""
+        sql = "SELECT source, source_at, source_end FROM {lae}.moves WHERE source IN {paths:Array(String)}"
+        rows = await self.query(sql, {"paths": paths}, aside=True)
+        return [(row["source"], row["source_at"], row["source_end"]) for row in rows]
+
+    async def starts(self, path: str) -> set[int]:
+        """Where the spans of `path` begin that left rows or marks."""
+        sql = " UNION DISTINCT ".join(
+            f"SELECT source_at FROM {{lae}}.{table} WHERE source = {{path:String}}" for table in TABLES
+        )
+        return {row["source_at"] for row in await self.query(sql, {"path": path}, aside=True)}
+
     async def unmarked(self) -> list[tuple[str, int]]:
         """Spans (path, start) that lie beyond what `moved()` says and left rows, or marks, by a crash in between."""
         found: set[tuple[str, int]] = set()

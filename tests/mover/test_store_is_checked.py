@@ -216,3 +216,27 @@ def test_files_that_cannot_be_read_stay_in_the_store_as_they_are(tmp_path):
             assert await spine.marks(mover) == titles()
 
     spine.run(go())
+
+
+@pytest.mark.parametrize("tables", [["moves"], ["events", "moves"]])
+def test_what_is_beside_a_span_in_quarantine_is_missed_too(tmp_path, tables):
+    """And it is not read in one piece with that span, which would take it along into quarantine."""
+
+    async def go():
+        async with spine.opened(tmp_path) as mover:
+            path = f"{DAY}/p.jsonl"
+            unknown = line("two").replace(b'"mark"', b'"of a later release"')
+            for entry in (line("one"), line("and"), unknown, line("three"), line("four")):
+                await mover.archive.append(path, entry)
+                await mover.catch_up()
+            [kept] = mover.ledger.quarantined()
+            for table in tables:
+                await mover.store.driver.command(f"TRUNCATE TABLE lae.{table}")
+            checks = Checks(mover, Journal(mover.archive))
+            assert path in (await checks.check()).files
+            await mover.catch_up()
+            assert await spine.marks(mover) == ["and", "four", "one", "three"]
+            assert [item.id for item in mover.ledger.quarantined()] == [kept.id]
+            assert (await checks.check()).files == []
+
+    spine.run(go())
