@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 from lae_monitor import __version__
@@ -93,6 +94,10 @@ async def opened_store(settings: Settings, *, mend: bool = False) -> AsyncIterat
         StoreError: another process has it open, it is of a newer release, the disk is to blame, or the folder is not ours.
     """
     ours = installation(settings)
+    if mend and asides(settings.store_path) and not settings.store_path.exists():  # killed before it was made anew
+        with suppress(OSError):
+            settings.store_path.resolve().mkdir(mode=0o700)
+            await asyncio.to_thread(ours.adopt, settings.store_path, "store")
     try:
         with suppress(OSError):  # opening it says better what is wrong
             await asyncio.to_thread(ours.check_store, settings.store_path)
@@ -311,15 +316,20 @@ class _Asides:
             self._said.add(notice)
         folder, state = self._settings.state.path, self._mover.state
         found = [*asides(self._settings.store_path), *asides(self._mover.ledger.path)]
-        if not (state.caught_up and not state.waiting and self._checks.whole):
-            space = os.statvfs(folder)
-            reserve = self._settings.archive.reserve.reserve().of(space.f_blocks * space.f_frsize)
-            if space.f_bavail * space.f_frsize >= reserve:
+        has_all = state.caught_up and not state.waiting and not self._mover.archive.silent()
+        if not (has_all and self._checks.whole):
+            if not any(map(self._is_tight, (folder, self._settings.store_path))):
                 return 0
             found += [place for place in folder.glob("*.db.aside-*") if place not in found]
         for place in found:
             await asyncio.to_thread(remove, place)
         return len(found)
+
+    def _is_tight(self, folder: Path) -> bool:
+        space = os.statvfs(folder)
+        return space.f_bavail * space.f_frsize < self._settings.archive.reserve.reserve().of(
+            space.f_blocks * space.f_frsize
+        )
 
 
 def status(mover: Mover, archive: Archive) -> dict[str, Any]:

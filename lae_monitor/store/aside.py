@@ -1,11 +1,15 @@
 """What cannot be opened is set aside and begun anew: the store, and the SQLite ledgers beside it.
 
     <name>.aside-<time>     one for each name; an earlier one goes
+    <name>/.aside-<time>    where <name> is a disk of its own, which cannot be renamed
+
+A link stays, and what it leads to is set aside.
 
 None of them holds what cannot be made again: the store and the mover's cursors from the archive, the rest from the archive
 and the credentials, or by asking and sending once more.
 """
 
+import glob
 import logging
 import os
 import shutil
@@ -29,14 +33,26 @@ def set_aside(path: Path, why: str) -> Path:
     Raises:
         OSError: the disk is to blame, or the rights: nothing was renamed, and nothing of this should be.
     """
-    _try_disk(path.parent)
+    real = path.resolve()
+    is_folder = real.is_dir()
+    _try_disk(real if is_folder else real.parent)
     for old in asides(path):
         remove(old)
-    place = path.with_name(f"{path.name}.aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    path.rename(place)
+    name = f"aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    if os.path.ismount(real):
+        place = real / f".{name}"
+        place.mkdir(mode=0o700)
+        for entry in real.iterdir():
+            if entry.name != "lost+found" and not entry.name.startswith("."):
+                entry.rename(place / entry.name)
+    else:
+        place = real.with_name(f"{real.name}.{name}")
+        real.rename(place)
+        if is_folder:
+            real.mkdir(mode=0o700)
     for rest in ("-wal", "-shm"):
-        path.with_name(path.name + rest).unlink(missing_ok=True)
-    _notices[place] = f"{path} could not be opened and is made anew; the old one is {place.name}: {why}"
+        real.with_name(real.name + rest).unlink(missing_ok=True)
+    _notices[place] = f"{path} could not be opened and is made anew; the old one is {place}: {why}"
     log.error("%s", _notices[place])
     return place
 
@@ -49,7 +65,9 @@ def _try_disk(folder: Path) -> None:
 
 def asides(path: Path) -> list[Path]:
     """What was set aside of `path`."""
-    return sorted(path.parent.glob(f"{path.name}.aside-*"))
+    real = path.resolve()
+    inside = real.glob(".aside-*") if real.is_dir() else ()
+    return sorted([*real.parent.glob(f"{glob.escape(real.name)}.aside-*"), *inside])
 
 
 def remove(place: Path) -> None:
