@@ -8,14 +8,16 @@ A run stops, takes nothing and raises an alarm when it would take more than `max
 
 - the newest receipt is further from that of the last completed run than the days on which something was received, or a run
   looked, plus one: the clock jumped, or the monitor was off;
-- less is to be kept than at the last completed run.
+- less is to be kept than at the last completed run;
+- no run is known, as after an upgrade or the loss of the ledger, and as much has been too old for longer than FIRST: less
+  may be to be kept than before.
 
 It also stops when the clock is behind the last completed run. `lae-monitor archive retire --confirm` lets it go on.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -37,6 +39,7 @@ LAST: Final = "retention"  # in the ledger: the last completed run
 STOPPED: Final = "retention stopped"  # in the ledger: why the last run stopped; "" if it did not
 FACTS: Final = (LAST, STOPPED)
 BEHIND: Final = HOUR  # a clock that is set right goes back by less
+FIRST: Final = 2 * DAY  # the release before took daily what was due
 NOTED_AT_ONCE: Final = 5_000  # receipts in one transaction
 NAMED: Final = 100  # files that an answer lists
 
@@ -167,6 +170,8 @@ class Retention:
                 f"the newest receipt is of {format_time(look.newest, digits=0)}, and the one before the gap of "
                 f"{format_time(explained, digits=0)}: the clock jumped, or the monitor was off"
             )
+        if last is None and self._has_long_been_due(look, products):
+            reasons.append("no earlier run is known, and this has been too old for days: less may be kept than before")
         if reasons and any(kind.exceeds(self._rules.max_share) for kind in plan.kinds.values()):
             plan.why = f"{'; '.join(reasons)}. It would take {plan.describe()}"
         elif explained < look.newest and not is_settled:
@@ -180,11 +185,7 @@ class Retention:
             if name not in REPORTS:
                 continue
             kind = plan.kinds[name] = look.kinds[name]
-            due = {
-                file.path: file
-                for file in look.old[name]
-                if file.at + (products.get(file.path, seconds) if name == CRASHES else seconds) <= plan.newest
-            }
+            due = {file.path: file for file in _aged(look, name, seconds, products, plan.newest)}
             if name == CRASHES:
                 longest = max([seconds, *self._rules.products.values()])
                 for path in await without_row(self._mover, list(due)) if longest > seconds else ():
@@ -196,6 +197,16 @@ class Retention:
                 for path in await self._in_force(list(due)):
                     del due[path]
             kind.due = sorted(due.values())
+
+    def _has_long_been_due(self, look: "Look", products: Mapping[str, float]) -> bool:
+        """Whether more than an unusual share of a kind was too old FIRST ago already."""
+        for name, seconds in self._rules.seconds().items():
+            if name in REPORTS:
+                kind = look.kinds[name]
+                due = list(_aged(look, name, seconds, products, look.newest - FIRST))
+                if Kind(files=kind.files, bytes=kind.bytes, due=due).exceeds(self._rules.max_share):
+                    return True
+        return False
 
     async def _in_force(self, paths: Sequence[str]) -> list[str]:
         """Those of the journal's files `paths` that hold a decision which is still in force."""
@@ -270,6 +281,13 @@ def _decoded(fact: str, kind: type[T]) -> T | None:
         return msgspec.json.decode(fact, type=kind)
     except msgspec.MsgspecError:
         return None
+
+
+def _aged(look: Look, name: str, seconds: float, products: Mapping[str, float], newest: float) -> Iterator[Aged]:
+    """The files of the kind `name` that are too old when ages count from `newest`."""
+    for file in look.old[name]:
+        if file.at + (products.get(file.path, seconds) if name == CRASHES else seconds) <= newest:
+            yield file
 
 
 def _is_behind(clock: float, last: Last) -> bool:

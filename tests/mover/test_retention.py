@@ -276,6 +276,21 @@ def test_a_shorter_retention_waits_for_a_confirmation_if_it_takes_much(tmp_path)
     assert in_house(tmp_path, go, crashes=60 * DAY, incidents=DAY, sonar=DAY) == ""
 
 
+def test_the_first_run_that_is_known_takes_no_more_than_the_release_before_left(tmp_path):
+    """After an upgrade, or without the ledger, nobody knows whether a retention is shorter than it was."""
+
+    async def go(house):
+        for number in range(10):
+            house.now = NOW + number * DAY
+            await house.receive(f"journal/{day_path(house.now)}/x.jsonl")
+        shorter, house.rules = house.rules, Rules(keep={"crashes": 8 * DAY})
+        usual = (await Retention(house.mover, house.rules, lambda: house.now).plan()).why
+        house.rules = shorter
+        return usual, await house.retire(), "no earlier run is known" in house.why, await house.retire(confirmed=True)
+
+    assert in_house(tmp_path, go, crashes=2 * DAY, incidents=DAY, sonar=DAY) == ("", 0, True, 8)
+
+
 def test_ages_survive_a_rebuild_and_the_loss_of_the_ledger(tmp_path):
     async def ages(house):
         await house.mover.catch_up()
