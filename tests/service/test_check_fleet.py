@@ -23,7 +23,7 @@ from lae_monitor.net.tubs_identity import CERTIFICATE, identity
 from lae_monitor.service import answering
 
 ALL = {"serve", "crashes", "sonar", "incidents"}
-QUICK = 0.5  # seconds of patience with impostors
+QUICK = 0.2  # seconds of patience with impostors
 
 
 def check(monitor, *parts: str, code: int) -> dict[str, dict]:
