@@ -23,8 +23,8 @@ from lae_monitor.config import load
 from lae_monitor.fleet.registry import register_incident
 from lae_monitor.gatherers import sections
 
-KILLS = int(os.environ.get("LAE_KILLS", "4"))
-INCIDENTS = 20 if KILLS < 12 else 40  # of each host, to be fetched between kills
+KILLS = int(os.environ.get("LAE_KILLS", "3"))
+INCIDENTS = 5 * min(KILLS, 8)  # of each host, to be fetched between kills
 SIZE = 8 << 20  # bytes of the small disk
 
 
@@ -47,13 +47,15 @@ def test_ended_again_and_again_in_the_middle_of_fetches_it_has_everything_once(g
             for number in range(INCIDENTS)
         ]
         for name in names:
-            made_incident(gatherer.folder / f"{host}-incidents", name, rng.choice([1, 40, 900]), text=f"{host} {name}")
+            made_incident(
+                gatherer.folder / f"{host}-incidents", name, rng.choice([1, 1, 40, 40, 900]), text=f"{host} {name}"
+            )
         expected[host] = sorted(names)
         gatherer.publisher(gatherer.register(host).furl, host)
     kills = 0
     while kills < KILLS and any(gatherer.names(host) != names for host, names in expected.items()):
         gatherer.start()
-        wanted = gatherer.process.log().count("fetching incident") + rng.randint(1, 12)
+        wanted = gatherer.process.log().count("fetching incident") + rng.randint(1, 8)
         await_that(
             lambda wanted=wanted: (
                 gatherer.process.log().count("fetching incident") >= wanted
