@@ -15,6 +15,7 @@ from lae_monitor.archive.kernel import Entry
 from lae_monitor.config import Settings
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, MINUTE, format_duration
+from lae_monitor.gatherers.crashes.program import clean
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.quota import Aged
@@ -65,9 +66,12 @@ class Rules(msgspec.Struct, kw_only=True, frozen=True):
 def rules_of(settings: Settings) -> Rules:
     """What the configuration says of how long, and in how much room, everything is kept."""
     crashes = settings.gatherers["crashes"]
+    products: dict[str, float] = {}
+    for product, kept in crashes.product_retention.items():  # two ways to write one product: the longer time counts
+        products[clean(product)] = max(float(kept), products.get(clean(product), 0.0))
     return Rules(
         keep={kind: float(getattr(settings.retention, kind)) for kind in REPORTS if kind != JOURNAL},
-        products={product: float(kept) for product, kept in crashes.product_retention.items()},
+        products=products,
         max_kept=int(crashes.max_kept),
         max_share=float(settings.retention.max_share),
     )

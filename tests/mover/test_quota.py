@@ -1,6 +1,7 @@
 """Reports of a product go when the product's time is over; the oldest go when all take too much room; nothing else goes."""
 
 from datetime import datetime
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from lae_monitor.gatherers.crashes import read as reader
 from lae_monitor.gatherers.crashes.container import Writer
 from lae_monitor.gatherers.crashes.program import Program
 from lae_monitor.gatherers.crashes.report import RAW_CRASH, Report
-from lae_monitor.mover.ages import Rules
+from lae_monitor.mover.ages import Rules, rules_of
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
 from lae_monitor.query.groups import Asking, groups
 from lae_monitor.query.planner import Plan
@@ -123,6 +124,14 @@ def test_retention_groups_and_search_go_by_the_product_that_is_shown(tmp_path, r
     assert found.total == gone == len(same) + 2
     assert rest == len(others)
     assert read_by is Older or found.facets["version"] == []  # 28 is the version of Electron
+
+
+def test_products_of_the_configuration_are_in_the_form_in_which_they_are_shown():
+    kept = {"My  Editor": 7 * DAY, "My\tEditor": 30 * DAY, "Release": DAY}
+    crashes = SimpleNamespace(product_retention=kept, max_kept=1)
+    retention = SimpleNamespace(crashes=1, incidents=1, sonar=1, max_share=0.05)
+    rules = rules_of(SimpleNamespace(gatherers={"crashes": crashes}, retention=retention))
+    assert rules.products == {"My Editor": 30 * DAY, "Release": DAY}
 
 
 def test_a_product_that_is_kept_longer_is_spared(tmp_path):
