@@ -44,7 +44,7 @@ from lae_monitor.service.process import (
     write_atomically,
 )
 from lae_monitor.store import Store, StoreError
-from lae_monitor.store.aside import asides, notices, remove, set_aside
+from lae_monitor.store.aside import asides, notices, remember, remove, set_aside
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.driver import NewerStore
 from lae_monitor.web import create_app, guarded
@@ -307,7 +307,10 @@ class _Asides:
         self._mover = mover
         self._journal = journal
         self._checks = checks
-        self._said: set[str] = set()
+        said = set(notices())
+        for path in (settings.store_path, mover.ledger.path):
+            remember(path)
+        self._said = set(notices()) - said  # on the timeline already
 
     async def look(self) -> int:
         for notice in set(notices()) - self._said:

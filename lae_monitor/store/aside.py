@@ -80,6 +80,12 @@ def remove(place: Path) -> None:
     log.info("%s was removed", place)
 
 
+def remember(path: Path) -> None:
+    """What an earlier process set aside of `path` is told on."""
+    for place in asides(path):
+        _notices.setdefault(place, f"{path} could not be opened and is made anew; the old one is {place}")
+
+
 def notices() -> list[str]:
-    """What this process set aside and is still there."""
+    """What was set aside and is still there."""
     return list(_notices.values())

@@ -52,3 +52,13 @@ def test_a_disk_of_its_own_keeps_what_is_set_aside(store):
         assert (store / ".lae-monitor").exists()
     finally:
         subprocess.run(["umount", str(store)], check=True)
+
+
+def test_the_next_process_says_too_what_was_set_aside(store, monkeypatch):
+    place = aside.set_aside(store, "garbage")
+    monkeypatch.setattr(aside, "_notices", {})  # as after a restart
+    aside.remember(store)
+    [notice] = aside.notices()
+    assert str(place) in notice
+    aside.remove(place)
+    assert aside.notices() == []
