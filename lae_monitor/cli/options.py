@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
@@ -70,7 +71,9 @@ class Invocation:
 def _set(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     invocation = context.ensure_object(Invocation)
     if parameter.name == "config" and value is not None:
-        invocation.config = value
+        from_variable = context.get_parameter_source("config") is ParameterSource.ENVIRONMENT
+        if invocation.config is None or not from_variable:  # `--config FILE search` is stronger than the variable
+            invocation.config = value
     elif parameter.name == "json" and value:
         invocation.as_json = True
 

@@ -1,6 +1,7 @@
 """A configuration that is wrong ends every command alike: exit code 78, a sentence for each mistake; JSON when JSON was asked for."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -37,3 +38,22 @@ def test_who_asks_for_json_gets_it(answer, where):
     assert "lisen" in said["error"]
     assert "readers" in said["error"]
     assert said["next"]
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_the_option_is_stronger_than_the_variable(tmp_path, where):
+    named, variable = tmp_path / "named.toml", tmp_path / "variable.toml"
+    named.write_text(WRONG)
+    variable.write_text("")
+    option = ["--config", str(named)]
+    arguments = [*option, "host", "list"] if where == "before" else ["host", "list", *option]
+    done = subprocess.run(
+        [sys.executable, "-m", "lae_monitor", *arguments],
+        env={**os.environ, "LAE_MONITOR_CONFIG": str(variable)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert str(named) in done.stderr
