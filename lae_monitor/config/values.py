@@ -240,8 +240,8 @@ def parse_path(value: Any, base: Path) -> Path:
 
 FORMS.update(
     {
-        Size: 'a size, such as "25 MiB", "1.5 GB" or 4096 (bytes)',
-        Duration: 'a duration, such as "250ms", "60s", "1h30m", "7d", "1y" or 60 (seconds)',
+        Size: 'a size with a unit, such as "25 MiB" or "1.5 GB"',
+        Duration: 'a duration with a unit, such as "250ms", "60s", "1h30m", "7d" or "1y"',
         Share: 'a share of the file system, such as "5%", or a size, such as "10 GiB"',
         Kept: 'a duration with a unit, such as "30d", "1y" or "12h"',
         Room: 'a size with a unit, such as "50 GiB" or "500 MiB"',

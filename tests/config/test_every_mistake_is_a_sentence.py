@@ -48,7 +48,7 @@ MISTAKES = [
     # sizes
     ("store.memory = 0", "store.memory: 0 bytes: a size is at least 1 byte"),
     ("store.memory = -5", "store.memory: -5 bytes"),
-    ("store.memory = 4096.5", "store.memory: wants a size, such as"),
+    ("store.memory = 4096.5", "store.memory: wants a size with a unit, such as"),
     ("store.memory = true", "store.memory: wants a size"),
     ("store.memory = ''", "store.memory: not a size"),
     ("store.memory = '-1 MiB'", "store.memory: not a size"),

@@ -129,7 +129,7 @@ def test_a_key_is_explained_with_its_value_and_where_it_comes_from(tmp_path):
     assert found.stdout.splitlines() == [
         "gatherers.sonar.max_body",
         "  largest body",
-        '  type:      a size, such as "25 MiB", "1.5 GB" or 4096 (bytes)',
+        '  type:      a size with a unit, such as "25 MiB" or "1.5 GB"',
         '  default:   "16 MiB"',
         "  variable:  LAE_MONITOR__GATHERERS__SONAR__MAX_BODY",
         f'  now:       "1 KiB"   (from {file})',
