@@ -32,7 +32,9 @@ def archive(_invocation: Invocation) -> None:
 @archive.command()
 @common
 def status(invocation: Invocation) -> None:
-    """The roots in order of preference: health, free space; and whether retention has stopped.
+    """Health and free space of the roots; state of retention.
+
+    Roots are in order of preference.
 
     Exits 1 when a root does not work, or when retention has stopped.
     """
@@ -92,7 +94,9 @@ def _retention_stopped(ledger: Path) -> str:
 @click.option("--confirm", is_flag=True, help="Remove it although retention has stopped, or would.")
 @common
 def retire(invocation: Invocation, dry_run: bool, confirm: bool) -> None:
-    """Remove what is older than [retention] says, now instead of at the next daily run.
+    """Remove what is older than [retention] says, now.
+
+    The same runs daily by itself.
 
     Retention stops when the clock jumped or less is to be kept, and it would take more than retention.max_share of a kind:
     look with --dry-run, then let it go on with --confirm. Exits 1 when it has stopped.
@@ -144,7 +148,7 @@ async def _retire_alone(invocation: Invocation, *, dry_run: bool, confirm: bool)
 
 
 def _retired(found: dict[str, Any], *, dry_run: bool) -> str:
-    lines = [f"ages count from the newest receipt, {found['newest'] or 'and there is none yet'}"]
+    lines = [f"newest receipt, to which ages count: {found['newest'] or 'none yet, so nothing is due'}"]
     for name, kind in found["kinds"].items():
         lines.append(
             f"{name:<10}{kind['due_files']:>9,} of {kind['files']:,} files due, {format_size(kind['due_bytes'])} of "
@@ -167,7 +171,9 @@ def _retired(found: dict[str, Any], *, dry_run: bool) -> str:
 @click.argument("root", type=click.Path(path_type=Path, file_okay=False))
 @common
 def adopt(invocation: Invocation, root: Path) -> None:
-    """Make ROOT a root of this installation: a new disk, an emptied one, or one of another installation.
+    """Accept ROOT as a root of this installation.
+
+    For a new disk, an emptied one, or one of another installation.
 
     Mount its disk first. Everything that runs notices within seconds.
 

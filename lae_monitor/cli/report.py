@@ -197,7 +197,7 @@ def _take_out(invocation: Invocation, whole: IO[bytes], name: str, target: IO[by
 @click.argument("id_", metavar="ID")
 @common
 def retry(invocation: Invocation, id_: str) -> None:
-    """Read again what could not be understood: after an update of lae-monitor, say. ID is what the alarm says.
+    """Retry a report that its reader did not understand, after an update of lae-monitor for example. ID is in the alarm.
 
     \b
     lae-monitor report retry 3f1c0a9be2

@@ -83,9 +83,9 @@ def new(
     data = {"kind": kind, whose: _shown(kind, user), "id": _id(entry, 0), "password": password, "file": str(path)}
     invocation.answer(data, password)
     if not invocation.as_json:
-        what = "token" if kind == "web" else "password"
+        what = {"sonar": "password of the cluster", "crashes": "token of", "web": "token of the role"}[kind]
         click.echo(
-            f"{_id(entry, 0)}: the {what} of {_shown(kind, user)}, shown this once; only its hash is kept, in {path}\n"
+            f"{_id(entry, 0)}: {what} {_shown(kind, user)}, shown only this once; its hash is kept in {path}\n"
             f"Next: {_following(kind, user)}",
             err=True,
         )
