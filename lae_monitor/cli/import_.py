@@ -37,7 +37,7 @@ MAX_NAMED: Final = 100  # of what could not be read; --json names all
     default="auto",
     help="Whose crashes, or incidents, they are; default: what is found there.",
 )
-@click.option("--move", is_flag=True, help="Remove each crash from PATH once it was read back from the archive.")
+@click.option("--move", is_flag=True, help="Crashes: remove each from PATH once it was read back from the archive.")
 @click.option("--yes", is_flag=True, help="With --move: do not ask, although retention will take some of them soon.")
 @click.option("--dry-run", is_flag=True, help="Read everything, and say what would be done.")
 @click.option("--host", metavar="NAME", help="The host that they are of; default: what they say of themselves.")
@@ -83,7 +83,11 @@ def import_(
         name = HostName(host) if host else None
         if layout == "flogtool" or (layout == "auto" and is_flogtool(path)):
             if move:
-                invocation.fail("--move: incidents stay where they are", EXIT_USAGE, following="remove them afterwards")
+                invocation.fail(
+                    "--move is for crashes; incidents stay where they are",
+                    EXIT_USAGE,
+                    following="the same without --move, then remove them yourself",
+                )
             import_incidents(invocation, path, name, map_, dry_run=dry_run)
         if map_ is not None:
             invocation.fail("--map is for incidents", EXIT_USAGE, following="--host NAME, for crashes of one host")

@@ -130,7 +130,7 @@ def _trouble(site: Site) -> list[Trouble]:
         found.append(Trouble(title="The store is behind the archive", detail=waiting))
     if why := status.get("retention", {}).get("stopped"):
         detail = f"{why}. See: lae-monitor archive retire --dry-run"
-        found.append(Trouble(title="Retention stopped: nothing goes", detail=detail))
+        found.append(Trouble(title="Retention stopped: nothing is removed", detail=detail))
     for item in status.get("quarantine", [])[:ALARMS]:
         where = f"{item['path']}, bytes {item['start']} to {item['end']}"
         found.append(Trouble(title=f"Not understood: {where}", detail=str(item["reason"]), retry=str(item["id"])))

@@ -52,8 +52,8 @@ def find(path: Path, layout: str) -> Finds:
     files = tar_files(path) if layout == "auto" else []
     if files:
         return (crash for file in files for crash in tarred(file))
-    what = "crashes of Antenna or Socorro, nor a tar file" if layout == "auto" else f"tree of {layout}"
-    raise FileNotFoundError(f"{path}: there is no {what} in it")
+    what = "Antenna or Socorro crashes and no tar file" if layout == "auto" else f"tree of {layout}"
+    raise FileNotFoundError(f"{path}: no {what} found there")
 
 
 def _of_days(days: list[tuple[Path, str]], trouble: list[Broken]) -> Finds:
