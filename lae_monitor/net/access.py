@@ -8,7 +8,8 @@ salted hashes: `viewer:sha256$...`; `lae-monitor token new web` makes them.
 
 import ipaddress
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ MAX_TOKEN: Final = 500  # characters; ours have 32
 CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="lae-monitor"')  # with each of these
 CHALLENGED: Final = ("needs_token", "bad_token")  # the codes of ours that are a 401
 BASIC_CHALLENGE: Final = ("WWW-Authenticate", 'Basic realm="lae-monitor"')  # for browsers: the token is the password
+
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +98,8 @@ class Access:
             return self._role_of_token(token)
         if proxied := proxy_header(headers):
             raise Refused("needs_token", f"a proxy handed this on: it has the header {proxied}")
+        if not names_loopback(headers.all("host")):  # or a web site lets the account's own browser ask for it
+            raise Refused("needs_token", "the address is none of loopback's: use 127.0.0.1, [::1] or localhost")
         peer: Peer | None = scope.get("state", {}).get(PEER_STATE)
         account = await peer.account() if peer is not None and is_here(scope) else None
         if account is None:
@@ -169,6 +174,16 @@ def is_here(scope: Mapping[str, Any]) -> bool:
     peer: Peer | None = scope.get("state", {}).get(PEER_STATE)
     client = scope.get("client")
     return is_loopback(client[0]) if client else peer is not None and peer.is_unix
+
+
+def names_loopback(hosts: Sequence[str]) -> bool:
+    """Whether a request's Host headers are one, and it names loopback.
+
+    Another web site could point its own name at 127.0.0.1, and read us through a visitor's browser.
+    """
+    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    name = (found[1] or found[2]) if found is not None else ""
+    return name.lower() == "localhost" or is_loopback(name)
 
 
 def is_loopback(address: str) -> bool:

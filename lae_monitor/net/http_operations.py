@@ -1,8 +1,8 @@
 """The addresses that every HTTP listener of ours has, for load balancers, operators and Prometheus.
 
 They take any Host, and all but `/metrics` are answered to everybody. Folders and what the kernel said of them are shown only
-to those who may read our pages (net/access.py). `/metrics` is open to every account of this machine; from elsewhere, and
-through a proxy, it needs a token.
+to those who may read our pages (net/access.py). `/metrics` is open to every account of this machine, at a loopback address;
+from elsewhere, and through a proxy, it needs a token.
 """
 
 import platform
@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from lae_monitor.net.access import VIEWER, Access, is_here, proxy_header
+from lae_monitor.net.access import VIEWER, Access, is_here, names_loopback, proxy_header
 from lae_monitor.net.http_request import Request, reply
 from lae_monitor.net.http_router import Handler, Route
 
@@ -71,7 +71,8 @@ def operations(
         await reply(request.send, 200, msgspec.json.encode(body), JSON)
 
     async def metrics(request: Request) -> None:
-        if not is_here(request.scope) or proxy_header(request.headers):
+        headers = request.headers
+        if not is_here(request.scope) or proxy_header(headers) or not names_loopback(headers.all("host")):
             await known.require(VIEWER, request.scope)
         await reply(request.send, 200, generate_latest(), CONTENT_TYPE_LATEST)
 

@@ -12,7 +12,6 @@ Reading takes the role viewer, everything else the role operator. Feed readers k
 there, the token may be the parameter `token`. It is taken out before anything else sees the URL.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import unquote_plus
@@ -21,7 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.net.access import FEED, OPERATOR, VIEWER, Access, is_here, is_loopback
+from lae_monitor.net.access import FEED, OPERATOR, VIEWER, Access, is_here, names_loopback
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICY: Final = (
@@ -37,7 +36,6 @@ HEADERS: Final = {
 LASTING: Final = "/static/"  # below it lies what changes with a release only, and is no secret
 FEEDS: Final = ".atom"  # how the addresses of feeds end
 URL_TOKEN: Final = b"token="
-_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 
 Answer = Callable[[Scope, Refused], ASGIApp]
 
@@ -103,7 +101,7 @@ def check(scope: Scope) -> None:
         raise Refused("not_loopback", f"you come from {client[0] if client else 'nowhere'}")
     headers = Headers(scope=scope)
     hosts = headers.getlist("host")
-    if len(hosts) != 1 or not _names_loopback(hosts[0]):
+    if not names_loopback(hosts):
         raise Refused("not_loopback", "the address has to be 127.0.0.1, [::1] or localhost")
     if scope["method"] in SAFE_METHODS:
         return
@@ -112,14 +110,6 @@ def check(scope: Scope) -> None:
         origin is not None and origin != f"{scope.get('scheme', 'http')}://{hosts[0]}"
     ):
         raise Refused("cross_site")
-
-
-def _names_loopback(host: str) -> bool:
-    found = _HOST.fullmatch(host)
-    if found is None:
-        return False
-    name = found[1] or found[2]
-    return name.lower() == "localhost" or is_loopback(name)
 
 
 def _with_headers(send: Send, given: dict[str, str]) -> Send:

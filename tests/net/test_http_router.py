@@ -196,7 +196,7 @@ def test_the_heartbeat_tells_whether_a_root_was_written_and_synced_lately(servin
     async def run():
         async with serving(Router(operations(SickArchive(*ages), "1.2.3"))) as port:
             return [
-                parse(await exchange(port, f"GET {path} HTTP/1.0\r\n\r\n".encode()))
+                parse(await exchange(port, f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()))
                 for path in ("/__heartbeat__", "/__lbheartbeat__", "/ping", "/__version__", "/metrics")
             ]
 

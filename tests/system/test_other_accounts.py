@@ -147,7 +147,10 @@ def test_health_is_told_to_everybody_by_any_name_and_folders_are_not(monitor):
                 status, body = request(port, target, f"Host: {host}", "X-Forwarded-For: 10.0.0.7")
                 assert status == 200, (part, host, target)
                 assert str(monitor.folder) not in body, (part, target)
-        assert str(monitor.state) in request(port, "/__heartbeat__", "Host: 10.0.0.1")[1], part
+        assert str(monitor.state) in request(port, "/__heartbeat__")[1], part
+        pointed_here = "Host: evil.example"  # a site that lets root's browser ask, and points its own name at 127.0.0.1
+        assert str(monitor.folder) not in request(port, "/__heartbeat__", pointed_here)[1], part
+        assert request(port, "/metrics", pointed_here)[0] == 401, part
         assert "lae_http_requests_total" in request(port, "/metrics")[1]
         proxied = ("X-Forwarded-For: 10.0.0.7", "Host: balancer.example")
         assert request(port, "/metrics", *proxied)[0] == 401, part
