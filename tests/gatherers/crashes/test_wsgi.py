@@ -246,7 +246,7 @@ def test_a_root_that_is_not_ours_is_503_and_stays_as_it_is(tmp_path):
         archive = tmp_path / "state" / "archive"
         if not disk_is_there:
             archive.rename(tmp_path / "disk")
-            archive.mkdir()
+            archive.mkdir(mode=0o700)
         elif (tmp_path / "disk").exists():
             archive.rmdir()  # nobody put anything there
             (tmp_path / "disk").rename(archive)
