@@ -89,6 +89,7 @@ def name_of(dist):
     return json.loads((dist / "release.json").read_text())["release"]
 
 
+@pytest.mark.timeout(3600)  # twelve runs of a playbook
 def test_a_release_runs_with_its_own_configuration_again_however_it_is_gone_back_to(
     deployed, release, before, broken_release, tmp_path
 ):
