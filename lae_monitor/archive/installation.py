@@ -209,8 +209,8 @@ class Installation:
     def check_store(self, store: Path) -> None:
         """Returns when `store` is the store's folder; makes it, and gives it its file, if it may have it.
 
-        A store is made anew from the archive. So a new path may always have its file, and so may an empty folder that is
-        no disk of its own: somebody deleted what was in it.
+        A store is made anew from the archive. So a new path may always have its file, and so may a folder inside the state
+        folder, which is no disk of its own: somebody deleted the store, or an earlier release made this one.
 
         Raises:
             NotOurs
@@ -244,18 +244,15 @@ class Installation:
         Raises:
             NotOurs
         """
-        place, identity = look_if_there(store)
+        _, identity = look_if_there(store)
         if identity is not None:
             self._compare(store, "store", identity, own)
-        elif own.folders.get(str(store)) == "known" and not self._was_emptied(store, place):
+        elif own.folders.get(str(store)) == "known" and not store.is_relative_to(self.state):
             raise NotOurs(
                 f"{store} is not the store that was there: its {FILE} is missing. Mount its disk; if the store was "
                 "deleted, make it anew: lae-monitor store rebuild"
             )
         return identity is None
-
-    def _was_emptied(self, store: Path, place: Place | None) -> bool:
-        return store.is_relative_to(self.state) and (place is None or not any(store.iterdir()))
 
     def adopt(self, folder: Path, part: Part = "archive") -> str:
         """Makes `folder` ours, whatever it was; returns the installation that it belonged to, "" for none.

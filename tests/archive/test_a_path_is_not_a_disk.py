@@ -430,6 +430,10 @@ def test_the_store_is_not_made_anew_where_its_disk_should_be(tmp_path):
         (store_folder / "data").mkdir()
         shutil.rmtree(store_folder)
     installation.check_store(inside)  # deleted, to be made anew
+    (inside / FILE).unlink()
+    (inside / "data").mkdir()  # deleted, and made by an earlier release, which gives no file
+    installation.check_store(inside)
+    assert said(inside)["part"] == "store"
     with pytest.raises(NotOurs, match="lae-monitor store rebuild"):
         installation.check_store(outside)
     outside.mkdir()
