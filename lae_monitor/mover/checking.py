@@ -111,8 +111,8 @@ class Checks:
     async def _move_anew(self, paths: list[str], found: Findings) -> None:
         mover = self._mover
         async with mover.paused():
-            if mover.ledger.batch():
-                return  # it is being repeated, and took marks back for that
+            if mover.ledger.batch():  # it took marks back, to be repeated
+                raise StoreError("a batch is waiting to be repeated")
             moved = await mover.store.moved_between(paths[0], paths[-1])
             quarantined = {
                 item.span.path for item in mover.ledger.quarantined()
@@ -219,7 +219,7 @@ class Checks:
             log.warning("rows of %d files are missing, and the files cannot be read: %s",
                         len(found.unreadable), _some(found.unreadable))  # fmt: skip
         if not found.parts and not found.files:
-            log.info("the store was checked: it has every row")
+            log.info("the store was checked: it has every row that was moved")
             return
         parts = [f"{part.table} {part.name}" for part in found.parts]
         text = f"{len(parts)} damaged parts: {_some(parts)}. {len(found.files)} files are read again: {_some(found.files)}."

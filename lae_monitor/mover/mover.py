@@ -39,7 +39,8 @@ BATCH_SECONDS: Final = (
     1.0  # the backlog's share is made smaller when a batch took longer: fresh reports wait for up to two
 )
 FEWEST_FILES: Final = 32  # of the backlog in a batch
-MAX_BACKOFF: Final = 30.0  # seconds
+FIRST_BACKOFF: Final = 0.5  # seconds after a failure; twice as many after each further one
+MAX_BACKOFF: Final = 30.0
 POISON_AFTER: Final = 3  # failures of a batch on a store that works, until its spans are tried one by one
 
 
@@ -122,24 +123,24 @@ class Mover:
         """Moves until `stop` is set."""
         listening = self._listen()
         stopping = asyncio.create_task(stop.wait())
-        backoff = 0.0
+        backoff, hinted = 0.0, True  # seconds to wait after a failure; whether a hint ends the wait
         try:
             while not stop.is_set():
                 try:
                     moved = await self.step()
-                    backoff = 0.0
+                    backoff, hinted = 0.0, True
                     self.state.error = ""
                 except (StoreError, OSError, ArchiveError, sqlite3.Error) as error:
                     if isinstance(error, sqlite3.Error) and is_damage(error):
                         raise  # the next start sets the ledger aside
                     self.state.failures += 1
                     self.state.error = str(error)
-                    backoff = min(MAX_BACKOFF, max(0.5, backoff * 2))
+                    backoff = min(MAX_BACKOFF, max(FIRST_BACKOFF, backoff * 2))
+                    hinted = isinstance(error, OSError)  # some files could not be read; a new one may well be
                     log.warning("moving failed, again in %.1f s: %s", backoff, error)
                     moved = False
-                await self._pause(
-                    stopping, backoff or (TICK if moved or len(self._waiting) else QUICK_SWEEP), quick=not backoff
-                )
+                wait = backoff or (TICK if moved or len(self._waiting) else QUICK_SWEEP)
+                await self._pause(stopping, wait, quick=hinted)
         finally:
             stopping.cancel()
             self._sweeps.stop()
@@ -192,9 +193,12 @@ class Mover:
                 await self._sweeps.if_due()
                 began = time.monotonic()
                 self._wake.clear()
-                pieces = await self._waiting.collect(self._next, self._backlog_files)
+                try:
+                    pieces = await self._waiting.collect(self._next, self._backlog_files)
+                except OSError:  # none of those that wait can be read: all else was moved
+                    self.state.caught_up |= self._sweeps.task is None
+                    raise
                 if not pieces:
-                    # The first look was a full sweep.
                     self.state.caught_up |= self._sweeps.task is None and not len(self._waiting)
                     self._measure()
                     return False
@@ -232,9 +236,7 @@ class Mover:
         try:
             piece = await next_piece(self.archive, path, self.ledger.moved(path), reader)
         except (FileNotFoundError, Refused) as error:
-            log.warning(
-                "%s", error
-            )  # deleted, on a root that does not answer (a sweep finds it), or a hint that is no path
+            log.warning("%s", error)  # deleted, on a root that does not answer (a sweep finds it), or no path
             return None
         except OSError as error:
             return error
@@ -248,9 +250,8 @@ class Mover:
     # ---- into the store --------------------------------------------------------------------------------------------
 
     async def _move(self, pieces: list[Piece]) -> None:
-        readings = await asyncio.to_thread(
-            read_all, [(piece.pending.span, piece.data) for piece in pieces], self.find_reader
-        )
+        spans = [(piece.pending.span, piece.data) for piece in pieces]
+        readings = await asyncio.to_thread(read_all, spans, self.find_reader)
         quarantined = await self._quarantine(pieces, readings)
         failures = 0
         while True:

@@ -1,6 +1,8 @@
 """Fresh reports and a backlog share each batch: what is shown is the order in which rows arrive, never the time it takes."""
 
 import asyncio
+import errno
+import os
 
 import pytest
 import spine
@@ -10,6 +12,7 @@ from lae_monitor.mover import mover as module
 from lae_monitor.mover import sweeps, waiting
 from lae_monitor.store import Store
 
+LINE = b'{"time":"2026-11-22T00:00:00Z","what":"mark","title":"fresh"}\n'
 BACKLOG = 120
 BATCH = 20
 
@@ -145,3 +148,33 @@ def test_a_sweep_does_not_hold_hints_up(tmp_path, monkeypatch, word):
                 assert mover.state.caught_up
 
     spine.run(go())
+
+
+def test_a_file_that_cannot_be_read_holds_nothing_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_BACKOFF", 3600)  # nothing but a hint ends the wait
+    monkeypatch.setattr(module, "MAX_BACKOFF", 3600)
+
+    async def go():
+        async with spine.opened(tmp_path) as mover:
+            bad = (await Journal(mover.archive).write("mark", title="on a bad sector")).path
+            settle = mover.archive.settle
+
+            async def failing(path):
+                if path == bad:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                return await settle(path)
+
+            monkeypatch.setattr(mover.archive, "settle", failing)
+            moved, stop = asyncio.Event(), asyncio.Event()
+            mover.on_moved = moved.set
+            task = asyncio.create_task(mover.run(stop))
+            while not mover.state.failures:
+                await asyncio.sleep(0.01)
+            assert mover.state.caught_up, "alarms and retention go on"
+            await mover.archive.append("journal/2026/11/22/other.jsonl", LINE)
+            await asyncio.wait_for(moved.wait(), 60)
+            stop.set()
+            await task
+            return await spine.marks(mover)
+
+    assert spine.run(go()) == ["fresh"]
