@@ -323,10 +323,12 @@ class Run:
 
 
 def stranger(path: Path, root: Path) -> bool:
-    """Whether a file is neither a crash, nor the journal's, nor a lock of the archive."""
-    first, *_, last = path.relative_to(root).parts
+    """Whether a file is neither a crash, nor the journal's, nor a lock of the archive, nor the root's identity."""
+    inside = path.relative_to(root).parts
+    first, last = inside[0], inside[-1]
     return not (
-        (first == "crashes" and last.endswith(".zip"))
+        inside == (".lae-monitor",)
+        or (first == "crashes" and last.endswith(".zip"))
         or (first == "journal" and last.endswith(".jsonl"))
         or (first == ".tmp" and last == "lock")
     )

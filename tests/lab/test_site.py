@@ -57,11 +57,12 @@ def test_what_hosts_report_is_on_their_timelines(deployed):
 
     await_that(arrived, lambda: "\n".join(deployed.said[-3:]), LONG)
     with ThreadPoolExecutor() as at_once:
-        incidents, crashes, status = at_once.map(deployed.shell, looks)
+        incidents, crashes, status, token = at_once.map(deployed.shell, looks)
     assert "node1" in incidents and "node2" in incidents
     assert "try 1" in crashes
     assert any(f"  {host} " in crashes for host in ("node1", "node2"))  # whichever the inventory has first
     assert re.search(r"node1\s", status)
+    assert "shown only this once" in token
     for row in deployed.ask("search", "flop kind:incident")[
         "rows"
     ]:  # the node itself keeps an incident for five seconds
