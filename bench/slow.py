@@ -16,7 +16,7 @@ from bench.figures import Figure, at_most
 from bench.load import Connection
 from bench.monitor import await_line, monitor, running, scratch
 
-SLOW = 500  # connections; one address may have 600
+SLOW = 500  # connections; half send no head, and one address may have 500 such
 SECONDS = 10.0
 PACE = 0.01  # seconds between heartbeats, and between uploads
 EVERY = 0.5  # seconds between bytes that drip
