@@ -73,6 +73,17 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in long]
 
 
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """A command that ran in our process left its umask: each test begins with that of the whole run."""
+    os.umask(UMASK)
+    return (yield)
+
+
 CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"
 
 
