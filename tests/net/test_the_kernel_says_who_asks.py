@@ -149,7 +149,7 @@ def test_a_connection_is_looked_up_once_and_only_when_somebody_wants_to_know(ser
 
     async def main():
         async with serving(guarded) as port:
-            plain = b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n"
+            plain = b"GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n"
             await exchange(port, plain, plain.replace(b"Host", b"Connection: close\r\nHost"))
             assert reads == []
             asks = plain.replace(b"/plain", b"/asks")
