@@ -270,7 +270,7 @@ def test_the_page_of_an_incident_has_its_events_in_a_table_with_the_trigger_mark
     read, raw = page(site, target), site.ask(target).text
     assert "disk <b>full" in read.text
     assert "zkafmbti" not in raw + site.ask(target.replace("?", ".json?")).text
-    assert "it may hold secrets" in read.text
+    assert "It may hold secrets" in read.text
     rows = [attrs for tag, attrs in read.tags if tag == "tr" and "event" in attrs.get("class", "")]
     assert [attrs["class"] for attrs in rows] == [
         "event is-info",
