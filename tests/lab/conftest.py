@@ -13,7 +13,8 @@ How to add a scenario (a failure, an upgrade, a way back): a file `scenarios/tes
     deployed.monitor.exec([...])            a command on the monitor host; deployed.lab.hosts has the others
     deployed.ask("search", "kind:crash")    lae-monitor --json on the monitor host
 
-Everything in scenarios/ has the marker `full`: `make test-all` runs it, `make test` does not. One alone:
+Everything in scenarios/ has the marker `full`: `make test-all` runs it, `make test` does not. So do tests here that boot
+another lab or restart a host. One alone:
 `pytest tests/lab/scenarios/test_uninstall.py`. test_site.py is what `make test` runs; nothing there may take a minute.
 Run only the playbook and the tags that are needed: monitor.yml takes a fourth of the time of site.yml.
 

@@ -1,4 +1,7 @@
-"""The lab keeps what it promises: else what is tested in it proves nothing."""
+"""The lab keeps what it promises: else what is tested in it proves nothing.
+
+Tests that boot another lab, or restart a host, are `full`: the playbooks' tests would fail with them.
+"""
 
 import os
 import shutil
@@ -205,6 +208,7 @@ WantedBy=multi-user.target
 """
 
 
+@pytest.mark.full
 def test_a_restart_ends_units_in_order_and_brings_them_back(node1):
     node1.write("/etc/systemd/system/orderly.service", ORDERLY.encode())
     node1.exec(["systemctl", "enable", "--quiet", "--now", "orderly"], check=True)
@@ -243,12 +247,14 @@ def small(lab_is_possible):
         yield lab
 
 
+@pytest.mark.full
 def test_two_labs_have_the_same_addresses_and_never_meet(lab, small):
     assert small.hosts["alone"].address == lab.hosts["node1"].address
     assert small.run(small.ssh("alone", "hostname"), capture_output=True, text=True).stdout == "alone\n"
     assert lab.run(lab.ssh("node1", "hostname"), capture_output=True, text=True).stdout == "node1\n"
 
 
+@pytest.mark.full
 def test_down_leaves_nothing(small):
     assert set(traces(small).values()) == {True}
     left = small.popen(["sleep", "1000"])
@@ -262,6 +268,7 @@ def cli(*arguments, folder=HERE):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_the_command_line_does_the_same(lab):
     def said(*arguments):
         done = cli(*arguments)
@@ -302,6 +309,7 @@ def abandoned(lab_is_possible):
     made.down()
 
 
+@pytest.mark.full
 def test_a_lab_whose_maker_died_is_removed_by_hand(abandoned):
     assert set(traces(abandoned).values()) == {True}
     done = cli("down", abandoned.name)
@@ -309,11 +317,13 @@ def test_a_lab_whose_maker_died_is_removed_by_hand(abandoned):
     assert {what: there for what, there in traces(abandoned).items() if there} == {}
 
 
+@pytest.mark.full
 def test_a_lab_whose_maker_died_is_removed_by_whoever_comes_next(abandoned):
     remove_orphans()
     assert {what: there for what, there in traces(abandoned).items() if there} == {}
 
 
+@pytest.mark.full
 def test_down_all_spares_what_is_used_and_other_checkouts(small, tmp_path):
     checkout = tmp_path / "checkout"
     for path in (HERE, lab_wheels.LOCK):
@@ -332,6 +342,7 @@ def test_down_all_spares_what_is_used_and_other_checkouts(small, tmp_path):
         assert cli("down", "used", folder=folder).stdout == "The lab used is down.\n"
 
 
+@pytest.mark.full
 def test_logs_of_labs_that_are_down_are_kept_for_a_day(small):
     old, fresh = Lab("old-logs").folder, Lab("fresh-logs").folder
     for folder in (old, fresh):
@@ -343,6 +354,7 @@ def test_logs_of_labs_that_are_down_are_kept_for_a_day(small):
     shutil.rmtree(fresh)
 
 
+@pytest.mark.full
 def test_what_is_left_of_half_a_lab_is_removed(small):
     subprocess.run(["ip", "netns", "del", small.places.network_of("alone")], check=True)
     subprocess.run(["umount", small.places.mount_namespace], check=True)
@@ -350,6 +362,7 @@ def test_what_is_left_of_half_a_lab_is_removed(small):
     assert small.hosts["alone"].exec(["hostname"]).stdout == "alone\n"
 
 
+@pytest.mark.full
 def test_a_host_that_does_not_come_up_takes_the_lab_with_it_and_says_why(lab_is_possible, monkeypatch):
     def broken(host):
         host.exec(["systemd-run", "--quiet", "--unit=broken", "sh", "-c", "echo out of order; exit 3"], check=True)
