@@ -433,7 +433,9 @@ MARKS = {
 }
 
 
-@pytest.mark.parametrize("moment", MARKS)
+@pytest.mark.parametrize(
+    "moment", [moment if moment == "installing" else pytest.param(moment, marks=pytest.mark.full) for moment in MARKS]
+)
 def test_killed_in_the_midst_of_it_the_next_run_succeeds(place, moment):
     place.have(OLD)
     place.state("current", name=OLD)
@@ -472,6 +474,7 @@ def test_what_was_cut_off_goes_with_the_next_switch(place, pretend, lae_release)
     assert Path("/etc/passwd").exists()
 
 
+@pytest.mark.full
 def test_what_a_killed_run_left_running_ends_before_the_next_begins(place):
     """The module alone is killed, by the kernel for want of memory, say; the program it started goes on."""
     code = SLOW.replace("{mark}", str(place.folder / "began")).replace("600", "4")

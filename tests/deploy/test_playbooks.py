@@ -22,6 +22,7 @@ def test_yamllint_has_nothing_to_say(tool):
     tool("yamllint", "--strict", ".")
 
 
+@pytest.mark.full
 def test_ansible_lint_has_nothing_to_say(tool):
     # Its syntax checks would ask EC2 otherwise: ansible.cfg's inventory.
     tool("ansible-lint", "--offline", "--profile", "production", "-q", ANSIBLE_INVENTORY="inventory/static.example.yml")
