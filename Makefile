@@ -23,7 +23,7 @@ run: $(SETUP)-run ## run the whole monitor on loopback, with a pretend fleet tha
 
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20
 
-test: $(SETUP)-test ## run the tests, at most a quarter of an hour on 2 cores; ARGS='...' goes to pytest
+test: $(SETUP)-test ## run the tests, about half an hour on 2 cores; ARGS='...' goes to pytest
 	$(PYTEST) $(ARGS)
 
 test-all: $(SETUP)-test ## run the long ones too: every failure scenario on real hosts, molecule, more random examples
