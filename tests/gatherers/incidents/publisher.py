@@ -132,6 +132,7 @@ class Publisher(LogPublisher):
     """Announces and answers as the mode says."""
 
     mode = ""
+    asked = 0
 
     def remote_subscribe_to_incidents(self, observer, catch_up=False, since=""):
         print("asked since", since.decode(), flush=True)
@@ -149,14 +150,15 @@ class Publisher(LogPublisher):
     def remote_get_incident(self, name):
         print("asked", name.decode(), flush=True)
         answers = ANSWERS.get(self.mode)
+        self.asked += 1
+        if self.mode == "stalls_at_second" and self.asked == 2:
+            return defer.Deferred()
         if answers is None:
             return LogPublisher.remote_get_incident(self, name)
         if self.mode == "stalls":
             return defer.Deferred()
-        if self.mode == "unavailable":
-            self.asked = getattr(self, "asked", 0) + 1
-            if name == NAME.format(0).encode() or self.asked < 5:
-                raise KeyError("no incident of that name, or not now")
+        if self.mode == "unavailable" and (name == NAME.format(0).encode() or self.asked < 5):
+            raise KeyError("no incident of that name, or not now")
         if self.mode == "dies":
             reactor.callLater(0, os._exit, 9)  # with the answer half sent
         return answers[name] if name in answers else answers[name.decode()]

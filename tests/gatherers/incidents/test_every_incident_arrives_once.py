@@ -79,8 +79,9 @@ def test_gatherer_killed_while_an_incident_comes_gets_it_after_its_restart(gathe
     logs = gatherer.folder / "p-incidents"
     made_incident(logs, first)
     made_incident(logs, second, events=1_500, text="long " * 20)
-    node = gatherer.publisher(furl, "p")
+    node = gatherer.publisher(furl, "p", mode="stalls_at_second")
     node.await_output(f"asked {second}")
+    gatherer.await_journal(verdict="accepted", id=first)  # receipts are written after the incident is durable
     gatherer.process.kill(signal.SIGKILL)
     assert gatherer.names("node1") == [first]
     gatherer.start()
