@@ -6,8 +6,8 @@ import msgspec
 
 from lae_monitor.config.alerts import Rule
 from lae_monitor.core.ids import row_key
+from lae_monitor.core.printable import one_line, printable
 from lae_monitor.core.redaction import redact, redacted
-from lae_monitor.query.printable import one_line, printable
 
 MAX_TITLE: Final = 200  # characters
 MAX_TEXT: Final = 2_000  # characters

@@ -11,8 +11,8 @@ from email.utils import format_datetime, formataddr
 from lae_monitor.alerts import message as words
 from lae_monitor.alerts.ledger import Message
 from lae_monitor.config.alerts import Mail
+from lae_monitor.core.printable import one_line
 from lae_monitor.core.secrets import Secret
-from lae_monitor.query.printable import one_line
 
 
 class NotDelivered(Exception):

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.options import (
-    EXIT_FINDINGS,
-    EXIT_TRY_AGAIN,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-    Invocation,
-    common,
-)
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.alerts.alarm import Alarm
@@ -40,8 +33,8 @@ def list_(invocation: Invocation, everything: bool) -> None:
     \b
     lae-monitor alert list
     lae-monitor alert list --all --json
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.core.time import DAY, format_time, wall_clock  # noqa: PLC0415 - quick start of the command line
+    """
+    from lae_monitor.core.time import DAY, format_time, wall_clock
 
     listed = _look(invocation)
     recent = wall_clock() - DAY
@@ -75,9 +68,9 @@ def test(invocation: Invocation, silent_after: str) -> None:
     \b
     lae-monitor alert test
     lae-monitor alert test --silent-after 30m
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.core.time import format_duration, format_time, parse_duration, wall_clock  # noqa: PLC0415
+    """
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.core.time import format_duration, format_time, parse_duration, wall_clock
 
     try:
         after = parse_duration(silent_after) if silent_after else float(invocation.settings.alerts.silent_after)
@@ -121,8 +114,8 @@ def send_test(invocation: Invocation, names: tuple[str, ...]) -> None:
     \b
     lae-monitor alert send-test
     lae-monitor alert send-test on-call
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    import asyncio  # noqa: PLC0415
+    """
+    import asyncio
 
     destinations = invocation.settings.alerts.destinations
     known = {destination.title: destination for destination in destinations}
@@ -154,16 +147,16 @@ def send_test(invocation: Invocation, names: tuple[str, ...]) -> None:
 
 async def _send_test(invocation: Invocation, destinations: Sequence[AnyDestination]) -> dict[str, str]:
     """Name of each destination -> why it was not told, "" when it was."""
-    import asyncio  # noqa: PLC0415
-    import secrets  # noqa: PLC0415
+    import asyncio
+    import secrets
 
-    from lae_monitor.alerts.alarm import Alarm  # noqa: PLC0415
-    from lae_monitor.alerts.deliver import deliver  # noqa: PLC0415
-    from lae_monitor.alerts.ledger import Message  # noqa: PLC0415
-    from lae_monitor.alerts.mail import NotDelivered  # noqa: PLC0415
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.core.secrets import redact  # noqa: PLC0415
-    from lae_monitor.core.time import wall_clock  # noqa: PLC0415
+    from lae_monitor.alerts.alarm import Alarm
+    from lae_monitor.alerts.deliver import deliver
+    from lae_monitor.alerts.ledger import Message
+    from lae_monitor.alerts.mail import NotDelivered
+    from lae_monitor.core.secrets import redact
+    from lae_monitor.core.time import wall_clock
+    from lae_monitor.terminal.owner import as_owner
 
     settings, now = invocation.settings, wall_clock()
     sample = Alarm(
@@ -189,8 +182,8 @@ async def _send_test(invocation: Invocation, destinations: Sequence[AnyDestinati
 
 
 def _look(invocation: Invocation) -> Listed:
-    from lae_monitor.alerts.ledger import FILE, look  # noqa: PLC0415
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
+    from lae_monitor.alerts.ledger import FILE, look
+    from lae_monitor.terminal.owner import as_owner
 
     path = invocation.settings.state.path / FILE
     try:
@@ -205,7 +198,7 @@ def _look(invocation: Invocation) -> Listed:
 
 
 def _as_of(looked: str | None) -> str:
-    from lae_monitor.cli.lines import when  # noqa: PLC0415
+    from lae_monitor.terminal.lines import when
 
     return f"as of {when(looked)}" if looked else "nobody looked yet: lae-monitor run, or serve, does"
 
@@ -228,9 +221,9 @@ def _following(held: Sequence[Alarm], over: Sequence[Alarm], late: Sequence[Deli
 
 
 def _lines(alarms: Sequence[Alarm], deliveries: Sequence[Delivery]) -> list[str]:
-    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
-    from lae_monitor.core.time import format_time  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.core.time import format_time
+    from lae_monitor.terminal.lines import painted, when
 
     lines = [
         f"{painted(when(format_time(alarm.raised)), dim=True)}  {painted(f'{alarm.level:<8}', alarm.level)}  "
@@ -249,13 +242,13 @@ def _lines(alarms: Sequence[Alarm], deliveries: Sequence[Delivery]) -> list[str]
 
 
 def _alarm_json(alarm: Alarm) -> dict[str, Any]:
-    from lae_monitor.alerts.message import alarm_document  # noqa: PLC0415
+    from lae_monitor.alerts.message import alarm_document
 
     return alarm_document(alarm, "")
 
 
 def _delivery_json(one: Delivery) -> dict[str, Any]:
-    from lae_monitor.core.time import format_time  # noqa: PLC0415
+    from lae_monitor.core.time import format_time
 
     return {
         "id": one.message, "destination": one.destination, "made": format_time(one.made), "state": one.state,
@@ -265,8 +258,8 @@ def _delivery_json(one: Delivery) -> dict[str, Any]:
 
 
 def _host_table(hosts: Sequence[Mapping[str, Any]]) -> str:
-    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
-    from lae_monitor.core.time import format_duration  # noqa: PLC0415
+    from lae_monitor.core.time import format_duration
+    from lae_monitor.terminal.lines import painted, when
 
     rows = [("host", "cluster", "last heard", "quiet for", "expected, for it", "")]
     rows += [
@@ -283,8 +276,8 @@ def _host_table(hosts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _result(name: str, kind: str, error: str) -> str:
-    from lae_monitor.cli.lines import painted  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted
 
     if error:
         return f"{painted('failed   ', 'error')} {kind} {name}: {one_line(error)}"

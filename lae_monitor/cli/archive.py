@@ -8,17 +8,10 @@ from typing import Any, Final
 
 import click
 
-from lae_monitor.cli.options import (
-    EXIT_FINDINGS,
-    EXIT_TRY_AGAIN,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-    Invocation,
-    common,
-)
-from lae_monitor.cli.owner import as_owner
 from lae_monitor.cli.store import as_owner_of_store, ask
 from lae_monitor.core.limits import format_size
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.owner import as_owner
 
 RETIRE_SECONDS: Final = 3600.0  # a million files take minutes
 
@@ -38,8 +31,8 @@ def status(invocation: Invocation) -> None:
 
     Exits 1 when a root does not work, or when retention has stopped.
     """
-    from lae_monitor.archive import Archive  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
+    from lae_monitor.archive import Archive
+    from lae_monitor.gatherers.context import installation
 
     settings = invocation.settings
     if not any(root.is_dir() for root in settings.archive_roots):  # looking must not make them, as whom ever
@@ -78,7 +71,7 @@ def status(invocation: Invocation) -> None:
 
 def _retention_stopped(ledger: Path) -> str:
     """Why retention stopped, by the mover's ledger, which `serve` may have open; "" if it did not."""
-    from lae_monitor.mover.retention import STOPPED, stopped  # noqa: PLC0415
+    from lae_monitor.mover.retention import STOPPED, stopped
 
     try:
         with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
@@ -120,11 +113,11 @@ def retire(invocation: Invocation, dry_run: bool, confirm: bool) -> None:
 
 
 async def _retire_alone(invocation: Invocation, *, dry_run: bool, confirm: bool) -> dict[str, Any]:
-    from lae_monitor.mover.ages import rules_of  # noqa: PLC0415
-    from lae_monitor.mover.retention import Retention  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
-    from lae_monitor.service.serve import PROCESS, opened_mover  # noqa: PLC0415
-    from lae_monitor.store import StoreError  # noqa: PLC0415
+    from lae_monitor.mover.ages import rules_of
+    from lae_monitor.mover.retention import Retention
+    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive
+    from lae_monitor.service.serve import PROCESS, opened_mover
+    from lae_monitor.store import StoreError
 
     settings = invocation.settings
     if not settings.state.path.is_dir():
@@ -179,10 +172,10 @@ def adopt(invocation: Invocation, root: Path) -> None:
 
     \b
     lae-monitor archive adopt /srv/archive
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.archive.errors import ArchiveError  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.archive.identity import FILE, NotOurs  # noqa: PLC0415
-    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
+    """
+    from lae_monitor.archive.errors import ArchiveError
+    from lae_monitor.archive.identity import FILE, NotOurs
+    from lae_monitor.gatherers.context import installation
 
     settings = invocation.settings
     configured = {folder.absolute() for folder in settings.archive_roots}

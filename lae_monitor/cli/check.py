@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, common
 from lae_monitor.gatherers import KINDS
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
@@ -35,9 +35,9 @@ def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment:
     Of the host: clock, state folder, archive roots (a real write and fsync), free space, credentials, free ports.
     Exits 78 when the configuration has a problem, 1 when the host has, else 0; warnings change nothing.
     """
-    from lae_monitor.config import ConfigError  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.fleet.running import runs  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.service.surroundings import Finding, look  # noqa: PLC0415
+    from lae_monitor.config import ConfigError
+    from lae_monitor.fleet.running import runs
+    from lae_monitor.service.surroundings import Finding, look
 
     running = False
     try:
@@ -79,9 +79,9 @@ def check_fleet(invocation: Invocation, parts: tuple[str, ...]) -> None:
     \b
     lae-monitor check fleet
     lae-monitor check fleet crashes incidents
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.service.answering import ask  # noqa: PLC0415
+    """
+    from lae_monitor.service.answering import ask
+    from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings
     with as_owner(settings.state.path):
@@ -97,8 +97,8 @@ def check_fleet(invocation: Invocation, parts: tuple[str, ...]) -> None:
 
 def _gatherers(settings: Settings, wanted: Sequence[str]) -> Iterator[Finding]:
     """What each kind asks of its own section."""
-    from lae_monitor.gatherers import module  # noqa: PLC0415
-    from lae_monitor.service.surroundings import Finding  # noqa: PLC0415
+    from lae_monitor.gatherers import module
+    from lae_monitor.service.surroundings import Finding
 
     for kind in (kind for kind in KINDS if kind in wanted):
         about = f"gatherers.{kind}"
@@ -120,8 +120,8 @@ def _gatherers(settings: Settings, wanted: Sequence[str]) -> Iterator[Finding]:
 
 def _alerts(settings: Settings) -> Iterator[Finding]:
     """What the destinations of alarms need."""
-    from lae_monitor.alerts.check import check as problems_of  # noqa: PLC0415
-    from lae_monitor.service.surroundings import Finding  # noqa: PLC0415
+    from lae_monitor.alerts.check import check as problems_of
+    from lae_monitor.service.surroundings import Finding
 
     problems = list(problems_of(settings))
     for problem in problems:

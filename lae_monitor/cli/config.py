@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lae_monitor.cli.options import EXIT_CONFIG, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 
 @click.group()
@@ -19,8 +19,8 @@ def config(_invocation: Invocation) -> None:
 @common
 def new(invocation: Invocation, path: Path | None) -> None:
     """Print a configuration file with every key, its meaning and its default. An existing file is never written over."""
-    from lae_monitor.config.new import new as new_file  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.gatherers import sections  # noqa: PLC0415
+    from lae_monitor.config.new import new as new_file
+    from lae_monitor.gatherers import sections
 
     text = new_file(sections())
     if path is None:
@@ -50,10 +50,10 @@ def new(invocation: Invocation, path: Path | None) -> None:
 @common
 def explain(invocation: Invocation, key: str) -> None:
     """What a KEY means, its type, its default, its value now, and where that comes from. Without KEY, all of them."""
-    from lae_monitor.config.explain import explain as explain_key  # noqa: PLC0415
-    from lae_monitor.config.keys import all_sections, unknown  # noqa: PLC0415
-    from lae_monitor.config.load import ConfigError, load_with_origins  # noqa: PLC0415
-    from lae_monitor.gatherers import sections  # noqa: PLC0415
+    from lae_monitor.config.explain import explain as explain_key
+    from lae_monitor.config.keys import all_sections, unknown
+    from lae_monitor.config.load import ConfigError, load_with_origins
+    from lae_monitor.gatherers import sections
 
     known = sections()
     problems: list[str] = []

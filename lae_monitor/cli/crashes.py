@@ -14,21 +14,14 @@ import click
 
 from lae_monitor import __version__
 from lae_monitor.cli.crashes_throttle import throttle_test
-from lae_monitor.cli.options import (
-    EXIT_FINDINGS,
-    EXIT_TRY_AGAIN,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-    Invocation,
-    common,
-)
+from lae_monitor.core.printable import one_line
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.gatherers.crashes.container import entries
 from lae_monitor.gatherers.crashes.form import File, form
 from lae_monitor.gatherers.crashes.minidump import MAGIC
 from lae_monitor.gatherers.crashes.report import MINIDUMP, OURS, RAW_CRASH
 from lae_monitor.gatherers.crashes.sample import minidump
-from lae_monitor.query.printable import one_line
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000/submit"
 TIMEOUT: Final = 60.0  # seconds, as Crashpad's own
@@ -75,7 +68,7 @@ def submit(
     \b
     Exit code 0 when the crash was accepted, 1 when it was refused, 69 when nobody answers, 75 when the
     collector asks to try again later.
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     url = url if url is not None else _own_collector(invocation)
     told, files = _contents(invocation, file)
     for pair in annotations:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from lae_monitor.cli.lines import when
-from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 from lae_monitor.core.limits import MiB, format_size
+from lae_monitor.core.printable import one_line
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time, parse_duration, parse_time, wall_clock
-from lae_monitor.query.printable import one_line
+from lae_monitor.terminal.lines import when
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.gatherers.crashes.program import Program
@@ -92,7 +92,7 @@ def throttle_test(
     \b
     lae-monitor crashes throttle-test --rules antenna --since 30d
     lae-monitor crashes throttle-test --rules new-rules.toml --each
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     rules, source = _rules(invocation, name)
     cutoff = _cutoff(invocation, since if since is not None else SINCE if not (paths or documents) else None)
     drawn = seed if seed is not None else secrets.randbelow(MAX_SEED)
@@ -118,8 +118,8 @@ def throttle_test(
 
 def _rules(invocation: Invocation, name: str | None) -> tuple[Rules, str]:
     """The rules, and what they are called."""
-    from lae_monitor.gatherers.crashes.check import rules_path  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.gatherers.crashes.throttle import RulesError, RulesFile  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.check import rules_path
+    from lae_monitor.gatherers.crashes.throttle import RulesError, RulesFile
 
     source = name if name is not None else rules_path(invocation.settings)
     try:
@@ -150,7 +150,7 @@ def _found(
     invocation: Invocation, paths: Sequence[Path], documents: Sequence[Path], cutoff: float
 ) -> Generator[Crash | Unread]:
     """The crashes asked for, those received last first, as far as names tell."""
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
+    from lae_monitor.terminal.owner import as_owner
 
     yield from (_read(path, bare=True) for path in documents)
     if paths or documents:
@@ -177,8 +177,8 @@ def _age(path: Path) -> tuple[float, str]:
 
 def _read(path: Path, *, bare: bool = False) -> Crash | Unread:
     """The crash in a zip of ours, or in a file that is a raw crash and nothing else."""
-    from lae_monitor.gatherers.crashes.container import entries  # noqa: PLC0415
-    from lae_monitor.gatherers.crashes.report import RAW_CRASH  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.container import entries
+    from lae_monitor.gatherers.crashes.report import RAW_CRASH
 
     try:
         if path.stat().st_size > MAX_CRASH:
@@ -197,7 +197,7 @@ def _read(path: Path, *, bare: bool = False) -> Crash | Unread:
 
 def _crash(document: Document, files: Mapping[str, memoryview], file: str) -> Crash:
     """A crash from its raw crash: ours, or one of Antenna or Socorro; `file` stands for an id where there is none."""
-    from lae_monitor.gatherers.crashes.stored import annotations_in, program_in  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.stored import annotations_in, program_in
 
     given = document.get("submitted_timestamp")
     received = parse_time(given) if isinstance(given, str) else wall_clock()

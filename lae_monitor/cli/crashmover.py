@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
-from lae_monitor.cli.owner import as_owner
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.owner import as_owner
 
 if TYPE_CHECKING:
     from lae_monitor.gatherers.crashes.crashmover.ledger import Ledger
@@ -28,12 +28,12 @@ def crashmover(invocation: Invocation, forever: bool, everything: bool, count: i
     \b
     Exit code 0 when all was sent and told, 1 when a crash or its id became a dead letter, 75 when some are to be tried
     again, 78 when no destination is configured.
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     if click.get_current_context().invoked_subcommand is not None:
         return
     if forever + everything + (count is not None) > 1:
         invocation.fail("--forever, --all and --count exclude each other", EXIT_USAGE)
-    from lae_monitor.service import crashmover as service  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.service import crashmover as service
 
     with _explained(invocation):
         if not everything and count is None:
@@ -134,7 +134,7 @@ def retry(invocation: Invocation, crash_ids: tuple[str, ...], everything: bool) 
 
 @contextmanager
 def _ledger(invocation: Invocation, *, looking: bool) -> Iterator[Ledger]:
-    from lae_monitor.gatherers.crashes.crashmover.ledger import FILE, Ledger  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.crashmover.ledger import FILE, Ledger
 
     path = invocation.settings.state.path / FILE
     with as_owner(invocation.settings.state.path), _explained(invocation):
@@ -149,10 +149,10 @@ def _ledger(invocation: Invocation, *, looking: bool) -> Iterator[Ledger]:
 @contextmanager
 def _explained(invocation: Invocation) -> Iterator[None]:
     """Ends the command with what is wrong."""
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.service.process import AlreadyRunning
 
     try:
         yield
@@ -168,6 +168,6 @@ def _next(invocation: Invocation, following: Any) -> None:
 
 
 def _one_line(text: str) -> str:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     return one_line(text, 200)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lae_monitor.cli.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.demo.stage import Ports
@@ -61,11 +61,11 @@ def demo(
 
 
 def _fleet(invocation: Invocation) -> int:
-    from lae_monitor.demo.fleet import Fleet  # noqa: PLC0415 - the command line stays quick for everything else
-    from lae_monitor.demo.stage import FLEET, STORY  # noqa: PLC0415
-    from lae_monitor.service.logs import set_up_log  # noqa: PLC0415
-    from lae_monitor.service.notify import notify  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning, only_one, run_until_stopped  # noqa: PLC0415
+    from lae_monitor.demo.fleet import Fleet
+    from lae_monitor.demo.stage import FLEET, STORY
+    from lae_monitor.service.logs import set_up_log
+    from lae_monitor.service.notify import notify
+    from lae_monitor.service.process import AlreadyRunning, only_one, run_until_stopped
 
     settings = invocation.settings
     if not (settings.state.path / FLEET / STORY).exists():
@@ -87,13 +87,13 @@ def _run(
     invocation: Invocation, folder: Path, hours: float, port_base: int | None, seed: int, *, kept: bool, verbose: bool
 ) -> int:
     """Runs monitor and fleet until they are stopped; returns the exit code."""
-    from lae_monitor.config import load  # noqa: PLC0415
-    from lae_monitor.core.time import HOUR  # noqa: PLC0415
-    from lae_monitor.demo import announcement, stage  # noqa: PLC0415
-    from lae_monitor.demo.story import Story  # noqa: PLC0415
-    from lae_monitor.gatherers import KINDS, sections  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
-    from lae_monitor.service.run import run_all  # noqa: PLC0415
+    from lae_monitor.config import load
+    from lae_monitor.core.time import HOUR
+    from lae_monitor.demo import announcement, stage
+    from lae_monitor.demo.story import Story
+    from lae_monitor.gatherers import KINDS, sections
+    from lae_monitor.service.process import AlreadyRunning
+    from lae_monitor.service.run import run_all
 
     _leave_other_settings_alone()
     try:

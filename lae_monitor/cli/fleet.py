@@ -11,7 +11,7 @@ from lae_monitor.cli.fleet_set_option import set_option
 from lae_monitor.cli.fleet_status import status
 from lae_monitor.cli.fleet_tail import tail
 from lae_monitor.cli.fleet_test_incident import test_incident
-from lae_monitor.cli.options import Invocation, common
+from lae_monitor.terminal.options import Invocation, common
 
 
 @click.group()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
@@ -47,7 +47,7 @@ def ec2(invocation: Invocation, regions: tuple[str, ...], show_list: bool, tag_r
     \b
     lae-monitor fleet ec2 --region eu-north-1
     lae-monitor fleet ec2 --list
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     run = _run(invocation, regions, tag_role)
     found = run.comparison
     if invocation.as_json:
@@ -72,15 +72,15 @@ class _Run(NamedTuple):
 
 def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Run:
     """Asks, compares, journals, keeps the list. Ends the command when one of them is not possible."""
-    from lae_monitor.cli.owner import as_caller, as_owner  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.core.time import wall_clock  # noqa: PLC0415
-    from lae_monitor.fleet.ec2 import CannotAsk, ask  # noqa: PLC0415
-    from lae_monitor.fleet.ec2_compare import compare  # noqa: PLC0415
-    from lae_monitor.fleet.ec2_list import FILE, PROCESS, Unusable, read_list, write_list  # noqa: PLC0415
-    from lae_monitor.fleet.status import fleet_status  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning, only_one  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.core.time import wall_clock
+    from lae_monitor.fleet.ec2 import CannotAsk, ask
+    from lae_monitor.fleet.ec2_compare import compare
+    from lae_monitor.fleet.ec2_list import FILE, PROCESS, Unusable, read_list, write_list
+    from lae_monitor.fleet.status import fleet_status
+    from lae_monitor.service.process import AlreadyRunning, only_one
+    from lae_monitor.terminal.owner import as_caller, as_owner
 
     settings = invocation.settings
     state = settings.state.path
@@ -141,11 +141,11 @@ def _clusters(settings: Settings, status: FleetStatus) -> Callable[[str], str]:
 
 
 def _journal(settings: Settings, run: _Run) -> None:
-    import asyncio  # noqa: PLC0415 - a run without news does without
+    import asyncio
 
-    from lae_monitor.archive import Journal  # noqa: PLC0415
-    from lae_monitor.fleet.ec2_list import PROCESS, journal_changes  # noqa: PLC0415
-    from lae_monitor.service.process import opened_archive  # noqa: PLC0415
+    from lae_monitor.archive import Journal
+    from lae_monitor.fleet.ec2_list import PROCESS, journal_changes
+    from lae_monitor.service.process import opened_archive
 
     async def write() -> None:
         async with opened_archive(settings, PROCESS) as archive:
@@ -160,7 +160,7 @@ def _journal(settings: Settings, run: _Run) -> None:
 
 def _news(run: _Run) -> Iterator[str]:
     """All findings, once something has changed; else nothing."""
-    from lae_monitor.fleet.ec2_compare import NEWS  # noqa: PLC0415
+    from lae_monitor.fleet.ec2_compare import NEWS
 
     found = run.comparison
     if not found.changes and not found.cleared:
@@ -187,9 +187,9 @@ def _news(run: _Run) -> Iterator[str]:
 
 
 def _line(how: str, finding: Finding, width: int) -> str:
-    from lae_monitor.cli.lines import painted  # noqa: PLC0415
-    from lae_monitor.fleet.ec2_compare import NEWS  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.fleet.ec2_compare import NEWS
+    from lae_monitor.terminal.lines import painted
 
     is_wrong = how != "over" and finding.kind not in NEWS
     kind = painted(f"{_words(finding.kind):<17}", "warning" if is_wrong else "")
@@ -206,7 +206,7 @@ def _words(kind: str) -> str:
 
 
 def _following(found: Comparison, tag_role: str) -> str:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     new = [change.finding for change in found.changes if change.how == "new" and change.finding in found.findings]
     for finding in [*new, *found.findings]:
@@ -217,9 +217,9 @@ def _following(found: Comparison, tag_role: str) -> str:
 
 def _table(run: _Run) -> Iterator[str]:
     """Every instance, and what is wrong with it."""
-    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
-    from lae_monitor.core.time import format_time  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.core.time import format_time
+    from lae_monitor.terminal.lines import painted, when
 
     kinds = _kinds(run.comparison)
     rows = [("name", "id", "region", "state", "role", "private", "public", "launched", "finding")]
@@ -249,7 +249,7 @@ def _kinds(found: Comparison) -> dict[str, list[str]]:
 
 
 def _as_json(run: _Run) -> dict[str, Any]:
-    from lae_monitor.core.time import format_time  # noqa: PLC0415
+    from lae_monitor.core.time import format_time
 
     kinds = _kinds(run.comparison)
 

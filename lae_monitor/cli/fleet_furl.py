@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.options import (
+from lae_monitor.terminal.options import (
     EXIT_CONFIG,
     EXIT_FINDINGS,
     EXIT_TRY_AGAIN,
@@ -31,8 +31,8 @@ _WHEN: Final = "a running gatherer sees it within five seconds"
 @contextmanager
 def told(invocation: Invocation) -> Iterator[None]:
     """Acts as the account that owns the state folder; what goes wrong ends the command."""
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.terminal.owner import as_owner
 
     try:
         with as_owner(invocation.settings.state.path):
@@ -78,9 +78,9 @@ def rotate(invocation: Invocation, host: str, cluster: str | None, grace: str, p
     \b
     lae-monitor fleet rotate node1 --print-furl
     lae-monitor fleet rotate node1 --grace 0
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.core.time import format_time, parse_duration, wall_clock  # noqa: PLC0415
-    from lae_monitor.fleet.registry import rotate_incident  # noqa: PLC0415
+    """
+    from lae_monitor.core.time import format_time, parse_duration, wall_clock
+    from lae_monitor.fleet.registry import rotate_incident
 
     with told(invocation):
         seconds = parse_duration(grace)
@@ -109,8 +109,8 @@ def revoke(invocation: Invocation, host: str, cluster: str | None) -> None:
 
     \b
     lae-monitor fleet revoke node1
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.fleet.registry import revoke_incident  # noqa: PLC0415
+    """
+    from lae_monitor.fleet.registry import revoke_incident
 
     with told(invocation):
         had = revoke_incident(invocation.settings, host, cluster)
@@ -134,7 +134,7 @@ def claim(invocation: Invocation, address: str | None, host: str | None, cluster
     \b
     lae-monitor fleet claim --list
     lae-monitor fleet claim 10.0.0.7 --host node7
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     if listed == (address is not None) or (host is None) == (not listed):
         invocation.fail(
             "name an ADDRESS and its --host, or ask for the --list of those that nobody claimed", EXIT_USAGE
@@ -142,7 +142,7 @@ def claim(invocation: Invocation, address: str | None, host: str | None, cluster
     if address is None or host is None:
         _list(invocation)
         return
-    from lae_monitor.fleet.unclaimed import claim as claim_address  # noqa: PLC0415
+    from lae_monitor.fleet.unclaimed import claim as claim_address
 
     with told(invocation):
         named, place = claim_address(invocation.settings, address, host, cluster)
@@ -154,8 +154,8 @@ def claim(invocation: Invocation, address: str | None, host: str | None, cluster
 
 
 def _list(invocation: Invocation) -> None:
-    from lae_monitor.core.time import format_time  # noqa: PLC0415
-    from lae_monitor.fleet.unclaimed import unclaimed  # noqa: PLC0415
+    from lae_monitor.core.time import format_time
+    from lae_monitor.fleet.unclaimed import unclaimed
 
     with told(invocation):
         found = unclaimed(invocation.settings)
@@ -171,7 +171,7 @@ def _list(invocation: Invocation) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    from lae_monitor.cli.lines import when  # noqa: PLC0415
+    from lae_monitor.terminal.lines import when
 
     lines = [("host", "cluster", "incidents", "connections", "last heard")]
     for row in rows:
@@ -191,8 +191,8 @@ def unclaim(invocation: Invocation, address: str) -> None:
 
     \b
     lae-monitor fleet unclaim 10.0.0.7
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.fleet.unclaimed import unclaim as unclaim_address  # noqa: PLC0415
+    """
+    from lae_monitor.fleet.unclaimed import unclaim as unclaim_address
 
     with told(invocation):
         had = unclaim_address(invocation.settings, address)

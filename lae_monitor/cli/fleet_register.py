@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from lae_monitor.cli.fleet_register_options import Care, Reach, Sources, care, reach, sources
-from lae_monitor.cli.options import EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.fleet.registering import Outcome
@@ -74,12 +74,12 @@ def incident(
     lae-monitor fleet register incident --csv customerinfo.csv --column publichost --dry-run
     lae-monitor fleet register incident --ec2 --region eu-north-1 --host-keys accept-new
     lae-monitor fleet register incident --host node1 --print-furl
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     is_for_hosts = bool(hosts or sources.csv or sources.inventory or sources.configured or sources.ec2)
     if host is not None and is_for_hosts:
         invocation.fail("--host makes a FURL, and touches no host: name hosts without it", EXIT_USAGE)
     if host is not None:
-        from lae_monitor.cli.fleet_register_furls import furl_of  # noqa: PLC0415
+        from lae_monitor.cli.fleet_register_furls import furl_of
 
         furl_of(invocation, host, cluster, print_furl=print_furl, dry_run=care.dry_run)
         return
@@ -88,8 +88,8 @@ def incident(
         invocation.fail("no host is named", EXIT_USAGE, following=following)
     if print_furl:
         invocation.fail("--print-furl goes with --host", EXIT_USAGE)
-    from lae_monitor.cli.fleet_register_furls import values_of  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.cli.fleet_register_work import (  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.cli.fleet_register_furls import values_of
+    from lae_monitor.cli.fleet_register_work import (
         chosen,
         cluster_of,
         end,
@@ -133,8 +133,8 @@ def stats(
 
     \b
     lae-monitor fleet register stats node1.example --furl-file stats_gatherer.furl --identity ~/.ssh/admin.pem
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.fleet_register_work import chosen, end, given_furl, ready  # noqa: PLC0415
+    """
+    from lae_monitor.cli.fleet_register_work import chosen, end, given_furl, ready
 
     given = given_furl(invocation, furl, furl_file)
     if given is None:
@@ -172,9 +172,9 @@ def unregister(
 
     \b
     lae-monitor fleet unregister incident node1.example --revoke
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.fleet_register_furls import revoked_of  # noqa: PLC0415
-    from lae_monitor.cli.fleet_register_work import chosen, cluster_of, end, ready  # noqa: PLC0415
+    """
+    from lae_monitor.cli.fleet_register_furls import revoked_of
+    from lae_monitor.cli.fleet_register_work import chosen, cluster_of, end, ready
 
     if revoke and kind != "incident":
         invocation.fail("only FURLs of our own gatherer can be revoked: those of incidents", EXIT_USAGE)
@@ -213,8 +213,8 @@ def _registered(
     refused: Mapping[str, Outcome],
 ) -> list[Outcome]:
     """Does it on the hosts that have a value; with those of `refused`, which have none, in the order of `targets`."""
-    from lae_monitor.cli.fleet_register_work import files, work  # noqa: PLC0415
-    from lae_monitor.fleet.registering import KINDS, Order  # noqa: PLC0415
+    from lae_monitor.cli.fleet_register_work import files, work
+    from lae_monitor.fleet.registering import KINDS, Order
 
     of = KINDS[kind]
     order = Order(

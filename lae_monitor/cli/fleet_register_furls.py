@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from lae_monitor.cli.fleet_register_work import no_credentials
-from lae_monitor.cli.options import Invocation
+from lae_monitor.terminal.options import Invocation
 
 if TYPE_CHECKING:
     from lae_monitor.core.secrets import Furl
@@ -23,11 +23,11 @@ def values_of(
     invocation: Invocation, targets: Sequence[Target], cluster: str, given: Furl | None, *, dry_run: bool
 ) -> tuple[dict[str, str | None], dict[str, Outcome]]:
     """The FURL of each host, and those for which none can be made."""
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.fleet.registering import Outcome  # noqa: PLC0415
-    from lae_monitor.fleet.registry import register_incident, registered_incident  # noqa: PLC0415
-    from lae_monitor.fleet.trouble import Trouble  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.fleet.registering import Outcome
+    from lae_monitor.fleet.registry import register_incident, registered_incident
+    from lae_monitor.fleet.trouble import Trouble
+    from lae_monitor.terminal.owner import as_owner
 
     if given is not None:
         return {target.name: given.reveal() for target in targets}, {}
@@ -56,9 +56,9 @@ def values_of(
 
 
 def revoked_of(invocation: Invocation, targets: Sequence[Target], cluster: str) -> list[str]:
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.fleet.registry import revoke_incident  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.fleet.registry import revoke_incident
+    from lae_monitor.terminal.owner import as_owner
 
     try:
         with as_owner(invocation.settings.state.path):
@@ -69,9 +69,9 @@ def revoked_of(invocation: Invocation, targets: Sequence[Target], cluster: str) 
 
 def furl_of(invocation: Invocation, host: str, cluster: str | None, *, print_furl: bool, dry_run: bool) -> None:
     """Makes or shows the FURL of a host, which is not touched."""
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.fleet.registry import register_incident, registered_incident  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.fleet.registry import register_incident, registered_incident
+    from lae_monitor.terminal.owner import as_owner
 
     made: Registration | None
     try:

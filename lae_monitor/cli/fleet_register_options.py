@@ -32,7 +32,7 @@ class Reach(NamedTuple):
 
     @property
     def access(self) -> Access:
-        from lae_monitor.fleet.access import Access  # noqa: PLC0415 - quick start of the command line
+        from lae_monitor.fleet.access import Access
 
         accept_new = self.host_keys == "accept-new"
         return Access(

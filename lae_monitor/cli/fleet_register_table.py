@@ -40,7 +40,7 @@ def as_json(outcome: Outcome, heard: str | None, *, dry_run: bool) -> dict[str, 
 
 def show(outcomes: Sequence[Outcome], heard: Mapping[str, str], *, dry_run: bool) -> None:
     """Prints the results; of a dry run, what would be changed, too."""
-    from lae_monitor.query.printable import printable  # noqa: PLC0415 - quick start of the command line
+    from lae_monitor.core.printable import printable
 
     if dry_run:
         for outcome in outcomes:
@@ -59,7 +59,7 @@ def show(outcomes: Sequence[Outcome], heard: Mapping[str, str], *, dry_run: bool
 
 
 def _row(outcome: Outcome, heard: str, *, dry_run: bool) -> tuple[str, ...]:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     nodes = ", ".join(f"{one_line(node.name, 40)} {_state(node, dry_run=dry_run)}" for node in outcome.nodes)
     if outcome.status is not None:
@@ -79,10 +79,10 @@ def _state(node: Node, *, dry_run: bool) -> str:
 
 
 def _rich(rows: Sequence[tuple[str, ...]], outcomes: Sequence[Outcome]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for head in _HEAD:
@@ -95,7 +95,7 @@ def _rich(rows: Sequence[tuple[str, ...]], outcomes: Sequence[Outcome]) -> None:
 
 def _troubles(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """What is wrong on each host, what it said, and what to do about it."""
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     for outcome in outcomes:
         if not outcome.code:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
 
 if TYPE_CHECKING:
     from lae_monitor.cli.fleet_register_options import Care, Reach, Sources
@@ -28,9 +28,9 @@ def chosen(
     invocation: Invocation, hosts: Sequence[str], sources: Sources, reach: Reach
 ) -> tuple[list[Target], list[Passed]]:
     """The hosts that are meant, and those of lists that are passed over. Ends the command when there are none."""
-    from lae_monitor.fleet import targets  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.fleet.ec2 import CannotAsk  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.fleet import targets
+    from lae_monitor.fleet.ec2 import CannotAsk
 
     names = invocation.settings.fleet.inventory
     passed: list[Passed] = []
@@ -64,9 +64,9 @@ def ready(invocation: Invocation, reach: Reach) -> None:
     """Ends the command if the key cannot be used: that would be the trouble of every host."""
     if reach.identity is None:
         return
-    import stat  # noqa: PLC0415
+    import stat
 
-    import paramiko  # noqa: PLC0415
+    import paramiko
 
     try:
         paramiko.PKey.from_path(reach.identity)
@@ -93,8 +93,8 @@ def text_of(invocation: Invocation, option: str, path: str) -> str:
 
 def given_furl(invocation: Invocation, furl: str | None, file: str | None) -> Furl | None:
     """The FURL of another gatherer, from the command line or from a file."""
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.core.secrets import Furl  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.core.secrets import Furl
 
     if furl is not None and file is not None:
         invocation.fail("give --furl or --furl-file, not both", EXIT_USAGE)
@@ -110,14 +110,14 @@ def given_furl(invocation: Invocation, furl: str | None, file: str | None) -> Fu
 
 def files(care: Care, default: Sequence[str]) -> list[str]:
     """The tahoe.cfg of each node."""
-    from lae_monitor.fleet.registering import FILE  # noqa: PLC0415
+    from lae_monitor.fleet.registering import FILE
 
     return [f"{node.rstrip('/')}/{FILE}" for node in care.nodes or default]
 
 
 def work(invocation: Invocation, targets: Sequence[Target], reach: Reach, care: Care, order: Order) -> list[Outcome]:
     """Does it on every host; in the order in which they were named. Ctrl-C ends it after the hosts that are begun."""
-    from lae_monitor.fleet.registering import work_on_all  # noqa: PLC0415
+    from lae_monitor.fleet.registering import work_on_all
 
     outcomes: dict[str, Outcome] = {}
     is_watched = sys.stderr.isatty() and not invocation.as_json
@@ -155,10 +155,10 @@ def verify(invocation: Invocation, outcomes: Sequence[Outcome], cluster: str, wa
     Returns:
         What to say of each host.
     """
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.fleet import heard  # noqa: PLC0415
-    from lae_monitor.fleet.trouble import Trouble  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.state import Seen  # noqa: PLC0415
+    from lae_monitor.fleet import heard
+    from lae_monitor.fleet.trouble import Trouble
+    from lae_monitor.gatherers.incidents.state import Seen
+    from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings
     waiting = {outcome.target.name: awaited(outcome, cluster) for outcome in outcomes}
@@ -205,7 +205,7 @@ def verify(invocation: Invocation, outcomes: Sequence[Outcome], cluster: str, wa
 
 def awaited(outcome: Outcome, cluster: str) -> list[Awaited]:
     """What the gatherer is to hear of a host: all its nodes, and those that were changed since their restart."""
-    from lae_monitor.fleet.heard import Awaited  # noqa: PLC0415
+    from lae_monitor.fleet.heard import Awaited
 
     name = outcome.target.name
     changed = sum(node.state == "changed" for node in outcome.nodes)
@@ -231,7 +231,7 @@ def end(
     more: dict[str, Any] | None = None,
 ) -> NoReturn:
     """Shows what became of every host. Exits with 1 when it did not go well on one."""
-    from lae_monitor.cli.fleet_register_table import as_json, show  # noqa: PLC0415
+    from lae_monitor.cli.fleet_register_table import as_json, show
 
     failed = [outcome for outcome in outcomes if outcome.code]
     following = failed[0].following if failed else following
@@ -252,7 +252,7 @@ def end(
 
 def no_credentials(invocation: Invocation, error: Exception) -> NoReturn:
     """Ends the command whose FURL cannot be made or read."""
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
 
     if isinstance(error, Refused):
         is_config = error.code == "bad_config"
@@ -264,8 +264,8 @@ def no_credentials(invocation: Invocation, error: Exception) -> NoReturn:
 
 def cluster_of(invocation: Invocation, cluster: str | None) -> str:
     """The cluster that is meant. Ends the command for what can be none."""
-    from lae_monitor.core.names import ClusterName  # noqa: PLC0415
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.core.names import ClusterName
+    from lae_monitor.core.refusals import Refused
 
     try:
         return ClusterName(cluster or invocation.settings.fleet.name)

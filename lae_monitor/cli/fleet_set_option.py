@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lae_monitor.cli.fleet_register_options import Care, Reach, Sources, care, reach, sources
-from lae_monitor.cli.options import EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_USAGE, Invocation, common
 
 
 @click.command("set-option", short_help="Set an option of Tahoe-LAFS nodes on hosts.")
@@ -51,10 +51,10 @@ def set_option(
     \b
     lae-monitor fleet set-option node web.port tcp:3456:interface=127.0.0.1 --on node1.example --on node2.example
     lae-monitor fleet set-option client helper.furl --value-file helper.furl --csv customerinfo.csv --dry-run
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.fleet_register_work import chosen, end, files, ready, work  # noqa: PLC0415 - quick start
-    from lae_monitor.fleet import tahoe_cfg  # noqa: PLC0415
-    from lae_monitor.fleet.registering import KINDS, Order  # noqa: PLC0415
+    """
+    from lae_monitor.cli.fleet_register_work import chosen, end, files, ready, work
+    from lae_monitor.fleet import tahoe_cfg
+    from lae_monitor.fleet.registering import KINDS, Order
 
     if (value is not None) + (value_file is not None) + unset != 1:
         invocation.fail("give a VALUE, or --value-file FILE, or --unset", EXIT_USAGE)
@@ -75,7 +75,7 @@ def set_option(
 
 
 def _first_line(invocation: Invocation, path: str) -> str:
-    from lae_monitor.cli.fleet_register_work import text_of  # noqa: PLC0415
+    from lae_monitor.cli.fleet_register_work import text_of
 
     lines = text_of(invocation, "--value-file", path).splitlines()
     if len(lines) != 1:

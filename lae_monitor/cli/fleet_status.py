@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.fleet.status import FleetStatus, HostStatus
@@ -31,12 +31,12 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     \b
     lae-monitor fleet status
     lae-monitor fleet status --host node1 --connected 2
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.core.names import ClusterName, HostName  # noqa: PLC0415
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.fleet.running import runs  # noqa: PLC0415
-    from lae_monitor.fleet.status import GATHERER, fleet_status  # noqa: PLC0415
+    """
+    from lae_monitor.core.names import ClusterName, HostName
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.fleet.running import runs
+    from lae_monitor.fleet.status import GATHERER, fleet_status
+    from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings
     try:
@@ -139,7 +139,7 @@ def _note(host: HostStatus, heard: str) -> str:
 
 
 def _as_json(host: HostStatus) -> dict[str, Any]:
-    from lae_monitor.core.time import format_time  # noqa: PLC0415
+    from lae_monitor.core.time import format_time
 
     times = {
         name: format_time(value) if value is not None else None
@@ -153,8 +153,8 @@ def _as_json(host: HostStatus) -> dict[str, Any]:
 
 
 def _table(hosts: list[HostStatus]) -> str:
-    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted, when
 
     rows = [("host", "cluster", "connections", "since", "last heard", "from", "")]
     for host in hosts:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from lae_monitor.cli.fleet_furl import CLUSTER, told
-from lae_monitor.cli.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.core.secrets import Furl
@@ -42,8 +42,8 @@ def tail(invocation: Invocation, host: str, cluster: str | None, catch_up: bool,
     \b
     lae-monitor fleet tail node1 --catch-up --level WEIRD
     lae-monitor fleet tail node1 --print-furl
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.fleet.tailing import from_here, register_tail  # noqa: PLC0415 - quick start of the command line
+    """
+    from lae_monitor.fleet.tailing import from_here, register_tail
 
     with told(invocation):
         made = register_tail(invocation.settings, host, cluster)
@@ -68,10 +68,10 @@ def tail(invocation: Invocation, host: str, cluster: str | None, catch_up: bool,
 
 
 def _watch(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, least: str) -> None:
-    import asyncio  # noqa: PLC0415 - quick start of the command line
+    import asyncio
 
-    from lae_monitor.net import tubs  # noqa: PLC0415
-    from lae_monitor.net.tubs_client import Unreachable  # noqa: PLC0415
+    from lae_monitor.net import tubs
+    from lae_monitor.net.tubs_client import Unreachable
 
     try:
         asyncio.run(_show(invocation, furl, host, catch_up=catch_up, least=least))
@@ -88,11 +88,11 @@ def _watch(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, lea
 
 
 async def _show(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, least: str) -> None:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from lae_monitor.gatherers.incidents.class_conditions import LEVELS  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.event import level_of  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.tail_client import tail as events_of  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.class_conditions import LEVELS
+    from lae_monitor.gatherers.incidents.event import level_of
+    from lae_monitor.gatherers.incidents.tail_client import tail as events_of
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -109,7 +109,7 @@ async def _show(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool
 
 
 def _shown(versions: Mapping[str, Any]) -> str:
-    from lae_monitor.gatherers.incidents.render import presentable  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.render import presentable
 
     own = {"lae-monitor", "host"}
     text = ", ".join(f"{name} {value}" for name, value in sorted(versions.items()) if name not in own)
@@ -117,8 +117,8 @@ def _shown(versions: Mapping[str, Any]) -> str:
 
 
 def _echo(invocation: Invocation, event: Mapping[str, Any]) -> None:
-    from lae_monitor.gatherers.incidents import event as events  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.render import message, plain_text, presentable  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents import event as events
+    from lae_monitor.gatherers.incidents.render import message, plain_text, presentable
 
     failure = events.failure(event)
     if not invocation.as_json:

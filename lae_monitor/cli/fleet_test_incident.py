@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lae_monitor.cli.fleet_register_options import Reach, reach
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +53,11 @@ def test_incident(
 
     \b
     lae-monitor fleet test-incident node1.example --identity ~/.ssh/admin.pem
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.fleet_register_work import cluster_of, ready  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.fleet.registering import KINDS  # noqa: PLC0415
-    from lae_monitor.fleet.test_incident import DETAILS, Trial, follow  # noqa: PLC0415
+    """
+    from lae_monitor.cli.fleet_register_work import cluster_of, ready
+    from lae_monitor.fleet.registering import KINDS
+    from lae_monitor.fleet.test_incident import DETAILS, Trial, follow
+    from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings
     target = _target(invocation, host)
@@ -93,7 +93,7 @@ def test_incident(
 
 
 def _target(invocation: Invocation, host: str) -> Target:
-    from lae_monitor.fleet import targets  # noqa: PLC0415
+    from lae_monitor.fleet import targets
 
     try:
         return targets.target(host, invocation.settings.fleet.inventory)
@@ -102,8 +102,8 @@ def _target(invocation: Invocation, host: str) -> Target:
 
 
 def _show(step: Step) -> None:
-    from lae_monitor.cli.lines import painted  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted
 
     word, level = {True: ("ok", "info"), None: ("left out", "debug"), False: ("stopped", "error")}[step.ok]
     click.echo(f"{step.about:<11} {painted(f'{word:<9}', level)} {one_line(step.saw)}")
@@ -111,7 +111,7 @@ def _show(step: Step) -> None:
 
 def _asking(invocation: Invocation) -> Callable[[str], bool | None]:
     """How to ask `serve` whether it knows a report."""
-    from lae_monitor.cli.answers import NODE_URL, NotServed, Served, address  # noqa: PLC0415
+    from lae_monitor.terminal.answers import NODE_URL, NotServed, Served, address
 
     def ask(name: str) -> bool | None:
         found: list[int] = []

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from lae_monitor import __version__
-from lae_monitor.cli.options import EXIT_CONFIG, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_UNAVAILABLE, Invocation, common
 
 UMASK: Final = 0o077  # what we make is ours: files 0600, folders 0700; every process of ours begins here
 
@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(context, args)
         except click.UsageError as error:
-            import difflib  # noqa: PLC0415 - only after a mistake
+            import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f' Did you mean "{near[0]}"?' if near and "Did you mean" not in error.message else ""
@@ -80,7 +80,7 @@ def top(_invocation: Invocation) -> None:
     Set it up:      lae-monitor config new --path lae-monitor.toml
                     export LAE_MONITOR_CONFIG=$PWD/lae-monitor.toml; lae-monitor check config; lae-monitor run
     Look at it:     lae-monitor search since:1h level:error; lae-monitor host list
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
         following = "run it as the account that owns the state folder" if isinstance(error, PermissionError) else ""
         invocation.fail(str(error), EXIT_UNAVAILABLE, following=following)
     except Exception as error:
-        from lae_monitor.config import ConfigError  # noqa: PLC0415 - brings the archive: only after a mistake
+        from lae_monitor.config import ConfigError
 
         if not isinstance(error, ConfigError):
             raise

@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.options import (
-    EXIT_FINDINGS,
-    EXIT_TRY_AGAIN,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-    Invocation,
-    common,
-)
-from lae_monitor.cli.owner import as_owner
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.owner import as_owner
 
 if TYPE_CHECKING:
     from lae_monitor.query.decisions import Act
@@ -62,8 +55,8 @@ def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
     \b
     lae-monitor group list
     lae-monitor group list --kind crash --product Firefox --since 7d --sort count
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import answers  # noqa: PLC0415
+    """
+    from lae_monitor.terminal.answers import answers
 
     with answers(invocation) as asked:
         found = asked.get("/api/groups", q=f"kind:{','.join(kind)}" if kind else "", **given)
@@ -86,8 +79,8 @@ HEADING: Final = (
 
 
 def _line(found: Mapping[str, Any]) -> str:
-    from lae_monitor.cli.lines import painted, sparkline, when  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted, sparkline, when
 
     level = one_line(found["worst"])
     state = "" if found["state"] == "open" else f" [{found['state']}]"
@@ -117,23 +110,23 @@ def show(invocation: Invocation, id_: str, since: str) -> None:
 
     \b
     lae-monitor group show 4f2a9c
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+    """
+    from lae_monitor.terminal.answers import address, answers
 
     with answers(invocation) as asked:
         found = asked.get(address("api", "groups", id_), since=since)
     invocation.answer(found, lambda: "\n".join([*_facts(found), *_lists(found)]))
     if not invocation.as_json and found["reports"]:
-        import shlex  # noqa: PLC0415
+        import shlex
 
-        from lae_monitor.query.printable import one_line  # noqa: PLC0415
+        from lae_monitor.core.printable import one_line
 
         click.echo(f"Next: lae-monitor report show {shlex.quote(one_line(found['reports'][0]['id']))}", err=True)
 
 
 def _facts(page: Mapping[str, Any]) -> Iterator[str]:
-    from lae_monitor.cli.lines import painted, sparkline, when  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted, sparkline, when
 
     found = page["group"]
     level = found["worst"]
@@ -157,8 +150,8 @@ def _facts(page: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lists(page: Mapping[str, Any]) -> Iterator[str]:
-    from lae_monitor.cli.lines import event_line, painted, when  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import event_line, painted, when
 
     yield "\n" + painted("Hosts", bold=True)
     for host in page["hosts"]:
@@ -192,7 +185,7 @@ def merge(invocation: Invocation, from_: tuple[str, ...], into: str, note: str) 
 
     \b
     lae-monitor group merge 4f2a9c 81b07e 0c55d1 --note "all from the same free()"
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     _decide(invocation, "merge", from_, note=note, into=into)
 
 
@@ -205,7 +198,7 @@ def unmerge(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
 
     \b
     lae-monitor group unmerge 4f2a9c
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     _decide(invocation, "unmerge", ids, note=note)
 
 
@@ -218,7 +211,7 @@ def close(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
 
     \b
     lae-monitor group close 4f2a9c --note "mended in 1.20.1"
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     _decide(invocation, "close", ids, note=note)
 
 
@@ -231,15 +224,15 @@ def reopen(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
 
     \b
     lae-monitor group reopen 4f2a9c
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     _decide(invocation, "reopen", ids, note=note)
 
 
 def _decide(invocation: Invocation, act: Act, ids: Sequence[str], *, note: str, into: str = "") -> None:
     """Decides of each group in turn: by the running `serve`, or in the store itself when nothing runs."""
-    from urllib.parse import urlencode  # noqa: PLC0415
+    from urllib.parse import urlencode
 
-    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+    from lae_monitor.terminal.answers import address, answers
 
     by = getpass.getuser()
     fields = {name: value for name, value in (("note", note), ("into", into), ("by", by)) if value}
@@ -268,16 +261,16 @@ async def _decide_alone(
     invocation: Invocation, act: Act, ids: Sequence[str], *, by: str, note: str, into: str
 ) -> list[dict[str, Any]]:
     """Writes to the journal as a process of its own, and to the store that nobody else has open."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from lae_monitor.archive import ArchiveError, Journal  # noqa: PLC0415
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.query.decisions import Decisions, decided  # noqa: PLC0415
-    from lae_monitor.query.groups import find_id  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
-    from lae_monitor.service.serve import PROCESS as SERVE  # noqa: PLC0415
-    from lae_monitor.service.serve import opened_store  # noqa: PLC0415
-    from lae_monitor.store import StoreError  # noqa: PLC0415
+    from lae_monitor.archive import ArchiveError, Journal
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.query.decisions import Decisions, decided
+    from lae_monitor.query.groups import find_id
+    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive
+    from lae_monitor.service.serve import PROCESS as SERVE
+    from lae_monitor.service.serve import opened_store
+    from lae_monitor.store import StoreError
 
     settings = invocation.settings
     changed: list[dict[str, Any]] = []

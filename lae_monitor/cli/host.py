@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 
 WIDTH: Final = 56  # characters of the overview of a host
 
@@ -25,9 +25,9 @@ def list_hosts(invocation: Invocation, cluster: str) -> None:
     \b
     lae-monitor host list
     lae-monitor host list --cluster hpc.uio.no --json
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import answers  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    """
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.answers import answers
 
     with answers(invocation) as asked:
         answer = asked.get("/api/hosts", cluster=cluster)
@@ -52,8 +52,8 @@ def _heading(name: int) -> str:
 
 
 def _host_line(found: Mapping[str, Any], name: int) -> str:
-    from lae_monitor.cli.lines import painted, sparkline  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted, sparkline
 
     counts = ", ".join(
         f"{one_line(kind)} {found['counts_24h'].get(kind, 0):,} ({total:,})"
@@ -68,7 +68,7 @@ def _host_line(found: Mapping[str, Any], name: int) -> str:
 
 
 def _ago(seconds: float | None) -> str:
-    from lae_monitor.core.time import format_duration  # noqa: PLC0415
+    from lae_monitor.core.time import format_duration
 
     if seconds is None:
         return "never"
@@ -88,10 +88,10 @@ def show(invocation: Invocation, name: str, cluster: str, since: str, limit: int
     \b
     lae-monitor host show ml6.hpc.uio.no
     lae-monitor host show storage3 --cluster lae --since 2d
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
-    from lae_monitor.query.grammar import Filter, Query, Text  # noqa: PLC0415
-    from lae_monitor.query.parser import format_query  # noqa: PLC0415
+    """
+    from lae_monitor.query.grammar import Filter, Query, Text
+    from lae_monitor.query.parser import format_query
+    from lae_monitor.terminal.answers import address, answers
 
     query = format_query(Query((Filter("since", (Text(since),)),)))
     with answers(invocation) as asked:
@@ -107,7 +107,7 @@ def show(invocation: Invocation, name: str, cluster: str, since: str, limit: int
 
 
 def _cluster_of(invocation: Invocation, found: list[dict[str, Any]], name: str) -> str:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     if not found:
         invocation.fail(f"no host is named {one_line(name)}", EXIT_FINDINGS, following="lae-monitor host list")
@@ -122,8 +122,8 @@ def _cluster_of(invocation: Invocation, found: list[dict[str, Any]], name: str) 
 
 
 def _timeline(page: Mapping[str, Any]) -> str:
-    from lae_monitor.cli.lines import event_line, painted, sparkline, when  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import event_line, painted, sparkline, when
 
     summary = page["summary"]
     name = painted(one_line(page["host"]), bold=True)
@@ -143,7 +143,7 @@ def _timeline(page: Mapping[str, Any]) -> str:
 
 def _overview(activity: Mapping[str, Any]) -> tuple[list[int], list[str]]:
     """Events and worst levels in WIDTH pieces of the overview's time."""
-    from lae_monitor.cli.lines import worse  # noqa: PLC0415
+    from lae_monitor.terminal.lines import worse
 
     pieces = max((activity["until"] - activity["since"]) / activity["bucket"], 1.0)
     counts, worst = [0] * WIDTH, [""] * WIDTH
@@ -155,7 +155,7 @@ def _overview(activity: Mapping[str, Any]) -> tuple[list[int], list[str]]:
 
 
 def _following(page: Mapping[str, Any], limit: int) -> None:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     events = page["events"]
     if page["older"]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
-from lae_monitor.cli.owner import as_caller, as_owner
 from lae_monitor.core.limits import TiB, format_size
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, format_duration
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.owner import as_caller, as_owner
 
 if TYPE_CHECKING:
     from lae_monitor.gatherers.crashes.crashmover.found import Finds
@@ -70,14 +70,14 @@ def import_(
 
     \b
     Exit code 0 when everything was taken over, 1 when something could not be read, 75 when the archive is full.
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.import_incidents import import_incidents  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.core.names import HostName  # noqa: PLC0415
-    from lae_monitor.gatherers.crashes.crashmover import importer  # noqa: F401, PLC0415 - before we become somebody else
-    from lae_monitor.gatherers.crashes.crashmover.found import find  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.importing_found import is_flogtool  # noqa: PLC0415
-    from lae_monitor.mover import ages  # noqa: F401, PLC0415
-    from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
+    """
+    from lae_monitor.cli.import_incidents import import_incidents
+    from lae_monitor.core.names import HostName
+    from lae_monitor.gatherers.crashes.crashmover import importer  # noqa: F401 - before we become somebody else
+    from lae_monitor.gatherers.crashes.crashmover.found import find
+    from lae_monitor.gatherers.incidents.importing_found import is_flogtool
+    from lae_monitor.mover import ages  # noqa: F401
+    from lae_monitor.service.process import AlreadyRunning
 
     try:
         name = HostName(host) if host else None
@@ -111,11 +111,11 @@ def import_(
 
 async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool, dry_run: bool) -> tuple[Summary, str]:
     """What was done, and why it ended before the end, if it did."""
-    from lae_monitor.archive import ArchiveError  # noqa: PLC0415
-    from lae_monitor.core.names import ClusterName  # noqa: PLC0415
-    from lae_monitor.gatherers.context import archive_of  # noqa: PLC0415
-    from lae_monitor.gatherers.crashes.crashmover.importer import Importer  # noqa: PLC0415
-    from lae_monitor.service.process import only_one  # noqa: PLC0415
+    from lae_monitor.archive import ArchiveError
+    from lae_monitor.core.names import ClusterName
+    from lae_monitor.gatherers.context import archive_of
+    from lae_monitor.gatherers.crashes.crashmover.importer import Importer
+    from lae_monitor.service.process import only_one
 
     settings = invocation.settings
     archive = archive_of(settings, PROCESS)
@@ -139,8 +139,8 @@ async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool
 
 def _ask_to_move(invocation: Invocation, path: Path, layout: str, host: Any, *, yes: bool) -> None:
     """Says what retention would take within a month of what is imported; returns when the sources may be removed."""
-    from lae_monitor.gatherers.crashes.crashmover.found import find  # noqa: PLC0415
-    from lae_monitor.mover.ages import rules_of  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.crashmover.found import find
+    from lae_monitor.mover.ages import rules_of
 
     kept = rules_of(invocation.settings)
     if min(kept.keep["crashes"], *kept.products.values(), MONTH) < MONTH or kept.max_kept < UNLIMITED:
@@ -180,8 +180,8 @@ def _within_a_month(kept: Rules, summary: Summary, present: int) -> Iterator[str
 
 
 async def _bytes_of_crashes(invocation: Invocation) -> int:
-    from lae_monitor.archive import Archive  # noqa: PLC0415
-    from lae_monitor.mover.ages import CRASHES, folders_of  # noqa: PLC0415
+    from lae_monitor.archive import Archive
+    from lae_monitor.mover.ages import CRASHES, folders_of
 
     archive = await Archive(invocation.settings.archive_roots, PROCESS).open()
     try:
@@ -210,7 +210,7 @@ def _line(summary: Summary) -> str:
 
 
 def _report(invocation: Invocation, summary: Summary, error_text: str, *, dry_run: bool) -> None:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     following = "lae-monitor search kind:crash"
     code = 0

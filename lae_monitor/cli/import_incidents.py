@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
-from lae_monitor.cli.owner import as_caller, as_owner
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, format_duration
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+from lae_monitor.terminal.owner import as_caller, as_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +35,10 @@ def import_incidents(
     invocation: Invocation, path: Path, host: HostName | None, map_: Path | None, *, dry_run: bool
 ) -> None:
     """Never returns: ends the command, with what was done."""
-    from lae_monitor.gatherers.incidents import importing  # noqa: F401, PLC0415 - before we become somebody else
-    from lae_monitor.gatherers.incidents.importing_found import find  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.importing_plan import BadMap, make_plan, read_map  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning, only_one  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents import importing  # noqa: F401 - before we become somebody else
+    from lae_monitor.gatherers.incidents.importing_found import find
+    from lae_monitor.gatherers.incidents.importing_plan import BadMap, make_plan, read_map
+    from lae_monitor.service.process import AlreadyRunning, only_one
 
     state = invocation.settings.state.path
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,14 +64,14 @@ async def _take(
     invocation: Invocation, plan: Plan, hosts: _Hosts, telling: _Telling, *, dry_run: bool
 ) -> tuple[Summary, str]:
     """What was done, and why it ended before the end, if it did."""
-    from lae_monitor.archive import ArchiveError, Journal  # noqa: PLC0415
-    from lae_monitor.core.names import ClusterName, HostName  # noqa: PLC0415
-    from lae_monitor.core.time import wall_clock  # noqa: PLC0415
-    from lae_monitor.gatherers.context import archive_of  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.claims import Claims  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.importing import Importer  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.importing_plan import name_hosts  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.receipts import Receipts  # noqa: PLC0415
+    from lae_monitor.archive import ArchiveError, Journal
+    from lae_monitor.core.names import ClusterName, HostName
+    from lae_monitor.core.time import wall_clock
+    from lae_monitor.gatherers.context import archive_of
+    from lae_monitor.gatherers.incidents.claims import Claims
+    from lae_monitor.gatherers.incidents.importing import Importer
+    from lae_monitor.gatherers.incidents.importing_plan import name_hosts
+    from lae_monitor.gatherers.incidents.receipts import Receipts
 
     settings = invocation.settings
     archive = archive_of(settings, PROCESS)
@@ -165,7 +165,7 @@ def _as_json(node: Node) -> dict[str, Any]:
 
 
 def _text(plan: Plan, summary: Summary, error: str, *, dry_run: bool) -> list[str]:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     lines = _table(plan)
     lines += [
@@ -180,7 +180,7 @@ def _text(plan: Plan, summary: Summary, error: str, *, dry_run: bool) -> list[st
 
 
 def _table(plan: Plan) -> list[str]:
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     heads = ("host", "because", "incidents", "copies", "bad", "TubIDs")
     rows: list[tuple[str, ...]] = [heads]

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.lines import when
-from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
-from lae_monitor.query.printable import one_line, printable
+from lae_monitor.cli.incidents_classify import answer_of, fail_for, listed, started, tell_troubles, try_rules
+from lae_monitor.core.printable import printable
+from lae_monitor.terminal.lines import when
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
-    from lae_monitor.gatherers.incidents.class_frames import Opinion
-    from lae_monitor.gatherers.incidents.class_process import Classifier
     from lae_monitor.gatherers.incidents.class_sources import Sources
 
 LIMIT: Final = 5.0  # seconds for one incident where no configuration is read
@@ -55,17 +54,14 @@ def classify(
     \b
     lae-monitor incidents classify incident-2026-11-22--09-44-34Z-serjmai.flog.bz2
     lae-monitor incidents classify --test --rules new-rules.toml
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
+    """
     if bool(files) == test:
         invocation.fail(
             "name files, or --test without any", EXIT_USAGE, following="lae-monitor incidents classify --help"
         )
     sources, limit_each = _sources(invocation, rules, classifiers)
     if test:
-        from lae_monitor.cli.incidents_try import try_rules  # noqa: PLC0415 - quick start of the command line
-
         try_rules(invocation, sources, limit_each, limit, given=rules or "")
-        return
     answers = asyncio.run(_classified(invocation, sources, limit_each, files))
     invocation.answer([answer for answer, _ in answers], lambda: "\n".join(_lines(answers, verbose=verbose)))
     troubled = [answer for answer, _ in answers if answer["error"] or answer["failed"]]
@@ -76,8 +72,8 @@ def classify(
 
 def _sources(invocation: Invocation, rules: str | None, classifiers: str | None) -> tuple[Sources, float]:
     """The rules and classifiers to use, and the seconds that an incident may take."""
-    from lae_monitor.gatherers.incidents.class_rules import RulesError  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.class_sources import Places, places_of, read_sources  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.class_rules import RulesError
+    from lae_monitor.gatherers.incidents.class_sources import Places, places_of, read_sources
 
     if rules is not None and classifiers is not None:
         configured, seconds = Places(rules, classifiers), LIMIT
@@ -95,30 +91,10 @@ def _sources(invocation: Invocation, rules: str | None, classifiers: str | None)
         fail_for(invocation, error.problems)
 
 
-def fail_for(invocation: Invocation, problems: list[str]) -> NoReturn:
-    """Ends the command: the rules are wrong."""
-    following = "correct them; docs/classification.md tells what rules are made of"
-    invocation.fail("\n".join(problems), EXIT_CONFIG, following=following)
-
-
-async def started(invocation: Invocation, classifier: Classifier) -> None:
-    """Starts it, or ends the command; files that are no classifiers are told."""
-    from lae_monitor.gatherers.incidents.class_process import ChildFailed  # noqa: PLC0415
-
-    try:
-        loaded = await classifier.start()
-    except ChildFailed as error:
-        invocation.fail(str(error), EXIT_UNAVAILABLE)
-    if loaded.problems:
-        fail_for(invocation, loaded.problems)
-    for name, why in loaded.broken.items():
-        click.echo(f"lae-monitor: {one_line(name)} has no opinion: {one_line(why)}", err=True)
-
-
 async def _classified(
     invocation: Invocation, sources: Sources, seconds: float, files: tuple[str, ...]
 ) -> list[tuple[dict[str, Any], bytes]]:
-    from lae_monitor.gatherers.incidents.class_process import Classifier  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.class_process import Classifier
 
     classifier = Classifier(sources, seconds, loud=True)
     found = []
@@ -150,20 +126,6 @@ def _read(name: str) -> tuple[bytes, str]:
     return path.read_bytes(), path.absolute().parent.name
 
 
-def answer_of(about: dict[str, Any], opinion: Opinion | None, error: str) -> dict[str, Any]:
-    """What there is to say of one incident."""
-    from lae_monitor.gatherers.incidents.class_rules import UNKNOWN  # noqa: PLC0415
-
-    return {
-        **about,
-        "categories": (opinion.categories if opinion is not None else []) or ([] if error else [UNKNOWN]),
-        "by": opinion.by if opinion is not None else {},
-        "failed": opinion.failed if opinion is not None else {},
-        "slow": opinion.slow if opinion is not None else {},
-        "error": error,
-    }
-
-
 def _lines(answers: list[tuple[dict[str, Any], bytes]], *, verbose: bool) -> Iterator[str]:
     for answer, data in answers:
         if answer["error"]:
@@ -175,11 +137,11 @@ def _lines(answers: list[tuple[dict[str, Any], bytes]], *, verbose: bool) -> Ite
 
 def _trigger(data: bytes) -> Iterator[str]:
     """As flogtool shows it, without secrets."""
-    import json  # noqa: PLC0415
+    import json
 
-    from lae_monitor.core.secrets import redact  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.flog import unpack  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.render import message  # noqa: PLC0415
+    from lae_monitor.core.secrets import redact
+    from lae_monitor.gatherers.incidents.flog import unpack
+    from lae_monitor.gatherers.incidents.render import message
 
     trigger = (next(unpack(data)) or {})["header"]["trigger"]
     yield message(trigger)
@@ -188,18 +150,6 @@ def _trigger(data: bytes) -> Iterator[str]:
         yield " FAILURE:"
         yield from (f" {printable(redact(line))}" for line in str(trigger["failure"]).split("\n"))
     yield ""
-
-
-def tell_troubles(troubled: Iterator[tuple[str, dict[str, Any]]]) -> None:
-    """On standard error, each trouble once."""
-    told: set[str] = set()
-    for name, answer in troubled:
-        for what, why in [(name, answer["error"])] if answer["error"] else answer["failed"].items():
-            if what not in told:
-                told.add(what)
-                about = "" if what == name else f" of {one_line(name)}"
-                verb = ":" if what == name else f" has no opinion{about}:"
-                click.echo(f"lae-monitor: {one_line(what)}{verb} {one_line(why)}", err=True)
 
 
 # ---- categories ----------------------------------------------------------------------------------------------------
@@ -216,9 +166,7 @@ def categories(invocation: Invocation, only: str | None) -> None:
     \b
     lae-monitor incidents categories
     lae-monitor incidents categories --host ml6.hpc.uio.no --json
-    """  # noqa: D301
-    from lae_monitor.cli.incidents_try import listed  # noqa: PLC0415
-
+    """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for item, found in listed(invocation).items():
         if only not in {None, item.host}:
@@ -245,8 +193,8 @@ def categories(invocation: Invocation, only: str | None) -> None:
 
 
 def _time(name: str) -> str | None:
-    from lae_monitor.core.time import format_time  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.names import time_of_name  # noqa: PLC0415
+    from lae_monitor.core.time import format_time
+    from lae_monitor.gatherers.incidents.names import time_of_name
 
     time = time_of_name(name)
     return format_time(time) if time is not None else None

@@ -11,8 +11,8 @@ from typing import IO, Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
-from lae_monitor.cli.owner import as_caller
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.owner import as_caller
 
 _WHICH: Final = (
     click.option("--host", default="", help="Which one, when hosts share an id."),
@@ -44,8 +44,8 @@ def show(invocation: Invocation, id_: str, host: str, cluster: str) -> None:
     \b
     lae-monitor report show eee7016f-b517-4a7d-a9c2-0d5e00261122
     lae-monitor report show incident-2026-11-22--09-44-34Z-serjmai --json
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+    """
+    from lae_monitor.terminal.answers import address, answers
 
     with answers(invocation) as asked:
         found = asked.get(address("api", "reports", id_), host=host, cluster=cluster)
@@ -59,9 +59,9 @@ def _text(found: Mapping[str, Any]) -> str:
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[str]:
-    from lae_monitor.cli.lines import painted, when  # noqa: PLC0415
-    from lae_monitor.core.limits import format_size  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.limits import format_size
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted, when
 
     event = found["event"]
     yield painted(one_line(event["title"]) or "(no title)", event["level"])
@@ -83,8 +83,8 @@ def _facts(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _files(found: Mapping[str, Any]) -> Iterator[str]:
-    from lae_monitor.cli.lines import painted  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.terminal.lines import painted
 
     if found["parts"]:
         yield "\n" + painted("Files", bold=True)
@@ -95,8 +95,8 @@ def _files(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _sections(found: Mapping[str, Any]) -> Iterator[str]:
     """What the kind made of the bytes, and those attributes that are not among it."""
-    from lae_monitor.cli.lines import painted  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line, printable  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line, printable
+    from lae_monitor.terminal.lines import painted
 
     event = found["event"]
     told = {item for section in found["sections"] for item in section["fields"].items()}
@@ -130,8 +130,8 @@ def save(invocation: Invocation, id_: str, output: Path | None, dump: str, host:
     \b
     lae-monitor report save eee7016f-b517-4a7d-a9c2-0d5e00261122 -o crash.zip
     lae-monitor report save eee7016f-b517-4a7d-a9c2-0d5e00261122 --dump upload_file_minidump
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+    """
+    from lae_monitor.terminal.answers import address, answers
 
     with answers(invocation) as asked:
         found = asked.get(address("api", "reports", id_), host=host, cluster=cluster)
@@ -177,7 +177,7 @@ def _written(target: Path) -> Iterator[IO[bytes]]:
 
 def _take_out(invocation: Invocation, whole: IO[bytes], name: str, target: IO[bytes]) -> int:
     """Writes the file `name` out of the zip `whole`; returns its size."""
-    import zipfile  # noqa: PLC0415
+    import zipfile
 
     try:
         with zipfile.ZipFile(whole) as archive:
@@ -201,8 +201,8 @@ def retry(invocation: Invocation, id_: str) -> None:
 
     \b
     lae-monitor report retry 3f1c0a9be2
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import address, answers  # noqa: PLC0415
+    """
+    from lae_monitor.terminal.answers import address, answers
 
     with answers(invocation) as asked:
         answer = asked.post(address("api", "reports", id_, "retry"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from lae_monitor.cli.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.gatherers import KINDS
+from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 
 @click.command(context_settings={"max_content_width": 120})
@@ -20,7 +20,7 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
     Without KIND, all gatherers and `serve`, and the crashmover if it has destinations; else only those named. What ends is
     started again; the log of all comes out as one stream.
     """
-    from lae_monitor.service.run import run_all  # noqa: PLC0415 - the command line stays quick for everything else
+    from lae_monitor.service.run import run_all
 
     def ready(said: dict[str, str]) -> None:
         click.echo("lae-monitor is ready:")
@@ -46,10 +46,10 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
 @common
 def gather(invocation: Invocation, kind: str, stock: Path | None) -> None:
     """Run the gatherer of one KIND, until it is stopped."""
-    from lae_monitor.service.gather import gather as run_gatherer  # noqa: PLC0415
+    from lae_monitor.service.gather import gather as run_gatherer
 
     if stock is not None:
-        from lae_monitor.cli.gather_stock import gather_stock  # noqa: PLC0415
+        from lae_monitor.cli.gather_stock import gather_stock
 
         if kind != "incidents":
             invocation.fail(
@@ -70,13 +70,13 @@ def _take_handed(invocation: Invocation, kind: str) -> None:
     Raises:
         Refused: `bad_config`.
     """
-    from lae_monitor.net.tubs_identity import HANDED  # noqa: PLC0415
+    from lae_monitor.net.tubs_identity import HANDED
 
     handed = os.environ.get(HANDED)
     if kind != "incidents" or not handed:
         return
-    from lae_monitor.gatherers.incidents.gather import IDENTITY  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.stock import HANDED_FURL, take_handed  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.gather import IDENTITY
+    from lae_monitor.gatherers.incidents.stock import HANDED_FURL, take_handed
 
     take_handed(invocation.settings.credentials / kind, Path(handed, IDENTITY), Path(handed, HANDED_FURL))
 
@@ -85,14 +85,14 @@ def _take_handed(invocation: Invocation, kind: str) -> None:
 @common
 def serve(invocation: Invocation) -> None:
     """Run mover, store, pages and API, until it is stopped."""
-    from lae_monitor.service.serve import serve as run_serve  # noqa: PLC0415
+    from lae_monitor.service.serve import serve as run_serve
 
     sys.exit(_guarded(invocation, lambda: run_serve(invocation.settings)))
 
 
 def _guarded(invocation: Invocation, start: Callable[[], int]) -> int:
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning  # noqa: PLC0415
+    from lae_monitor.core.refusals import Refused
+    from lae_monitor.service.process import AlreadyRunning
 
     try:
         return start()

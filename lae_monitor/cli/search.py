@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 POLL: Final = 1.0  # seconds between questions
 OVERLAP: Final = 15.0  # seconds asked for again: receipts reach the store a moment after what they are about
@@ -69,9 +69,9 @@ def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
     lae-monitor search disk full since:2d
     lae-monitor search kind:crash product:Firefox -shutdown
     lae-monitor search '"connection refused"' level:'>=warning' --limit 20
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import answers  # noqa: PLC0415
-    from lae_monitor.cli.lines import event_line  # noqa: PLC0415
+    """
+    from lae_monitor.terminal.answers import answers
+    from lae_monitor.terminal.lines import event_line
 
     text = " ".join(query)
     _understood(invocation, text)
@@ -88,7 +88,7 @@ def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
 
 def _summary(answer: dict[str, Any], text: str) -> None:
     """What there is to say beside the rows, on standard error."""
-    from lae_monitor.query.parser import parse  # noqa: PLC0415
+    from lae_monitor.query.parser import parse
 
     rows = answer["rows"]
     click.echo(
@@ -107,18 +107,18 @@ def _summary(answer: dict[str, Any], text: str) -> None:
 
 
 def _argument(text: str) -> str:
-    import shlex  # noqa: PLC0415
+    import shlex
 
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
 
     return shlex.quote(one_line(text))
 
 
 def _understood(invocation: Invocation, text: str) -> None:
     """Ends the command (2) with a pointer to the place, when `text` is no search."""
-    from lae_monitor.query.grammar import BadQuery  # noqa: PLC0415
-    from lae_monitor.query.parser import parse  # noqa: PLC0415
-    from lae_monitor.query.printable import one_line  # noqa: PLC0415
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.query.grammar import BadQuery
+    from lae_monitor.query.parser import parse
 
     try:
         parse(text)
@@ -140,9 +140,9 @@ def tail(invocation: Invocation, query: tuple[str, ...], lines: int) -> None:
     \b
     lae-monitor tail level:'>=warning'
     lae-monitor tail -n 50 host:'ml*' -kind:sonar
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.cli.answers import Answers, answers  # noqa: PLC0415
-    from lae_monitor.core.time import wall_clock  # noqa: PLC0415
+    """
+    from lae_monitor.core.time import wall_clock
+    from lae_monitor.terminal.answers import Answers, answers
 
     text = " ".join(query)
     _understood(invocation, text)
@@ -166,7 +166,7 @@ def tail(invocation: Invocation, query: tuple[str, ...], lines: int) -> None:
 
 
 def _show(invocation: Invocation, row: dict[str, Any]) -> None:
-    from lae_monitor.cli.lines import event_line  # noqa: PLC0415
+    from lae_monitor.terminal.lines import event_line
 
     invocation.answer(row, lambda: event_line(row))
 
@@ -184,7 +184,7 @@ class Follower:
     @property
     def after(self) -> str:
         """The time to ask after: a little before what was seen last, so that nothing that is late is missed."""
-        from lae_monitor.core.time import format_time, parse_time  # noqa: PLC0415
+        from lae_monitor.core.time import format_time, parse_time
 
         return self._next if self.behind else format_time(parse_time(self._next) - OVERLAP, digits=6)
 

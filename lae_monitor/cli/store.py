@@ -7,10 +7,10 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from lae_monitor.cli.answers import served
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
-from lae_monitor.cli.owner import as_owner
 from lae_monitor.core.limits import format_size
+from lae_monitor.terminal.answers import served
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.terminal.owner import as_owner
 
 T = TypeVar("T")
 
@@ -103,8 +103,8 @@ def as_owner_of_store(invocation: Invocation, job: Callable[[Invocation], Corout
 
 
 async def _tables(invocation: Invocation) -> list[dict[str, Any]]:
-    from lae_monitor.service.serve import opened_store  # noqa: PLC0415
-    from lae_monitor.store import StoreError  # noqa: PLC0415
+    from lae_monitor.service.serve import opened_store
+    from lae_monitor.store import StoreError
 
     if not invocation.settings.store_path.is_dir():  # looking must not make it, as whom ever
         _nothing_yet(invocation)
@@ -116,12 +116,12 @@ async def _tables(invocation: Invocation) -> list[dict[str, Any]]:
 
 
 async def _rebuild_alone(invocation: Invocation) -> int:
-    from lae_monitor.archive.identity import NotOurs  # noqa: PLC0415
-    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
-    from lae_monitor.mover.rebuild import rebuild as rebuild_store  # noqa: PLC0415
-    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive  # noqa: PLC0415
-    from lae_monitor.service.serve import PROCESS, opened_mover  # noqa: PLC0415
-    from lae_monitor.store import StoreError  # noqa: PLC0415
+    from lae_monitor.archive.identity import NotOurs
+    from lae_monitor.gatherers.context import installation
+    from lae_monitor.mover.rebuild import rebuild as rebuild_store
+    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive
+    from lae_monitor.service.serve import PROCESS, opened_mover
+    from lae_monitor.store import StoreError
 
     settings = invocation.settings
     if not settings.state.path.is_dir():

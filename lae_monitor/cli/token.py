@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, overload
 
 import click
 
-from lae_monitor.cli.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 PASSWORD_BYTES: Final = 24  # 192 random bits, 32 characters
 ID_DIGITS: Final = 8
@@ -65,9 +65,9 @@ def new(
     lae-monitor token new crashes --product "My Editor"
     lae-monitor token new crashes --submitter
     lae-monitor token new web --role operator
-    """  # noqa: D301 - \b is click's mark for lines that it does not wrap
-    from lae_monitor.core.time import format_time, wall_clock  # noqa: PLC0415 - quick start of the command line
-    from lae_monitor.net.passwords import hash_password  # noqa: PLC0415
+    """
+    from lae_monitor.core.time import format_time, wall_clock
+    from lae_monitor.net.passwords import hash_password
 
     user = _user(invocation, kind, cluster, product, submitter, role)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
@@ -109,8 +109,8 @@ def _user(
 
 
 def _cluster(invocation: Invocation, cluster: str | None) -> str:
-    from lae_monitor.core.names import ClusterName  # noqa: PLC0415
-    from lae_monitor.core.refusals import Refused  # noqa: PLC0415
+    from lae_monitor.core.names import ClusterName
+    from lae_monitor.core.refusals import Refused
 
     try:
         return str(ClusterName(cluster)) if cluster is not None else invocation.settings.fleet.name
@@ -119,8 +119,8 @@ def _cluster(invocation: Invocation, cluster: str | None) -> str:
 
 
 def _product(invocation: Invocation, product: str | None, submitter: bool) -> str:
-    from lae_monitor.gatherers.crashes.program import MAX_LENGTH, clean  # noqa: PLC0415
-    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, user_of  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.program import MAX_LENGTH, clean
+    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, user_of
 
     if submitter == (product is not None):
         invocation.fail("crashes: say for whom, with --product NAME or --submitter", EXIT_USAGE)
@@ -134,7 +134,7 @@ def _product(invocation: Invocation, product: str | None, submitter: bool) -> st
 def _shown(kind: str, user: str) -> str:
     if kind in {"sonar", "web"}:
         return user
-    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, product_of  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, product_of
 
     return "submitters" if user == SUBMITTER else product_of(user)
 
@@ -241,9 +241,9 @@ def _file(invocation: Invocation, kind: str, *, needed: Literal[True] = True) ->
 @overload
 def _file(invocation: Invocation, kind: str, *, needed: Literal[False]) -> Path | None: ...
 def _file(invocation: Invocation, kind: str, *, needed: bool = True) -> Path | None:
-    from lae_monitor.gatherers.crashes.check import tokens_path  # noqa: PLC0415
-    from lae_monitor.gatherers.sonar.check import auth_file  # noqa: PLC0415
-    from lae_monitor.net.access import tokens_in  # noqa: PLC0415
+    from lae_monitor.gatherers.crashes.check import tokens_path
+    from lae_monitor.gatherers.sonar.check import auth_file
+    from lae_monitor.net.access import tokens_in
 
     if kind == "web":
         return tokens_in(invocation.settings.credentials)
@@ -262,7 +262,7 @@ def _read(invocation: Invocation, path: Path) -> list[str]:
 
     A file that cannot be read, or not understood, is never taken for an empty one.
     """
-    from lae_monitor.net.passwords import CredentialsError, parse_passwords  # noqa: PLC0415
+    from lae_monitor.net.passwords import CredentialsError, parse_passwords
 
     try:
         text = path.read_text("utf-8")
@@ -279,8 +279,8 @@ def _read(invocation: Invocation, path: Path) -> list[str]:
 
 def _change(invocation: Invocation, path: Path, edit: Callable[[list[str]], list[str]]) -> None:
     """Puts what `edit` makes of the lines in their place, whole or not at all, while nobody else does."""
-    from lae_monitor.cli.owner import as_owner  # noqa: PLC0415
-    from lae_monitor.net.tubs_files import locked, replace  # noqa: PLC0415
+    from lae_monitor.net.tubs_files import locked, replace
+    from lae_monitor.terminal.owner import as_owner
 
     try:
         with as_owner(invocation.settings.state.path), locked(path.parent):

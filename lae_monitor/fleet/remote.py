@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from secrets import token_hex
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.fleet.access import Access, connection
 from lae_monitor.fleet.remote_errors import as_trouble, not_written
-from lae_monitor.fleet.remote_sudo import MAX_FILE, Sudo
+from lae_monitor.fleet.remote_sudo import MAX_FILE, Ran, Sudo
 from lae_monitor.fleet.targets import Target
 from lae_monitor.fleet.trouble import Trouble
 
@@ -29,13 +29,6 @@ LOOK: Final = 0.1  # seconds between looks whether a command has ended that says
 LOCK_WAIT: Final = 60  # seconds for another run to end its work on the host
 _HELD: Final = b"held"
 _BUSY: Final = 75  # how flock ends when it has waited long enough
-
-
-class Ran(NamedTuple):
-    """How a command ended, and the end of what it said."""
-
-    status: int
-    output: str
 
 
 class Remote:

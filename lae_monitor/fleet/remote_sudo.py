@@ -10,15 +10,12 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.secrets import redact
 from lae_monitor.fleet import tahoe_cfg
 from lae_monitor.fleet.trouble import Trouble
-
-if TYPE_CHECKING:
-    from lae_monitor.fleet.remote import Ran
 
 MAX_FILE: Final = 1 * MiB  # of a tahoe.cfg, which has about 2 KiB
 MAX_ANSWER: Final = 2 * MAX_FILE + 64 * KiB  # in base64, with what a shell says at its start
@@ -54,6 +51,13 @@ main()
 """
 
 
+class Ran(NamedTuple):
+    """How a command ended, and the end of what it said."""
+
+    status: int
+    output: str
+
+
 class Sudo:
     """Reads and replaces files of a host as root. `run` runs a command there, with standard input and a limit of output.
 
@@ -61,7 +65,7 @@ class Sudo:
         Trouble: everywhere.
     """
 
-    def __init__(self, run: Callable[[str, bytes, int], "Ran"]) -> None:
+    def __init__(self, run: Callable[[str, bytes, int], Ran]) -> None:
         self._run = run
 
     def exists(self, path: str) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from lae_monitor.core.secrets import redact
-from lae_monitor.fleet.remote import Ran, Remote
+from lae_monitor.fleet.remote import Remote
+from lae_monitor.fleet.remote_sudo import Ran
 from lae_monitor.fleet.trouble import Trouble
 
 SCRIPT: Final = "~/restart.sh"

@@ -9,12 +9,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from lae_monitor.core.printable import printable
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
 from lae_monitor.net.access import BASIC_CHALLENGE, CHALLENGE, CHALLENGED
 from lae_monitor.net.peer import name_of
 from lae_monitor.query.grammar import BadQuery
-from lae_monitor.query.printable import printable
 from lae_monitor.web.shown import FILTERS, group_query, host_url, incidents_url, report_address, search_url
 
 HERE: Final = Path(__file__).parent

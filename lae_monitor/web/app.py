@@ -1,7 +1,7 @@
 """The pages and the API as one ASGI application."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -39,7 +39,6 @@ def create_app(
     status: Status,
     clock: Clock = wall_clock,
     decisions: Decisions | None = None,
-    routes: Iterable[BaseRoute] = (),
     access: Access | None = None,
 ) -> Starlette:
     """The application; it answers nobody but this machine.
@@ -50,13 +49,11 @@ def create_app(
         retry: `async retry(id) -> bool`: reads again what is in quarantine.
         status: what the fleet page says of the machinery; see web.site.
         decisions: takes what operators decide of groups; without, groups are only looked at.
-        routes: further addresses that are to be found here; they come first.
         access: the accounts and tokens that are let in; None where nobody but this process itself can ask.
     """
     site = Site(store=store, archive=archive, fleet=fleet, retry=retry, status=status, clock=clock, decisions=decisions)
     return Starlette(
         routes=[
-            *routes,
             *api_routes(site),
             *page_routes(site),
             Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),

@@ -6,12 +6,12 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from lae_monitor.core.limits import format_size
+from lae_monitor.core.printable import one_line
 from lae_monitor.core.time import format_duration, parse_time
 from lae_monitor.query.events import EventRow
 from lae_monitor.query.grammar import Filter, Query, Text
 from lae_monitor.query.hosts import REGULAR
 from lae_monitor.query.parser import format_query
-from lae_monitor.query.printable import one_line
 from lae_monitor.query.timeline import Gap
 
 FEWEST_RUNS: Final = 3  # runs of Sonar in a row, alike and without anything between them, that are shown as one line

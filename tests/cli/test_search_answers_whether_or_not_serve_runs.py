@@ -13,9 +13,9 @@ import pytest
 from running import NOW
 from shelf import event
 
-from lae_monitor.cli.answers import Served
 from lae_monitor.cli.search import Follower
 from lae_monitor.core.time import format_time, parse_time
+from lae_monitor.terminal.answers import Served
 
 LAE_MONITOR = [sys.executable, "-m", "lae_monitor"]
 QUERY = Path(__file__).parents[1] / "query"  # where `shelf` is
@@ -165,7 +165,7 @@ def test_proxies_of_the_environment_are_not_used(cli, monkeypatch):
 
 @pytest.mark.parametrize("url", ["", "file:///etc/passwd", "https://127.0.0.1/", "http://", "nonsense"])
 def test_an_address_that_is_none_of_ours_is_not_asked(url):
-    from lae_monitor.cli.answers import NotServed
+    from lae_monitor.terminal.answers import NotServed
 
     with pytest.raises(NotServed):
         Served(url)

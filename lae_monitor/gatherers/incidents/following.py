@@ -8,8 +8,9 @@ What a node still remembers when it connects comes too. See docs/node-logs.md.
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE
@@ -24,7 +25,6 @@ from lae_monitor.gatherers.incidents.logs_pace import ALL_BURST, ALL_RATE, Pace
 from lae_monitor.gatherers.incidents.receipts import Place, Receipts
 
 if TYPE_CHECKING:
-    from lae_monitor.gatherers.incidents.logs_follower import LogFollower
     from lae_monitor.gatherers.incidents.node import Node
 
 log = logging.getLogger(__name__)
@@ -36,15 +36,28 @@ STOP_PATIENCE: Final = 5.0  # seconds for what waits to be written
 MAX_HOSTS: Final = 4_096  # whose runs are remembered while no node of theirs is connected
 
 
+class Follower(Protocol):
+    """Subscribes to one node's log, and hands each event to `Following.take`."""
+
+    place: Place
+
+    async def run(self) -> None:
+        """Until the connection ends, or the task is cancelled."""
+
+
 class Following:
     """The logs of all connected nodes.
 
     Args:
         context: the gatherer's surroundings.
         receipts: where marks go.
+        follower: makes the follower of a connected node.
     """
 
-    def __init__(self, context: Context, receipts: Receipts) -> None:
+    def __init__(
+        self, context: Context, receipts: Receipts, follower: Callable[["Node", "Following"], Follower]
+    ) -> None:
+        self._follower = follower
         level = context.settings.gatherers["incidents"].log_level
         self.level = math.inf if level == "off" else LEVELS[level]
         self.receipts = receipts
@@ -56,15 +69,13 @@ class Following:
         self._room = Room()
         self._files: dict[Place, LogFile] = {}
         self._runs: dict[Place, Runs] = {}
-        self._followers: dict[LogFollower, asyncio.Task[None]] = {}
+        self._followers: dict[Follower, asyncio.Task[None]] = {}
 
     def connected(self, node: "Node") -> None:
         """Follows the log of a node that has come, until it goes."""
         if self.level == math.inf:
             return
-        from lae_monitor.gatherers.incidents.logs_follower import LogFollower  # noqa: PLC0415 - after start_reactor()
-
-        follower = LogFollower(node, self)
+        follower = self._follower(node, self)
         task = asyncio.create_task(follower.run(), name=f"log of {node}")
         self._followers[follower] = task
         task.add_done_callback(lambda _task: self._followers.pop(follower, None))

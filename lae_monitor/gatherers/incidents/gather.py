@@ -58,6 +58,8 @@ async def gather(context: Context) -> None:
     who = identity(folder / CERTIFICATE)
     open_furl = _open_furl(context, settings, folder, who)
     tubs.start_reactor()
+    from lae_monitor.gatherers.incidents.logs_follower import LogFollower  # noqa: PLC0415 - after start_reactor()
+
     state = State(context.settings.state.path / f"{context.archive.process}.db")
     shared = Shared(context.archive, context.clock, state, Receipts(context.journal, context.clock), settings)
     claims = Claims(folder)
@@ -65,7 +67,7 @@ async def gather(context: Context) -> None:
     relocation = Relocation(shared, claims, context.cluster)
     classifying = Classifying(context)
     shared.on_stored.append(classifying.stored)
-    following = Following(context, shared.receipts)
+    following = Following(context, shared.receipts, LogFollower)
     door.on_connected.append(following.connected)
     tails = TailDoor(HostFurls(context.credentials(TAIL_FOLDER), context.clock), door.nodes, context.clock)
     door.finders.append(tails.find)

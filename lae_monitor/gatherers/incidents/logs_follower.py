@@ -11,11 +11,11 @@ from twisted.internet import reactor, task
 from zope.interface import implementer
 
 from lae_monitor.core.time import MINUTE
+from lae_monitor.gatherers.incidents.following import Following
 from lae_monitor.gatherers.incidents.logs_pace import ALL_DELAY, Pace
 from lae_monitor.net import tubs
 
 if TYPE_CHECKING:
-    from lae_monitor.gatherers.incidents.following import Following
     from lae_monitor.gatherers.incidents.node import Node
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class LogObserver(Referenceable):
 class LogFollower:
     """A node's log, from its connection to its end."""
 
-    def __init__(self, node: "Node", following: "Following") -> None:
+    def __init__(self, node: "Node", following: Following) -> None:
         self.place = node.place
         self._tub_id = node.tub_id
         self._publisher = node.publisher

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import click
 
+from lae_monitor.core.printable import one_line
 from lae_monitor.core.rows import LEVELS
-from lae_monitor.query.printable import one_line
 
 STYLES: Final[Mapping[str, dict[str, Any]]] = {
     "debug": {"dim": True},

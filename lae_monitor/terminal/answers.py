@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
-from lae_monitor.cli.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
-from lae_monitor.cli.owner import as_owner
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+from lae_monitor.terminal.owner import as_owner
 
 if TYPE_CHECKING:
     from asyncio import Runner
@@ -71,7 +71,7 @@ class _BySocket(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        from lae_monitor.core.socket_path import short  # noqa: PLC0415
+        from lae_monitor.core.socket_path import short
 
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
@@ -164,7 +164,7 @@ class Opened:
 
 
 def _scope(method: str, path: str, query: str) -> dict[str, Any]:
-    from urllib.parse import unquote  # noqa: PLC0415
+    from urllib.parse import unquote
 
     return {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
@@ -236,7 +236,7 @@ class Answers:
 
     def _refused(self, status: int, body: bytes) -> NoReturn:
         """Ends the command with what the answer says."""
-        from lae_monitor.query.printable import one_line  # noqa: PLC0415
+        from lae_monitor.core.printable import one_line
 
         try:
             said = json.loads(body)
@@ -337,14 +337,14 @@ def _token(invocation: Invocation) -> str:
 @contextmanager
 def _opened(invocation: Invocation, settings: Settings) -> Iterator[Opened]:
     """The store, opened here; read only, as far as commands go."""
-    import asyncio  # noqa: PLC0415 - a quarter of a second that commands on a running monitor do not pay
+    import asyncio
 
-    from lae_monitor.archive import Archive  # noqa: PLC0415
-    from lae_monitor.archive.identity import NotOurs  # noqa: PLC0415
-    from lae_monitor.gatherers.context import installation  # noqa: PLC0415
-    from lae_monitor.store import Store, StoreError  # noqa: PLC0415
-    from lae_monitor.store.chdb_driver import ChdbDriver  # noqa: PLC0415
-    from lae_monitor.web import create_app  # noqa: PLC0415
+    from lae_monitor.archive import Archive
+    from lae_monitor.archive.identity import NotOurs
+    from lae_monitor.gatherers.context import installation
+    from lae_monitor.store import Store, StoreError
+    from lae_monitor.store.chdb_driver import ChdbDriver
+    from lae_monitor.web import create_app
 
     async def retry(_id: str) -> bool:
         return False

@@ -36,8 +36,8 @@ class Invocation:
             ConfigError: main() turns it into exit code 78.
         """
         if self._settings is None:
-            from lae_monitor.config import load  # noqa: PLC0415 - only commands that need it pay for it
-            from lae_monitor.gatherers import sections  # noqa: PLC0415
+            from lae_monitor.config import load
+            from lae_monitor.gatherers import sections
 
             self._settings = load(self.config, sections())
         return self._settings
@@ -45,9 +45,9 @@ class Invocation:
     def answer(self, data: Any, text: Callable[[], str] | str) -> None:
         """Prints `data` as JSON when asked to, else `text`."""
         if self.as_json:
-            import msgspec  # noqa: PLC0415
+            import msgspec
 
-            from lae_monitor.query.printable import printable_json  # noqa: PLC0415
+            from lae_monitor.core.printable import printable_json
 
             click.echo(printable_json(msgspec.json.encode(data, enc_hook=str).decode()))
         else:
@@ -55,7 +55,7 @@ class Invocation:
 
     def fail(self, message: str, code: int, *, following: str = "") -> NoReturn:
         """Ends the command with a message, a line for each problem, that says what, which and what to do next."""
-        from lae_monitor.core.redaction import redact  # noqa: PLC0415
+        from lae_monitor.core.redaction import redact
 
         message = redact(message)
         if self.as_json:

@@ -1,4 +1,4 @@
-"""`lae-monitor incidents classify --test`: what rules would change of what the archive's incidents are called."""
+"""What `lae-monitor incidents classify` does with rules: start them, show problems, try them on the archive (`--test`)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from lae_monitor.cli.incidents import answer_of, started, tell_troubles
-from lae_monitor.cli.options import EXIT_FINDINGS, Invocation
-from lae_monitor.cli.owner import as_owner
-from lae_monitor.query.printable import one_line
+from lae_monitor.core.printable import one_line
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation
+from lae_monitor.terminal.owner import as_owner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lae_monitor.gatherers.incidents.class_frames import Opinion
     from lae_monitor.gatherers.incidents.class_lists import Item
+    from lae_monitor.gatherers.incidents.class_process import Classifier
     from lae_monitor.gatherers.incidents.class_sources import Sources
 
 MAX_EXAMPLES: Final = 3  # of each category that is gained or lost
@@ -26,8 +27,8 @@ TELL_EVERY: Final = 0.5  # seconds between counts on the terminal
 NOTHING: Final = "(not classified)"  # in place of what it was called, for an incident that has no category yet
 
 
-def try_rules(invocation: Invocation, sources: Sources, seconds: float, limit: int | None, *, given: str) -> None:
-    """Never returns: ends the command."""
+def try_rules(invocation: Invocation, sources: Sources, seconds: float, limit: int | None, *, given: str) -> NoReturn:
+    """Ends the command."""
     trial = asyncio.run(_tried(invocation, sources, seconds, limit))
     if not trial.incidents:
         invocation.fail("there is no incident in the archive", EXIT_FINDINGS, following="lae-monitor archive status")
@@ -98,7 +99,7 @@ class _Trial:
 
 
 async def _tried(invocation: Invocation, sources: Sources, seconds: float, limit: int | None) -> _Trial:
-    from lae_monitor.gatherers.incidents.class_process import Classifier  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.class_process import Classifier
 
     classifier = Classifier(sources, seconds, loud=True)
     shown = time.monotonic()
@@ -137,13 +138,62 @@ def _text(answer: dict[str, Any]) -> Iterator[str]:
         yield f"slow: {one_line(step)}, up to {seconds:.1f} s"
 
 
+# ---- one incident --------------------------------------------------------------------------------------------------
+
+
+def fail_for(invocation: Invocation, problems: list[str]) -> NoReturn:
+    """Ends the command: the rules are wrong."""
+    following = "correct them; docs/classification.md tells what rules are made of"
+    invocation.fail("\n".join(problems), EXIT_CONFIG, following=following)
+
+
+async def started(invocation: Invocation, classifier: Classifier) -> None:
+    """Starts it, or ends the command; files that are no classifiers are told."""
+    from lae_monitor.gatherers.incidents.class_process import ChildFailed
+
+    try:
+        loaded = await classifier.start()
+    except ChildFailed as error:
+        invocation.fail(str(error), EXIT_UNAVAILABLE)
+    if loaded.problems:
+        fail_for(invocation, loaded.problems)
+    for name, why in loaded.broken.items():
+        click.echo(f"lae-monitor: {one_line(name)} has no opinion: {one_line(why)}", err=True)
+
+
+def answer_of(about: dict[str, Any], opinion: Opinion | None, error: str) -> dict[str, Any]:
+    """What there is to say of one incident."""
+    from lae_monitor.gatherers.incidents.class_rules import UNKNOWN
+
+    return {
+        **about,
+        "categories": (opinion.categories if opinion is not None else []) or ([] if error else [UNKNOWN]),
+        "by": opinion.by if opinion is not None else {},
+        "failed": opinion.failed if opinion is not None else {},
+        "slow": opinion.slow if opinion is not None else {},
+        "error": error,
+    }
+
+
+def tell_troubles(troubled: Iterator[tuple[str, dict[str, Any]]]) -> None:
+    """On standard error, each trouble once."""
+    told: set[str] = set()
+    for name, answer in troubled:
+        for what, why in [(name, answer["error"])] if answer["error"] else answer["failed"].items():
+            if what not in told:
+                told.add(what)
+                about = "" if what == name else f" of {one_line(name)}"
+                verb = ":" if what == name else f" has no opinion{about}:"
+                click.echo(f"lae-monitor: {one_line(what)}{verb} {one_line(why)}", err=True)
+
+
 # ---- the archive ---------------------------------------------------------------------------------------------------
 
 
 def listed(invocation: Invocation) -> dict[Item, list[str]]:
     """What the archive's lists say, by incident."""
-    from lae_monitor.gatherers.incidents.class_lists import CLASSIFIED, Item, parse_list  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.class_rules import is_category  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.class_lists import CLASSIFIED, Item, parse_list
+    from lae_monitor.gatherers.incidents.class_rules import is_category
 
     found: dict[Item, list[str]] = {}
     with as_owner(invocation.settings.state.path):
@@ -158,8 +208,8 @@ def listed(invocation: Invocation) -> dict[Item, list[str]]:
 
 
 def _stored(invocation: Invocation) -> set[Item]:
-    from lae_monitor.gatherers.incidents.class_lists import Item  # noqa: PLC0415
-    from lae_monitor.gatherers.incidents.read import SUFFIX  # noqa: PLC0415
+    from lae_monitor.gatherers.incidents.class_lists import Item
+    from lae_monitor.gatherers.incidents.read import SUFFIX
 
     with as_owner(invocation.settings.state.path):
         return {

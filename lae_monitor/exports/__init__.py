@@ -1,1 +1,0 @@
-"""The same answers in other formats."""

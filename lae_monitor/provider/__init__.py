@@ -1,1 +1,0 @@
-"""A library for other programs; imports nothing of ours."""
