@@ -24,7 +24,7 @@ from bench.recorded import copies, incident, name
 from lae_monitor.archive.hints import listen
 from lae_monitor.config import load
 from lae_monitor.fleet.registry import register_incident
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 from lae_monitor.service.process import MOVER_SOCKET
 
 LARGE = int(os.environ.get("BENCH_EVENTS", "1800"))  # events: what a busy node remembers

@@ -31,7 +31,7 @@ LONG_FIRST = (
     "alerts",
     "fleet",
     "service",
-    "gatherers",
+    "kinds",
     "node",
     "fuzz",
     "cli",
@@ -84,7 +84,7 @@ def pytest_runtest_protocol():
     return (yield)
 
 
-CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"
+CRASH = ROOT / "tests" / "kinds" / "crashes" / "crash_with_crashpad.py"
 
 
 @pytest.fixture(scope="session")

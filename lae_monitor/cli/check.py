@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lae_monitor.gatherers import KINDS
+from lae_monitor.kinds import KINDS
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, common
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def check_fleet(invocation: Invocation, parts: tuple[str, ...]) -> None:
 
 def _gatherers(settings: Settings, wanted: Sequence[str]) -> Iterator[Finding]:
     """What each kind asks of its own section."""
-    from lae_monitor.gatherers import module
+    from lae_monitor.kinds import module
     from lae_monitor.service.surroundings import Finding
 
     for kind in (kind for kind in KINDS if kind in wanted):

@@ -20,7 +20,7 @@ def config(_invocation: Invocation) -> None:
 def new(invocation: Invocation, path: Path | None) -> None:
     """Print a configuration file with every key, its meaning and its default. An existing file is never written over."""
     from lae_monitor.config.new import new as new_file
-    from lae_monitor.gatherers import sections
+    from lae_monitor.kinds import sections
 
     text = new_file(sections())
     if path is None:
@@ -53,7 +53,7 @@ def explain(invocation: Invocation, key: str) -> None:
     from lae_monitor.config.explain import explain as explain_key
     from lae_monitor.config.keys import all_sections, unknown
     from lae_monitor.config.load import ConfigError, load_with_origins
-    from lae_monitor.gatherers import sections
+    from lae_monitor.kinds import sections
 
     known = sections()
     problems: list[str] = []

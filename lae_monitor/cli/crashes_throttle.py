@@ -21,8 +21,8 @@ from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
-    from lae_monitor.gatherers.crashes.program import Program
-    from lae_monitor.gatherers.crashes.throttle import Rules, Verdict
+    from lae_monitor.kinds.crashes.program import Program
+    from lae_monitor.kinds.crashes.throttle import Rules, Verdict
 
 MAX_CRASH: Final = 512 * MiB  # bytes of a file that is read; a crash has up to 200 MiB
 MAX_SEED: Final = 2**32
@@ -118,8 +118,8 @@ def throttle_test(
 
 def _rules(invocation: Invocation, name: str | None) -> tuple[Rules, str]:
     """The rules, and what they are called."""
-    from lae_monitor.gatherers.crashes.check import rules_path
-    from lae_monitor.gatherers.crashes.throttle import RulesError, RulesFile
+    from lae_monitor.kinds.crashes.check import rules_path
+    from lae_monitor.kinds.crashes.throttle import RulesError, RulesFile
 
     source = name if name is not None else rules_path(invocation.settings)
     try:
@@ -177,8 +177,8 @@ def _age(path: Path) -> tuple[float, str]:
 
 def _read(path: Path, *, bare: bool = False) -> Crash | Unread:
     """The crash in a zip of ours, or in a file that is a raw crash and nothing else."""
-    from lae_monitor.gatherers.crashes.container import entries
-    from lae_monitor.gatherers.crashes.report import RAW_CRASH
+    from lae_monitor.kinds.crashes.container import entries
+    from lae_monitor.kinds.crashes.report import RAW_CRASH
 
     try:
         if path.stat().st_size > MAX_CRASH:
@@ -197,7 +197,7 @@ def _read(path: Path, *, bare: bool = False) -> Crash | Unread:
 
 def _crash(document: Document, files: Mapping[str, memoryview], file: str) -> Crash:
     """A crash from its raw crash: ours, or one of Antenna or Socorro; `file` stands for an id where there is none."""
-    from lae_monitor.gatherers.crashes.stored import annotations_in, program_in
+    from lae_monitor.kinds.crashes.stored import annotations_in, program_in
 
     given = document.get("submitted_timestamp")
     received = parse_time(given) if isinstance(given, str) else wall_clock()

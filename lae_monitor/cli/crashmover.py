@@ -14,7 +14,7 @@ from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNA
 from lae_monitor.terminal.owner import as_owner
 
 if TYPE_CHECKING:
-    from lae_monitor.gatherers.crashes.crashmover.ledger import Ledger
+    from lae_monitor.kinds.crashes.crashmover.ledger import Ledger
 
 
 @click.group(invoke_without_command=True)
@@ -134,7 +134,7 @@ def retry(invocation: Invocation, crash_ids: tuple[str, ...], everything: bool) 
 
 @contextmanager
 def _ledger(invocation: Invocation, *, looking: bool) -> Iterator[Ledger]:
-    from lae_monitor.gatherers.crashes.crashmover.ledger import FILE, Ledger
+    from lae_monitor.kinds.crashes.crashmover.ledger import FILE, Ledger
 
     path = invocation.settings.state.path / FILE
     with as_owner(invocation.settings.state.path), _explained(invocation):

@@ -91,7 +91,7 @@ def _run(
     from lae_monitor.core.time import HOUR
     from lae_monitor.demo import announcement, stage
     from lae_monitor.demo.story import Story
-    from lae_monitor.gatherers import KINDS, sections
+    from lae_monitor.kinds import KINDS, sections
     from lae_monitor.service.process import AlreadyRunning
     from lae_monitor.service.run import run_all
 

@@ -157,7 +157,7 @@ def verify(invocation: Invocation, outcomes: Sequence[Outcome], cluster: str, wa
     """
     from lae_monitor.fleet import heard
     from lae_monitor.fleet.trouble import Trouble
-    from lae_monitor.gatherers.incidents.state import Seen
+    from lae_monitor.kinds.incidents.state import Seen
     from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings

@@ -33,7 +33,7 @@ def gather_stock(invocation: Invocation, folder: Path) -> int:
     Raises:
         AlreadyRunning
     """
-    from lae_monitor.gatherers.incidents.stock import StillRunning, look, take_over
+    from lae_monitor.kinds.incidents.stock import StillRunning, look, take_over
     from lae_monitor.service.gather import gather
 
     settings, given = _settings(invocation)
@@ -57,7 +57,7 @@ def gather_stock(invocation: Invocation, folder: Path) -> int:
 def _settings(invocation: Invocation) -> tuple[Settings, set[str]]:
     """The settings, and which of the gatherer's own keys somebody gave."""
     from lae_monitor.config.load import load_with_origins
-    from lae_monitor.gatherers import sections
+    from lae_monitor.kinds import sections
 
     loaded = load_with_origins(invocation.config, sections())
     prefix = f"gatherers.{KIND}."
@@ -77,8 +77,8 @@ def _explain(invocation: Invocation, error: OSError) -> NoReturn:
 @contextmanager
 def _import(invocation: Invocation, folder: Path, settings: Settings) -> Iterator[None]:
     """Has a process of its own bring the old incidents, unless the archive has them all."""
-    from lae_monitor.gatherers.incidents.importing_found import names
-    from lae_monitor.gatherers.incidents.read import SUFFIX
+    from lae_monitor.kinds.incidents.importing_found import names
+    from lae_monitor.kinds.incidents.read import SUFFIX
 
     pattern = f"incidents/{settings.fleet.name}/incidents/*/*{SUFFIX}"
     there = {path.name.removesuffix(SUFFIX) for root in settings.archive_roots for path in root.glob(pattern)}

@@ -18,8 +18,8 @@ from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNA
 from lae_monitor.terminal.owner import as_caller, as_owner
 
 if TYPE_CHECKING:
-    from lae_monitor.gatherers.crashes.crashmover.found import Finds
-    from lae_monitor.gatherers.crashes.crashmover.importer import Importer, Summary
+    from lae_monitor.kinds.crashes.crashmover.found import Finds
+    from lae_monitor.kinds.crashes.crashmover.importer import Importer, Summary
     from lae_monitor.mover.ages import Rules
 
 PROCESS: Final = "import"
@@ -73,9 +73,9 @@ def import_(
     """
     from lae_monitor.cli.import_incidents import import_incidents
     from lae_monitor.core.names import HostName
-    from lae_monitor.gatherers.crashes.crashmover import importer  # noqa: F401 - before we become somebody else
-    from lae_monitor.gatherers.crashes.crashmover.found import find
-    from lae_monitor.gatherers.incidents.importing_found import is_flogtool
+    from lae_monitor.kinds.crashes.crashmover import importer  # noqa: F401 - before we become somebody else
+    from lae_monitor.kinds.crashes.crashmover.found import find
+    from lae_monitor.kinds.incidents.importing_found import is_flogtool
     from lae_monitor.mover import ages  # noqa: F401
     from lae_monitor.service.process import AlreadyRunning
 
@@ -113,8 +113,8 @@ async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool
     """What was done, and why it ended before the end, if it did."""
     from lae_monitor.archive import ArchiveError
     from lae_monitor.core.names import ClusterName
-    from lae_monitor.gatherers.context import archive_of
-    from lae_monitor.gatherers.crashes.crashmover.importer import Importer
+    from lae_monitor.kinds.context import archive_of
+    from lae_monitor.kinds.crashes.crashmover.importer import Importer
     from lae_monitor.service.process import only_one
 
     settings = invocation.settings
@@ -139,7 +139,7 @@ async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool
 
 def _ask_to_move(invocation: Invocation, path: Path, layout: str, host: Any, *, yes: bool) -> None:
     """Says what retention would take within a month of what is imported; returns when the sources may be removed."""
-    from lae_monitor.gatherers.crashes.crashmover.found import find
+    from lae_monitor.kinds.crashes.crashmover.found import find
     from lae_monitor.mover.ages import rules_of
 
     kept = rules_of(invocation.settings)

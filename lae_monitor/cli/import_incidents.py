@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lae_monitor.core.names import HostName
-    from lae_monitor.gatherers.incidents.importing import Importer, Summary
-    from lae_monitor.gatherers.incidents.importing_plan import Node, Plan
+    from lae_monitor.kinds.incidents.importing import Importer, Summary
+    from lae_monitor.kinds.incidents.importing_plan import Node, Plan
 
     _Hosts = tuple[HostName | None, dict[str, HostName]]  # the one for all, and a map of them
 
@@ -35,9 +35,9 @@ def import_incidents(
     invocation: Invocation, path: Path, host: HostName | None, map_: Path | None, *, dry_run: bool
 ) -> None:
     """Never returns: ends the command, with what was done."""
-    from lae_monitor.gatherers.incidents import importing  # noqa: F401 - before we become somebody else
-    from lae_monitor.gatherers.incidents.importing_found import find
-    from lae_monitor.gatherers.incidents.importing_plan import BadMap, make_plan, read_map
+    from lae_monitor.kinds.incidents import importing  # noqa: F401 - before we become somebody else
+    from lae_monitor.kinds.incidents.importing_found import find
+    from lae_monitor.kinds.incidents.importing_plan import BadMap, make_plan, read_map
     from lae_monitor.service.process import AlreadyRunning, only_one
 
     state = invocation.settings.state.path
@@ -67,11 +67,11 @@ async def _take(
     from lae_monitor.archive import ArchiveError, Journal
     from lae_monitor.core.names import ClusterName, HostName
     from lae_monitor.core.time import wall_clock
-    from lae_monitor.gatherers.context import archive_of
-    from lae_monitor.gatherers.incidents.claims import Claims
-    from lae_monitor.gatherers.incidents.importing import Importer
-    from lae_monitor.gatherers.incidents.importing_plan import name_hosts
-    from lae_monitor.gatherers.incidents.receipts import Receipts
+    from lae_monitor.kinds.context import archive_of
+    from lae_monitor.kinds.incidents.claims import Claims
+    from lae_monitor.kinds.incidents.importing import Importer
+    from lae_monitor.kinds.incidents.importing_plan import name_hosts
+    from lae_monitor.kinds.incidents.receipts import Receipts
 
     settings = invocation.settings
     archive = archive_of(settings, PROCESS)

@@ -15,7 +15,7 @@ from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
-    from lae_monitor.gatherers.incidents.class_sources import Sources
+    from lae_monitor.kinds.incidents.class_sources import Sources
 
 LIMIT: Final = 5.0  # seconds for one incident where no configuration is read
 MAX_HOSTS: Final = 4  # that a line names; --json has all
@@ -72,8 +72,8 @@ def classify(
 
 def _sources(invocation: Invocation, rules: str | None, classifiers: str | None) -> tuple[Sources, float]:
     """The rules and classifiers to use, and the seconds that an incident may take."""
-    from lae_monitor.gatherers.incidents.class_rules import RulesError
-    from lae_monitor.gatherers.incidents.class_sources import Places, places_of, read_sources
+    from lae_monitor.kinds.incidents.class_rules import RulesError
+    from lae_monitor.kinds.incidents.class_sources import Places, places_of, read_sources
 
     if rules is not None and classifiers is not None:
         configured, seconds = Places(rules, classifiers), LIMIT
@@ -94,7 +94,7 @@ def _sources(invocation: Invocation, rules: str | None, classifiers: str | None)
 async def _classified(
     invocation: Invocation, sources: Sources, seconds: float, files: tuple[str, ...]
 ) -> list[tuple[dict[str, Any], bytes]]:
-    from lae_monitor.gatherers.incidents.class_process import Classifier
+    from lae_monitor.kinds.incidents.class_process import Classifier
 
     classifier = Classifier(sources, seconds, loud=True)
     found = []
@@ -140,8 +140,8 @@ def _trigger(data: bytes) -> Iterator[str]:
     import json
 
     from lae_monitor.core.secrets import redact
-    from lae_monitor.gatherers.incidents.flog import unpack
-    from lae_monitor.gatherers.incidents.render import message
+    from lae_monitor.kinds.incidents.flog import unpack
+    from lae_monitor.kinds.incidents.render import message
 
     trigger = (next(unpack(data)) or {})["header"]["trigger"]
     yield message(trigger)
@@ -194,7 +194,7 @@ def categories(invocation: Invocation, only: str | None) -> None:
 
 def _time(name: str) -> str | None:
     from lae_monitor.core.time import format_time
-    from lae_monitor.gatherers.incidents.names import time_of_name
+    from lae_monitor.kinds.incidents.names import time_of_name
 
     time = time_of_name(name)
     return format_time(time) if time is not None else None

@@ -17,10 +17,10 @@ from lae_monitor.terminal.owner import as_owner
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lae_monitor.gatherers.incidents.class_frames import Opinion
-    from lae_monitor.gatherers.incidents.class_lists import Item
-    from lae_monitor.gatherers.incidents.class_process import Classifier
-    from lae_monitor.gatherers.incidents.class_sources import Sources
+    from lae_monitor.kinds.incidents.class_frames import Opinion
+    from lae_monitor.kinds.incidents.class_lists import Item
+    from lae_monitor.kinds.incidents.class_process import Classifier
+    from lae_monitor.kinds.incidents.class_sources import Sources
 
 MAX_EXAMPLES: Final = 3  # of each category that is gained or lost
 TELL_EVERY: Final = 0.5  # seconds between counts on the terminal
@@ -99,7 +99,7 @@ class _Trial:
 
 
 async def _tried(invocation: Invocation, sources: Sources, seconds: float, limit: int | None) -> _Trial:
-    from lae_monitor.gatherers.incidents.class_process import Classifier
+    from lae_monitor.kinds.incidents.class_process import Classifier
 
     classifier = Classifier(sources, seconds, loud=True)
     shown = time.monotonic()
@@ -149,7 +149,7 @@ def fail_for(invocation: Invocation, problems: list[str]) -> NoReturn:
 
 async def started(invocation: Invocation, classifier: Classifier) -> None:
     """Starts it, or ends the command; files that are no classifiers are told."""
-    from lae_monitor.gatherers.incidents.class_process import ChildFailed
+    from lae_monitor.kinds.incidents.class_process import ChildFailed
 
     try:
         loaded = await classifier.start()
@@ -163,7 +163,7 @@ async def started(invocation: Invocation, classifier: Classifier) -> None:
 
 def answer_of(about: dict[str, Any], opinion: Opinion | None, error: str) -> dict[str, Any]:
     """What there is to say of one incident."""
-    from lae_monitor.gatherers.incidents.class_rules import UNKNOWN
+    from lae_monitor.kinds.incidents.class_rules import UNKNOWN
 
     return {
         **about,
@@ -192,8 +192,8 @@ def tell_troubles(troubled: Iterator[tuple[str, dict[str, Any]]]) -> None:
 
 def listed(invocation: Invocation) -> dict[Item, list[str]]:
     """What the archive's lists say, by incident."""
-    from lae_monitor.gatherers.incidents.class_lists import CLASSIFIED, Item, parse_list
-    from lae_monitor.gatherers.incidents.class_rules import is_category
+    from lae_monitor.kinds.incidents.class_lists import CLASSIFIED, Item, parse_list
+    from lae_monitor.kinds.incidents.class_rules import is_category
 
     found: dict[Item, list[str]] = {}
     with as_owner(invocation.settings.state.path):
@@ -208,8 +208,8 @@ def listed(invocation: Invocation) -> dict[Item, list[str]]:
 
 
 def _stored(invocation: Invocation) -> set[Item]:
-    from lae_monitor.gatherers.incidents.class_lists import Item
-    from lae_monitor.gatherers.incidents.read import SUFFIX
+    from lae_monitor.kinds.incidents.class_lists import Item
+    from lae_monitor.kinds.incidents.read import SUFFIX
 
     with as_owner(invocation.settings.state.path):
         return {

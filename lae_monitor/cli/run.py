@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lae_monitor.gatherers import KINDS
+from lae_monitor.kinds import KINDS
 from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 
@@ -75,8 +75,8 @@ def _take_handed(invocation: Invocation, kind: str) -> None:
     handed = os.environ.get(HANDED)
     if kind != "incidents" or not handed:
         return
-    from lae_monitor.gatherers.incidents.gather import IDENTITY
-    from lae_monitor.gatherers.incidents.stock import HANDED_FURL, take_handed
+    from lae_monitor.kinds.incidents.gather import IDENTITY
+    from lae_monitor.kinds.incidents.stock import HANDED_FURL, take_handed
 
     take_handed(invocation.settings.credentials / kind, Path(handed, IDENTITY), Path(handed, HANDED_FURL))
 

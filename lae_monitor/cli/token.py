@@ -119,8 +119,8 @@ def _cluster(invocation: Invocation, cluster: str | None) -> str:
 
 
 def _product(invocation: Invocation, product: str | None, submitter: bool) -> str:
-    from lae_monitor.gatherers.crashes.program import MAX_LENGTH, clean
-    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, user_of
+    from lae_monitor.kinds.crashes.program import MAX_LENGTH, clean
+    from lae_monitor.kinds.crashes.tokens import SUBMITTER, user_of
 
     if submitter == (product is not None):
         invocation.fail("crashes: say for whom, with --product NAME or --submitter", EXIT_USAGE)
@@ -134,7 +134,7 @@ def _product(invocation: Invocation, product: str | None, submitter: bool) -> st
 def _shown(kind: str, user: str) -> str:
     if kind in {"sonar", "web"}:
         return user
-    from lae_monitor.gatherers.crashes.tokens import SUBMITTER, product_of
+    from lae_monitor.kinds.crashes.tokens import SUBMITTER, product_of
 
     return "submitters" if user == SUBMITTER else product_of(user)
 
@@ -241,8 +241,8 @@ def _file(invocation: Invocation, kind: str, *, needed: Literal[True] = True) ->
 @overload
 def _file(invocation: Invocation, kind: str, *, needed: Literal[False]) -> Path | None: ...
 def _file(invocation: Invocation, kind: str, *, needed: bool = True) -> Path | None:
-    from lae_monitor.gatherers.crashes.check import tokens_path
-    from lae_monitor.gatherers.sonar.check import auth_file
+    from lae_monitor.kinds.crashes.check import tokens_path
+    from lae_monitor.kinds.sonar.check import auth_file
     from lae_monitor.net.access import tokens_in
 
     if kind == "web":

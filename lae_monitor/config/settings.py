@@ -1,4 +1,4 @@
-"""The sections that every process knows. A gatherer's own section is a struct in `gatherers/<kind>/config.py`.
+"""The sections that every process knows. A gatherer's own section is a struct in `kinds/<kind>/config.py`.
 
 Each key's description is what `lae-monitor config explain` and docs/configuration.md say.
 """

@@ -1,6 +1,6 @@
 """The rows that readers make and the store keeps: one struct a table. Times are seconds since the epoch, UTC.
 
-A reader (`gatherers/<kind>/read.py`) turns bytes of the archive into these and does no I/O. `file`, `offset` and `length`
+A reader (`kinds/<kind>/read.py`) turns bytes of the archive into these and does no I/O. `file`, `offset` and `length`
 lead from every row back to the bytes it was read from.
 """
 

@@ -7,10 +7,10 @@ from typing import Final
 from lae_monitor.config import Settings
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
-from lae_monitor.gatherers.incidents.flog import unpack
-from lae_monitor.gatherers.incidents.read import SUFFIX
-from lae_monitor.gatherers.incidents.receipts import Place
-from lae_monitor.gatherers.incidents.stored import TOP, folder
+from lae_monitor.kinds.incidents.flog import unpack
+from lae_monitor.kinds.incidents.read import SUFFIX
+from lae_monitor.kinds.incidents.receipts import Place
+from lae_monitor.kinds.incidents.stored import TOP, folder
 
 MAX_PACKED: Final = 16 * MiB  # of an incident that is looked at
 MAX_LIST: Final = 64 * 1024  # bytes at the end of a list, where the newest are

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
 from lae_monitor.fleet.status import GATHERER
-from lae_monitor.gatherers.incidents.state import Seen, look
+from lae_monitor.kinds.incidents.state import Seen, look
 
 LOOK: Final = 0.25  # seconds between looks; the gatherer writes within one who is connected
 

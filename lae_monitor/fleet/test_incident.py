@@ -20,8 +20,8 @@ from lae_monitor.fleet.remote import Remote
 from lae_monitor.fleet.targets import Target
 from lae_monitor.fleet.trouble import Trouble
 from lae_monitor.fleet.web_port import post
-from lae_monitor.gatherers.incidents.receipts import Place
-from lae_monitor.gatherers.incidents.state import Seen
+from lae_monitor.kinds.incidents.receipts import Place
+from lae_monitor.kinds.incidents.state import Seen
 from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
 
 EVENT: Final = 5.0  # seconds that a node goes on collecting after the event, before an incident is whole

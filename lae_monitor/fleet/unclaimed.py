@@ -10,10 +10,10 @@ from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.fleet.registry import INCIDENTS
 from lae_monitor.fleet.status import fleet_status
-from lae_monitor.gatherers.incidents import claims
-from lae_monitor.gatherers.incidents.read import SUFFIX
-from lae_monitor.gatherers.incidents.receipts import Place
-from lae_monitor.gatherers.incidents.stored import folder
+from lae_monitor.kinds.incidents import claims
+from lae_monitor.kinds.incidents.read import SUFFIX
+from lae_monitor.kinds.incidents.receipts import Place
+from lae_monitor.kinds.incidents.stored import folder
 
 
 class Unclaimed(NamedTuple):

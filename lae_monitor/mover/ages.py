@@ -15,7 +15,7 @@ from lae_monitor.archive.kernel import Entry
 from lae_monitor.config import Settings
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, MINUTE, format_duration
-from lae_monitor.gatherers.crashes.program import clean
+from lae_monitor.kinds.crashes.program import clean
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.quota import Aged

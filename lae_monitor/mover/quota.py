@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from lae_monitor.gatherers.crashes.program import clean
-from lae_monitor.gatherers.crashes.read import group_of
+from lae_monitor.kinds.crashes.program import clean
+from lae_monitor.kinds.crashes.read import group_of
 from lae_monitor.mover.mover import Mover
 from lae_monitor.store.store import DELETED_AT_ONCE
 

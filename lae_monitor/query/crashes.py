@@ -16,10 +16,10 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Span
 from lae_monitor.core.secrets import HIDDEN
 from lae_monitor.core.time import format_time
-from lae_monitor.gatherers.crashes.container import entries
-from lae_monitor.gatherers.crashes.read import PRIVATE
-from lae_monitor.gatherers.crashes.read import read as read_crash
-from lae_monitor.gatherers.crashes.report import MINIDUMP, RAW_CRASH
+from lae_monitor.kinds.crashes.container import entries
+from lae_monitor.kinds.crashes.read import PRIVATE
+from lae_monitor.kinds.crashes.read import read as read_crash
+from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH
 from lae_monitor.query.reports import find
 from lae_monitor.store import Store, StoreError
 

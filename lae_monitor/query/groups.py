@@ -13,8 +13,8 @@ import msgspec
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
-from lae_monitor.gatherers.crashes.program import clean
-from lae_monitor.gatherers.crashes.read import group_of
+from lae_monitor.kinds.crashes.program import clean
+from lae_monitor.kinds.crashes.read import group_of
 from lae_monitor.query.decisions import ID_LENGTH, Decided, chain, decided, root_of
 from lae_monitor.query.events import RANK
 from lae_monitor.query.planner import LATEST, Plan, micros

@@ -13,8 +13,8 @@ from lae_monitor.core.limits import MiB, format_size
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.gatherers import KINDS
-from lae_monitor.gatherers.shown import Logged, Part, Section, Shown
+from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.shown import Logged, Part, Section, Shown
 from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, Found, select
 from lae_monitor.query.incidents import About
@@ -163,7 +163,7 @@ def _span(found: Found) -> Span:
 def _show(span: Span, data: bytes) -> Shown:
     """What the kind makes of its bytes, without secrets; of those whose kind has no opinion, the text."""
     kind = span.path.partition("/")[0]
-    name = f"lae_monitor.gatherers.{kind}.show"
+    name = f"lae_monitor.kinds.{kind}.show"
     if kind in KINDS and find_spec(name) is not None:
         shown = import_module(name).show(span, data)
         assert isinstance(shown, Shown)

@@ -9,13 +9,13 @@ from lae_monitor import __version__
 from lae_monitor.archive import Archive
 from lae_monitor.config import ConfigError, Listen, Settings
 from lae_monitor.core.time import wall_clock
-from lae_monitor.gatherers.crashes.crashmover import config, routes
-from lae_monitor.gatherers.crashes.crashmover.check import check
-from lae_monitor.gatherers.crashes.crashmover.ledger import FILE, Ledger
-from lae_monitor.gatherers.crashes.crashmover.mover import Mover, Outcome
-from lae_monitor.gatherers.crashes.crashmover.publish import Publisher
-from lae_monitor.gatherers.crashes.crashmover.source import Source
-from lae_monitor.gatherers.crashes.crashmover.telling import Telling
+from lae_monitor.kinds.crashes.crashmover import config, routes
+from lae_monitor.kinds.crashes.crashmover.check import check
+from lae_monitor.kinds.crashes.crashmover.ledger import FILE, Ledger
+from lae_monitor.kinds.crashes.crashmover.mover import Mover, Outcome
+from lae_monitor.kinds.crashes.crashmover.publish import Publisher
+from lae_monitor.kinds.crashes.crashmover.source import Source
+from lae_monitor.kinds.crashes.crashmover.telling import Telling
 from lae_monitor.net.http import Access, Router, operations, serve
 from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify

@@ -5,8 +5,8 @@ import logging
 
 from lae_monitor.archive import Journal
 from lae_monitor.config import Settings
-from lae_monitor.gatherers import module
-from lae_monitor.gatherers.context import Context
+from lae_monitor.kinds import module
+from lae_monitor.kinds.context import Context
 from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
 from lae_monitor.service.process import log_settings, only_one, opened_archive, run_until_stopped

@@ -21,7 +21,7 @@ from lae_monitor.config.meaning import Address, addresses
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import Clock, format_time, wall_clock
 from lae_monitor.fleet.running import runs
-from lae_monitor.gatherers.context import installation
+from lae_monitor.kinds.context import installation
 from lae_monitor.net.http import Access
 
 Level = Literal["ok", "warning", "problem"]

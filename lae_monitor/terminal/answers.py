@@ -341,7 +341,7 @@ def _opened(invocation: Invocation, settings: Settings) -> Iterator[Opened]:
 
     from lae_monitor.archive import Archive
     from lae_monitor.archive.identity import NotOurs
-    from lae_monitor.gatherers.context import installation
+    from lae_monitor.kinds.context import installation
     from lae_monitor.store import Store, StoreError
     from lae_monitor.store.chdb_driver import ChdbDriver
     from lae_monitor.web import create_app

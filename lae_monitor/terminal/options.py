@@ -37,7 +37,7 @@ class Invocation:
         """
         if self._settings is None:
             from lae_monitor.config import load
-            from lae_monitor.gatherers import sections
+            from lae_monitor.kinds import sections
 
             self._settings = load(self.config, sections())
         return self._settings

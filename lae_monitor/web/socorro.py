@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
-from lae_monitor.gatherers.crashes.report import MINIDUMP
+from lae_monitor.kinds.crashes.report import MINIDUMP
 from lae_monitor.query import crashes
 from lae_monitor.query.crashes import Stored, crash_id_of, has_row, is_stored, processed_crash, raw_crash
 from lae_monitor.query.super_search import super_search

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from shelf import NOW, Shelf, event
 
-from lae_monitor import gatherers
+from lae_monitor import kinds as gatherers
 from lae_monitor.alerts import silence
 from lae_monitor.alerts.ledger import FILE, look
 from lae_monitor.alerts.watch import DEAF_AFTER, KEEP, Watch
@@ -17,8 +17,8 @@ from lae_monitor.config.settings import Fleet, Settings, State
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, MINUTE
 from lae_monitor.fleet.registry import register_incident
-from lae_monitor.gatherers.incidents.state import Heard
-from lae_monitor.gatherers.incidents.state import State as GathererState
+from lae_monitor.kinds.incidents.state import Heard
+from lae_monitor.kinds.incidents.state import State as GathererState
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger as MoverLedger
 
@@ -250,7 +250,7 @@ def _with_incidents(settings):
 
 
 def _sections():
-    from lae_monitor.gatherers import sections
+    from lae_monitor.kinds import sections
 
     for name, section in sections().items():
         if name == "gatherers.incidents":

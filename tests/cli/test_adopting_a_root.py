@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from lae_monitor.archive.identity import FILE
 from lae_monitor.cli.group import top
 from lae_monitor.config import load
-from lae_monitor.gatherers import sections
-from lae_monitor.gatherers.context import archive_of, installation
+from lae_monitor.kinds import sections
+from lae_monitor.kinds.context import archive_of, installation
 
 
 @pytest.fixture

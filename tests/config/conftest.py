@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from lae_monitor.config import ConfigError, load
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lae_monitor.config import ConfigError, load
 from lae_monitor.config.keys import all_sections, keys
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 
 MISTAKES = [
     # unknown keys and sections

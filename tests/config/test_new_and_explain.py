@@ -16,7 +16,7 @@ from lae_monitor.config.keys import all_sections, keys
 from lae_monitor.config.load import load_with_origins
 from lae_monitor.config.new import new
 from lae_monitor.config.written import toml
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 
 
 def run(*arguments, **environ):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.config import ConfigError, load
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 
 
 def refused(path):

@@ -11,7 +11,7 @@ from lae_monitor.demo import crashes
 from lae_monitor.demo.hosts import inventory
 from lae_monitor.demo.story import Story
 
-COLLECTOR = Path(__file__).parents[1] / "gatherers" / "crashes" / "conftest.py"
+COLLECTOR = Path(__file__).parents[1] / "kinds" / "crashes" / "conftest.py"
 
 
 def collector_of_the_tests():

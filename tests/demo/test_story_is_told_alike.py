@@ -13,7 +13,7 @@ from lae_monitor.demo import crashes, sonar
 from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK, inventory
 from lae_monitor.demo.mishaps import incident_of
 from lae_monitor.demo.story import SILENT_FROM, Story
-from lae_monitor.gatherers.sonar.read import read as read_samples
+from lae_monitor.kinds.sonar.read import read as read_samples
 
 BEGINS = 1_790_000_000.0
 

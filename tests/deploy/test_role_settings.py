@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lae_monitor.config import load
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 
 HOUSE = Path(__file__).parents[2]
 PAGE = (HOUSE / "docs" / "deploy.md").read_text()

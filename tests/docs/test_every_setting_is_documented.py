@@ -4,7 +4,7 @@ import re
 
 from lae_monitor.config.keys import all_sections, keys
 from lae_monitor.config.written import toml
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 
 
 def wanted():

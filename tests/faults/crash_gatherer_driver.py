@@ -16,9 +16,9 @@ import uvloop
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.config import Listen
 from lae_monitor.config.settings import Settings as AllSettings
-from lae_monitor.gatherers.context import Context
-from lae_monitor.gatherers.crashes.config import Settings
-from lae_monitor.gatherers.crashes.gather import gather
+from lae_monitor.kinds.context import Context
+from lae_monitor.kinds.crashes.config import Settings
+from lae_monitor.kinds.crashes.gather import gather
 
 
 def ready(text: str) -> None:

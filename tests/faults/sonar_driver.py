@@ -17,9 +17,9 @@ from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.config import Settings
 from lae_monitor.config.settings import State
 from lae_monitor.config.values import Listen
-from lae_monitor.gatherers.context import Context
-from lae_monitor.gatherers.sonar.config import Settings as SonarSettings
-from lae_monitor.gatherers.sonar.gather import gather
+from lae_monitor.kinds.context import Context
+from lae_monitor.kinds.sonar.config import Settings as SonarSettings
+from lae_monitor.kinds.sonar.gather import gather
 
 
 async def live(folder: Path) -> None:

@@ -87,7 +87,7 @@ def memory(pid: int) -> dict[str, int]:
 
 def test_nothing_heavy_is_imported():
     """The store's engine and the pages belong to other processes."""
-    script = "import lae_monitor.gatherers.crashes.gather, lae_monitor.archive, sys; print(*sys.modules)"
+    script = "import lae_monitor.kinds.crashes.gather, lae_monitor.archive, sys; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}

@@ -28,8 +28,8 @@ from lae_monitor.archive import Archive, Reserve
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.rows import Span
-from lae_monitor.gatherers.crashes.container import entries
-from lae_monitor.gatherers.crashes.limits import HOLD
+from lae_monitor.kinds.crashes.container import entries
+from lae_monitor.kinds.crashes.limits import HOLD
 
 PATIENCE = 60.0  # seconds; the machine may be slow and busy
 ROUNDS = 3

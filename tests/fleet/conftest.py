@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "gatherers" / "incidents"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "kinds" / "incidents"))
 
 from gatherer_process import gatherer_in
 from sshd import ME, SFTP, SSHD, Host, keygen

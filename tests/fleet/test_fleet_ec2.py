@@ -19,7 +19,7 @@ import pytest
 
 from lae_monitor.archive.journal import read as read_journal
 from lae_monitor.core.rows import Span
-from lae_monitor.gatherers.incidents.state import Heard, State
+from lae_monitor.kinds.incidents.state import Heard, State
 from lae_monitor.service.process import only_one
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.gatherers.incidents.state import Connection, Heard, State, look
+from lae_monitor.kinds.incidents.state import Connection, Heard, State, look
 from lae_monitor.service.process import only_one
 
 ROOT = Path(__file__).parents[2]

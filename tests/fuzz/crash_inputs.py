@@ -21,19 +21,19 @@ from lae_monitor.core.ids import new_crash_id
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.gatherers.crashes.config import Settings
-from lae_monitor.gatherers.crashes.container import Writer
-from lae_monitor.gatherers.crashes.intake import Intake
-from lae_monitor.gatherers.crashes.limits import MAX_PART_HEADER, MAX_PART_HEADERS
-from lae_monitor.gatherers.crashes.minidump import looking
-from lae_monitor.gatherers.crashes.parts import Parts
-from lae_monitor.gatherers.crashes.read import read
-from lae_monitor.gatherers.crashes.report import MINIDUMP, RAW_CRASH, Report, envelope
-from lae_monitor.gatherers.crashes.sample import minidump
-from lae_monitor.gatherers.crashes.show import show
-from lae_monitor.gatherers.crashes.spool import Budget
-from lae_monitor.gatherers.crashes.throttle import RulesFile
-from lae_monitor.gatherers.crashes.wire import Part
+from lae_monitor.kinds.crashes.config import Settings
+from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.intake import Intake
+from lae_monitor.kinds.crashes.limits import MAX_PART_HEADER, MAX_PART_HEADERS
+from lae_monitor.kinds.crashes.minidump import looking
+from lae_monitor.kinds.crashes.parts import Parts
+from lae_monitor.kinds.crashes.read import read
+from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH, Report, envelope
+from lae_monitor.kinds.crashes.sample import minidump
+from lae_monitor.kinds.crashes.show import show
+from lae_monitor.kinds.crashes.spool import Budget
+from lae_monitor.kinds.crashes.throttle import RulesFile
+from lae_monitor.kinds.crashes.wire import Part
 from lae_monitor.net.http import Request
 
 NOW = 1.79e9

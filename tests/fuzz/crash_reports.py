@@ -16,7 +16,7 @@ except ImportError as error:
     sys.exit(0)
 
 # What is looked into: the branches of what reads reports. All the rest would only make it slow.
-with atheris.instrument_imports(include=["lae_monitor.gatherers.crashes", "multipart", "siggen"]):
+with atheris.instrument_imports(include=["lae_monitor.kinds.crashes", "multipart", "siggen"]):
     import_module("siggen.generator")  # the reader itself imports it only when there is something to read
     import crash_inputs
 

@@ -6,7 +6,7 @@ import spine
 
 from lae_monitor.archive import Archive, Reserve
 from lae_monitor.archive.homecoming import bring_home
-from lae_monitor.gatherers import FOLDERS, reader
+from lae_monitor.kinds import FOLDERS, reader
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.store import Store

@@ -8,10 +8,10 @@ import pytest
 import spine
 
 from lae_monitor.core.names import CrashId
-from lae_monitor.gatherers.crashes import read as reader
-from lae_monitor.gatherers.crashes.container import Writer
-from lae_monitor.gatherers.crashes.program import Program
-from lae_monitor.gatherers.crashes.report import RAW_CRASH, Report
+from lae_monitor.kinds.crashes import read as reader
+from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.program import Program
+from lae_monitor.kinds.crashes.report import RAW_CRASH, Report
 from lae_monitor.mover.ages import Rules, rules_of
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
 from lae_monitor.query.groups import Asking, groups

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "gatherers" / "incidents"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "kinds" / "incidents"))
 import publisher
 from answer_inputs import (
     AFTER,

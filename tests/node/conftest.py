@@ -19,7 +19,7 @@ NODE = ROOT / "lae_monitor" / "node"
 
 def of_crashes():
     """The fixtures of the crash gatherer's own tests."""
-    path = ROOT / "tests" / "gatherers" / "crashes" / "conftest.py"
+    path = ROOT / "tests" / "kinds" / "crashes" / "conftest.py"
     spec = importlib.util.spec_from_file_location("conftest_of_crashes", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

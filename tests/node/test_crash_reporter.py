@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.gatherers.crashes.program import NAMES, program_of
-from lae_monitor.gatherers.crashes.stored import annotations_in
+from lae_monitor.kinds.crashes.program import NAMES, program_of
+from lae_monitor.kinds.crashes.stored import annotations_in
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(path for path in (ROOT / "lae_monitor/node").glob("*.py") if path.name != "__init__.py")
-CRASH = ROOT / "tests" / "gatherers" / "crashes" / "crash_with_crashpad.py"
+CRASH = ROOT / "tests" / "kinds" / "crashes" / "crash_with_crashpad.py"
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

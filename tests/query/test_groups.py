@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelf import NOW, event
 
-from lae_monitor import gatherers
+from lae_monitor import kinds as gatherers
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, HOUR, MINUTE, format_time

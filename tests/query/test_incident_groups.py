@@ -6,9 +6,9 @@ import pytest
 from shelf import NOW, event
 from test_groups import Desk
 
-from lae_monitor import gatherers
+from lae_monitor import kinds as gatherers
 from lae_monitor.core.time import DAY, HOUR, format_time
-from lae_monitor.gatherers.incidents.flog import pack
+from lae_monitor.kinds.incidents.flog import pack
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.query.decisions import Decided, carried, group_id

@@ -18,7 +18,7 @@ from monitor import LAE_MONITOR, Monitor, await_that, free_ports
 
 from lae_monitor.config import load
 from lae_monitor.core.limits import MiB
-from lae_monitor.gatherers import sections
+from lae_monitor.kinds import sections
 from lae_monitor.net.tubs_identity import CERTIFICATE, identity
 from lae_monitor.service import answering
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 
 from lae_monitor.alerts.ledger import Ledger as AlertsLedger
-from lae_monitor.gatherers.crashes.crashmover.ledger import Ledger as CrashmoverLedger
-from lae_monitor.gatherers.incidents.state import State
+from lae_monitor.kinds.crashes.crashmover.ledger import Ledger as CrashmoverLedger
+from lae_monitor.kinds.incidents.state import State
 from lae_monitor.mover.ledger import Ledger as MoverLedger
 from lae_monitor.store.ledgers import VERSION
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "gatherers" / "incidents"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "kinds" / "incidents"))
 sys.path.insert(0, str(Path(__file__).parent))
 from monitor import Monitor, await_that
 from recorded import made_incident, name_of

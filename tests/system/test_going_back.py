@@ -13,7 +13,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "gatherers" / "incidents"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "kinds" / "incidents"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from monitor import Monitor, await_that

@@ -23,7 +23,7 @@ from lae_monitor.web.api import api_routes
 from lae_monitor.web.pages import page_routes
 
 HERE = Path(__file__).parent
-PUBLISHER = HERE.parent / "gatherers" / "incidents" / "publisher.py"
+PUBLISHER = HERE.parent / "kinds" / "incidents" / "publisher.py"
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 MINIDUMP = "upload_file_minidump"
 TUB = "tubtubtubtubtubtubtubtubtubtub22"  # of FURLs; no secret
@@ -186,7 +186,7 @@ def send_samples(monitor, canaries) -> dict[str, str]:
 
 def send_incidents(monitor, canaries, folder):
     from lae_monitor.config import load
-    from lae_monitor.gatherers import sections
+    from lae_monitor.kinds import sections
 
     furl = register_incident(load(monitor.config, sections(), {}), "node1").furl
     canaries.secrets[furl.swissnum.reveal()] = "the host's own FURL"

@@ -18,11 +18,11 @@ from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.rows import Node, Row, Span
 from lae_monitor.core.time import DAY, HOUR, MINUTE, day_path, format_time
-from lae_monitor.gatherers import reader
-from lae_monitor.gatherers.crashes.container import Writer
-from lae_monitor.gatherers.crashes.report import Report, envelope
-from lae_monitor.gatherers.crashes.sample import minidump
-from lae_monitor.gatherers.incidents.flog import pack
+from lae_monitor.kinds import reader
+from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.report import Report, envelope
+from lae_monitor.kinds.crashes.sample import minidump
+from lae_monitor.kinds.incidents.flog import pack
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver
 

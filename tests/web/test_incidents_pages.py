@@ -15,8 +15,8 @@ from test_pages_and_twins_answer import Page
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.rows import Categories
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
-from lae_monitor.gatherers import reader
-from lae_monitor.gatherers.incidents.flog import pack
+from lae_monitor.kinds import reader
+from lae_monitor.kinds.incidents.flog import pack
 from lae_monitor.query.decisions import group_id
 
 ATOM = "{http://www.w3.org/2005/Atom}"

@@ -12,10 +12,10 @@ from shelf import event
 from lae_monitor.core.ids import new_crash_id
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.time import DAY, HOUR, format_time
-from lae_monitor.gatherers import reader
-from lae_monitor.gatherers.crashes.container import Writer
-from lae_monitor.gatherers.crashes.report import Report, envelope
-from lae_monitor.gatherers.crashes.sample import minidump
+from lae_monitor.kinds import reader
+from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.report import Report, envelope
+from lae_monitor.kinds.crashes.sample import minidump
 
 _serial = count()
 CAP = "URI:DIR2:ddddddddddddddddddddddddddd:eeeeeeeeeeeeeeeeeeeeeeee"

@@ -95,7 +95,7 @@ def test_a_release_runs_with_its_own_configuration_again_however_it_is_gone_back
 ):
     tree, dist = before
     old, new = name_of(dist), name_of(release)
-    broken = broken_release("lae_monitor/gatherers/crashes/gather.py", "gather")
+    broken = broken_release("lae_monitor/kinds/crashes/gather.py", "gather")
     deployed.play("uninstall", "--limit", "monitor1").fine()
     site = Site(deployed.lab, tmp_path / "lae_monitor", dist, checkout=tree)
     shutil.copytree(deployed.folder / "inventory/group_vars", site.folder / "inventory/group_vars", dirs_exist_ok=True)

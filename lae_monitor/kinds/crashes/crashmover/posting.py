@@ -1,0 +1,84 @@
+"""One POST over HTTP or HTTPS, without proxies and without following anybody elsewhere. Blocking."""
+
+import http.client
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from lae_monitor.kinds.crashes.crashmover.destination import Unavailable
+
+DEADLINE: Final = (
+    900.0  # seconds for all of it: a large crash over a slow line takes its time, who drips bytes has no end
+)
+MAX_REPLY: Final = 10_000  # bytes; the reply to a crash is a line
+MAX_WAIT: Final = 3600.0  # seconds of Retry-After that are believed
+
+
+class Reply(NamedTuple):
+    """What came back. `retry_after` in seconds, or None."""
+
+    status: int
+    text: str
+    retry_after: float | None
+
+
+def check_url(url: str) -> str:
+    """`url` when it can be posted to.
+
+    Raises:
+        ValueError
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError(f"{url!r} is no URL such as http://collector.example:8000/submit")
+    return url
+
+
+def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float, deadline: float | None = None) -> Reply:
+    """
+    Args:
+        timeout: seconds without a byte.
+        deadline: seconds for all of it, once there is a connection; None: DEADLINE.
+
+    Raises:
+        Unavailable: there was no reply.
+    """
+    parts = urlsplit(check_url(url))
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(str(parts.hostname), parts.port, timeout=timeout)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    late = threading.Event()
+    timer = None
+    try:
+        connection.connect()
+        timer = threading.Timer(DEADLINE if deadline is None else deadline, _cut, (connection.sock, late))
+        timer.daemon = True
+        timer.start()
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may not want the rest; why is in its reply
+            connection.request("POST", target, body, dict(headers))
+        reply = connection.getresponse()
+        text = reply.read(MAX_REPLY).decode("utf-8", "replace")
+        if late.is_set():  # what came may be a part only
+            raise TimeoutError
+        return Reply(reply.status, text, _seconds(reply.getheader("Retry-After", "")))
+    except (OSError, http.client.HTTPException) as error:
+        why = "took too long" if late.is_set() else str(error) or type(error).__name__
+        raise Unavailable(f"{parts.scheme}://{parts.hostname}: {why}") from error
+    finally:
+        if timer is not None:
+            timer.cancel()
+        connection.close()
+
+
+def _cut(connected: socket.socket, late: threading.Event) -> None:
+    """Ends what waits for the other side, in whichever thread; not as TLS would, which would wait for it too."""
+    late.set()
+    with suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+def _seconds(text: str) -> float | None:
+    return min(float(text), MAX_WAIT) if text.isdecimal() and len(text) < 10 else None

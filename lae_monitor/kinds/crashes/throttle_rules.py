@@ -1,0 +1,211 @@
+"""Throttle rules: which reports are kept. TOML in, verdicts out; pure, and without I/O. See docs/throttling.md."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, Self
+
+from lae_monitor.config.rule_table import NUMBER, TEXT, TEXTS, TRUTH, Table
+from lae_monitor.core.refusals import shorten
+from lae_monitor.kinds.crashes.program import Program, clean
+from lae_monitor.kinds.crashes.throttle_conditions import KEYS, Condition, Lists, condition
+from lae_monitor.kinds.crashes.throttle_facts import Facts, Version, version
+from lae_monitor.kinds.crashes.throttle_verdict import NO_MATCH, Result, RulesError, Verdict
+
+MAX_RULES: Final = 1000  # every report passes all of them; Antenna has 16
+MAX_NAME: Final = 100  # characters of a rule's name: it goes to clients, and into the names of metrics
+RESERVED: Final = frozenset({NO_MATCH, "FROM_CRASHID"})  # what stands in the place of a rule's name where none decided
+
+REFUSAL: Final = "minimal_version_for_understanding_refusal"
+RANDOM: Final = "random"
+CRASH_ID: Final = "crash_id"
+
+_RESULTS: Final = {result.name.lower(): result for result in Result}
+_VERDICTS: Final = [name for name, result in _RESULTS.items() if result is not Result.CONTINUE]
+_NAME: Final = re.compile("[A-Za-z0-9_]+")
+_TOP: Final = ("products", "packages", REFUSAL, "never_discard", "rule")
+_IMPLIED: Final = {"product": "unsupported_product", "package": "unsupported_packagename"}
+
+Chance = Callable[[], float]
+
+
+class Sample(NamedTuple):
+    """What a rule lets pass. `by`: `random`, `crash_id`, or the annotation whose value always falls on the same side."""
+
+    percent: float
+    then: Result
+    otherwise: Result
+    by: str
+
+    def draw(self, rule: str, facts: Facts, random: Chance) -> Result:
+        by = "" if self.by == CRASH_ID else self.by
+        share = random() if self.by == RANDOM else facts.share(rule, by)
+        return self.then if share * 100 < self.percent else self.otherwise
+
+
+class Rule(NamedTuple):
+    """A rule; where its condition holds, it gives its result, or draws."""
+
+    name: str
+    holds: Condition
+    outcome: Result | Sample
+
+
+class Rules:
+    """A rules file.
+
+    Attributes:
+        names: of the rules, in the order in which they are tried.
+        is_random: whether the same report may get another verdict the next time.
+    """
+
+    def __init__(
+        self, rules: Iterable[Rule], understanding: Mapping[str, Version] | None, *, never_discard: bool
+    ) -> None:
+        self._rules = tuple(rules)
+        self._understanding = understanding
+        self._never_discard = never_discard
+        self.names = [rule.name for rule in self._rules]
+        self.is_random = any(isinstance(rule.outcome, Sample) and rule.outcome.by == RANDOM for rule in self._rules)
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Self:
+        """The rules in `text`; `source` names it in sentences.
+
+        Raises:
+            RulesError: with every mistake found.
+        """
+        problems: list[str] = []
+        top = Table(_tree(text, source), source, problems)
+        top.only(_TOP)
+        lists = Lists(frozenset(map(clean, top.take("products", TEXTS) or ())), _packages(top))
+        tables = top.inners("rule")
+        if "rule" not in top:
+            top.problem("", "holds no [[rule]], so every report would be rejected")
+        elif len(tables) > MAX_RULES:
+            top.problem("rule", f"has more than {MAX_RULES} rules")
+        rules = [_rule(table, lists) for table in tables[:MAX_RULES]]
+        names = [rule.name for rule in rules]
+        for name in sorted({name for name in names if name and names.count(name) > 1}):
+            top.problem("rule", f"there is more than one with the name {shorten(name)}")
+        understanding, never_discard = _understanding(top), bool(top.take("never_discard", TRUTH))
+        if problems:
+            raise RulesError(problems)
+        return cls([*_implied(tables, lists), *rules], understanding, never_discard=never_discard)
+
+    def decide(
+        self, annotations: Mapping[str, Any], *, program: Program, crash_id: str, now: float, random: Chance
+    ) -> Verdict:
+        """What becomes of a report; whatever it holds, nothing is raised.
+
+        Args:
+            annotations: as they came; values need not be text.
+            program: which one the report is of.
+            crash_id: given to it.
+            now: when it was received, in seconds.
+            random: gives numbers from 0 to below 1.
+        """
+        facts = Facts(annotations, program, crash_id, now)
+        for rule in self._rules:
+            if not rule.holds(facts):
+                continue
+            if isinstance(rule.outcome, Result):
+                return self._verdict(rule.outcome, rule.name, None, facts)
+            result = rule.outcome.draw(rule.name, facts, random)
+            if result is not Result.CONTINUE:
+                return self._verdict(result, rule.name, rule.outcome.percent, facts)
+        return self._verdict(Result.REJECT, NO_MATCH, 0, facts)
+
+    def _verdict(self, result: Result, rule: str, percent: float | None, facts: Facts) -> Verdict:
+        if result is Result.REJECT and not self._may_be_refused(facts):
+            result = Result.DEFER
+        return Verdict(result, rule, percent)
+
+    def _may_be_refused(self, facts: Facts) -> bool:
+        """Whether the client would understand a refusal, and is to hear one: Socorro's rule."""
+        if self._never_discard or self._understanding is None:
+            return not self._never_discard
+        least = self._understanding.get(facts.text("ProductName") or "")
+        found = version(facts.text("Version") or "")
+        return least is not None and found is not None and found >= least
+
+
+def _tree(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError and no TOMLDecodeError
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RulesError([f"{source}: not TOML: {reason}"]) from error
+
+
+def _packages(top: Table) -> dict[str, frozenset[str]]:
+    table = top.inner("packages")
+    return {clean(product): frozenset(table.take(product, TEXTS) or ()) for product in table.names()} if table else {}
+
+
+def _understanding(top: Table) -> dict[str, Version] | None:
+    table = top.inner(REFUSAL)
+    if table is None:
+        return None
+    found: dict[str, Version] = {}
+    for product in table.names():
+        text = table.take(product, TEXT)
+        least = version(text) if text is not None else None
+        if least is not None:
+            found[clean(product)] = least
+        elif text is not None:
+            table.problem(product, "is no version")
+    return found
+
+
+def _rule(table: Table, lists: Lists) -> Rule:
+    name = table.take("name", TEXT)
+    if "name" not in table:
+        table.problem("name", "has to be given")
+    elif name in RESERVED:
+        table.problem("name", f"{name} is what stands in the place of a rule's name where none decided")
+    elif name is not None and (not _NAME.fullmatch(name) or len(name) > MAX_NAME):
+        table.problem("name", f"is 1 to {MAX_NAME} letters, digits and _; this is {shorten(name)}")
+    elif name is not None:
+        table = table.named(f"rule {name}")
+    table.only(("name", *KEYS, "result", "sample"))
+    return Rule(name or "", condition(table, lists), _outcome(table))
+
+
+def _outcome(table: Table) -> Result | Sample:
+    if ("result" in table) == ("sample" in table):
+        table.problem("", "has either a result or a sample")
+    if "result" in table:
+        return _result(table, "result", _VERDICTS)
+    sample = table.inner("sample")
+    if sample is None:
+        return Result.REJECT
+    sample.only(("percent", "then", "else", "by"))
+    percent = sample.take("percent", NUMBER)
+    if "percent" not in sample or (percent is not None and not 0 <= percent <= 100):
+        sample.problem("percent", "is a number from 0 to 100")
+    then, otherwise = (_result(sample, key, [*_RESULTS]) for key in ("then", "else"))
+    if then is otherwise is Result.CONTINUE:
+        sample.problem("", "continues either way, and so does nothing")
+    by = sample.take("by", TEXT)
+    if by == "":
+        sample.problem("by", "is random, crash_id, or the name of an annotation")
+    return Sample(percent or 0, then, otherwise, by or RANDOM)
+
+
+def _result(table: Table, key: str, known: list[str]) -> Result:
+    text = table.take(key, TEXT)
+    if text in known:
+        return _RESULTS[text]
+    if text is not None or key not in table:
+        said = f"; this is {shorten(text)}" if text is not None else ""
+        table.problem(key, f"is one of {', '.join(known)}{said}")
+    return Result.REJECT
+
+
+def _implied(tables: Iterable[Table], lists: Lists) -> Iterable[Rule]:
+    """The rules about what is not supported, which come first where no rule says when they are tried."""
+    said = {table.take("unlisted", TEXT) for table in tables}
+    for what, name in _IMPLIED.items():
+        if what not in said and (lists.products if what == "product" else lists.packages):
+            yield Rule(name, condition(Table({"unlisted": what}, "", []), lists), Result.REJECT)

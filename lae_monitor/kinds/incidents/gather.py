@@ -1,0 +1,135 @@
+"""Gathers the incidents that Tahoe-LAFS nodes, and other programs with a Foolscap log publisher, report.
+
+    node ──logport()──► a host's Entrance ──► Node ──subscribe, get_incident──► node
+                                                │
+                                                ▼
+                  incidents/<cluster>/incidents/<host>/<name>.flog.bz2, then latest, then a receipt
+
+An incident is known only once it is in the archive. Nothing is acknowledged to nodes: they keep their incidents, and
+announce them at every connection.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from lae_monitor.kinds.context import Context
+from lae_monitor.kinds.incidents.claims import Claims
+from lae_monitor.kinds.incidents.classifying import Classifying
+from lae_monitor.kinds.incidents.config import Settings
+from lae_monitor.kinds.incidents.door import Door
+from lae_monitor.kinds.incidents.following import Following
+from lae_monitor.kinds.incidents.link import link_furl
+from lae_monitor.kinds.incidents.operations import answer
+from lae_monitor.kinds.incidents.receipts import Receipts
+from lae_monitor.kinds.incidents.relocation import Relocation
+from lae_monitor.kinds.incidents.shared import Shared
+from lae_monitor.kinds.incidents.state import State
+from lae_monitor.kinds.incidents.tail import FOLDER as TAIL_FOLDER
+from lae_monitor.kinds.incidents.tail import TailDoor
+from lae_monitor.net import tubs
+from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
+from lae_monitor.net.tubs_identity import CERTIFICATE, HANDED, Identity, adopt, identity
+
+log = logging.getLogger(__name__)
+
+KIND: Final = "incidents"
+IDENTITY: Final = "incidents-gatherer.pem"  # the credential by which systemd hands over an identity
+STOP_PATIENCE: Final = 5.0  # seconds for connections to close
+CANCEL_AGAIN: Final = 1.0  # seconds until work that goes on is cancelled once more
+
+
+async def gather(context: Context) -> None:
+    """Runs until `context.stop`.
+
+    Raises:
+        Refused: `bad_config`, `bad_furl`.
+        OSError: a port is taken, or the credentials cannot be read.
+    """
+    settings: Settings = context.settings.gatherers[KIND]
+    folder = context.credentials(KIND)
+    if handed := os.environ.get(HANDED):
+        adopt(folder / CERTIFICATE, Path(handed) / IDENTITY)
+    who = identity(folder / CERTIFICATE)
+    open_furl = _open_furl(context, settings, folder, who)
+    tubs.start_reactor()
+    from lae_monitor.kinds.incidents.logs_follower import LogFollower  # noqa: PLC0415 - after start_reactor()
+
+    state = State(context.settings.state.path / f"{context.archive.process}.db")
+    shared = Shared(context.archive, context.clock, state, Receipts(context.journal, context.clock), settings)
+    claims = Claims(folder)
+    door = Door(HostFurls(folder, context.clock), shared, context.cluster, open_furl, claims)
+    relocation = Relocation(shared, claims, context.cluster)
+    classifying = Classifying(context)
+    shared.on_stored.append(classifying.stored)
+    following = Following(context, shared.receipts, LogFollower)
+    door.on_connected.append(following.connected)
+    tails = TailDoor(HostFurls(context.credentials(TAIL_FOLDER), context.clock), door.nodes, context.clock)
+    door.finders.append(tails.find)
+    tub = tubs.Tub(who, settings.listen, settings.location, door.find, door.unknown, fast=settings.fast_decoding)
+    try:
+        state.settle_connections()
+        async with answer(context, settings.http):
+            address = tub.start()
+            context.ready(f"incidents: tub listening on {address}, FURLs in {folder}")
+            async with _beside(
+                door.watch(),
+                door.know_addresses(),
+                relocation.keep(),
+                shared.stored.keep(),
+                classifying.run(),
+                following.run(),
+            ):
+                await context.stop.wait()
+    finally:
+        await following.stop()
+        await tails.stop()
+        await door.stop()
+        await classifying.stop()
+        await shared.finish()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(tub.stop(), STOP_PATIENCE)
+        tubs.stop_reactor()
+        state.close()
+
+
+def _open_furl(context: Context, settings: Settings, folder: Path, who: Identity) -> OpenFurl | None:
+    """The FURL of nobody in particular, made or kept, and shown as flogtool's gatherer does."""
+    if not settings.unregistered:
+        return None
+    found = OpenFurl(folder)
+    furl = found.issue(who.tub_id, settings.location)
+    if sys.stderr.isatty():
+        sys.stderr.write(f"Gatherer waiting at: {furl.reveal()}\n")
+    else:
+        log.info("Gatherer waiting at: %s", found.path)
+    home = context.archive.roots[0]
+    if home.health == "ok":  # one that hangs must not hold up the start
+        link_furl(Path(home.name) / KIND / context.cluster, found.path)
+    return found
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs `work` meanwhile, and cancels it at the end; what fails of it is logged, and the rest goes on."""
+    tasks = [asyncio.create_task(_logged(one)) for one in work]
+    try:
+        yield
+    finally:
+        pending = set(tasks)
+        while pending:  # a library may swallow a cancellation
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("the gatherer goes on without %s", getattr(work, "__qualname__", work))

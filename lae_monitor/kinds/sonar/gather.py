@@ -1,0 +1,220 @@
+"""Accepts samples over HTTP as infiltrate does, and acknowledges them only when they are on disk.
+
+    POST /sonar-freecsv?cluster=NAME      Content-Type: text/csv, lines of free CSV
+
+A post is checked whole before anything of it is stored. Its lines go as they came to
+
+    sonar/<cluster>/<YYYY>/<MM>/<DD>/<host>.csv      the UTC day of the record
+
+If one of several files cannot be written the answer is 503, and the node sends all of it again; what was stored twice shows
+once. Nothing here understands more of a line than its host and time: that is read.py's part.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+from lae_monitor import __version__
+from lae_monitor.config import ConfigError
+from lae_monitor.core.names import ClusterName
+from lae_monitor.core.refusals import Refused
+from lae_monitor.core.rows import Span
+from lae_monitor.kinds.context import Context
+from lae_monitor.kinds.sonar.check import auth_file, fatal, passwords_in
+from lae_monitor.kinds.sonar.config import Settings
+from lae_monitor.kinds.sonar.free_csv import Post, host_of_file
+from lae_monitor.kinds.sonar.receipts import Receipts
+from lae_monitor.kinds.sonar.waiting import Waiting
+from lae_monitor.net.http import Request, Route, Router, operations, reply, serve
+from lae_monitor.net.http_router import RETRY_AFTER
+
+ADDRESS: Final = "/sonar-freecsv"
+METHODS: Final = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")  # all but POST are refused, with a receipt
+COMMITS: Final = 64  # files that are written at the same time; more would only queue for the archive's 8 writers
+
+POSTS: Final = Counter("lae_sonar_posts_total", "Posts, by what became of them", ["verdict", "reason"])
+LINES: Final = Counter("lae_sonar_lines_total", "Lines that were acknowledged")
+BYTES: Final = Counter("lae_sonar_bytes_total", "Bytes that were acknowledged")
+STORING: Final = Histogram("lae_sonar_store_seconds", "From a post that was checked to one that is on disk")
+
+# The words that infiltrate answers with, which people search for; our code stands in the header X-Refused.
+_WORDS: Final = {
+    "bad_method": "Bad method",
+    "sonar_bad_method": "Bad method",
+    "bad_content_type": "Bad content-type",
+    "unauthorized": "Unauthorized",
+    "sonar_wrong_cluster": "Unauthorized",
+    "bad_parameters": "Bad parameters",
+    "bad_cluster_name": "Bad parameters",
+    "not_found": "404 page not found",
+}
+
+
+async def gather(context: Context) -> None:
+    """Serves until `context.stop` is set; then finishes what has begun.
+
+    Raises:
+        ConfigError: the settings do not allow to begin.
+        OSError: the address cannot be listened on.
+    """
+    problems = list(fatal(context.settings))
+    if problems:
+        raise ConfigError(problems)
+    settings: Settings = context.settings.gatherers["sonar"]
+    receipts = Receipts(context.journal, context.clock)
+    door = Door(context, settings, receipts)
+    app = Router(
+        [
+            Route(path=ADDRESS, methods=dict.fromkeys(METHODS, door.answer), wrong_method="sonar_bad_method"),
+            *operations(context.archive, __version__, access=context.access),
+        ],
+        trusted_proxies=settings.trusted_proxies,
+        explain=words,
+    )
+
+    def ready(url: str) -> None:
+        context.ready(f"Sonar samples: POST {url}{ADDRESS}?cluster=NAME")
+
+    writing = asyncio.create_task(receipts.keep_writing(), name="sonar receipts")
+    try:
+        await serve(
+            app,
+            settings.listen.host,
+            settings.listen.port,
+            stop=context.stop,
+            ready=ready,
+            trusted_proxies=settings.trusted_proxies,
+        )
+    finally:
+        receipts.close()
+        await writing
+
+
+def words(refused: Refused) -> str:
+    """The answer's text: infiltrate's words where it has any, else the reason."""
+    return _WORDS.get(refused.code) or ("Bad content" if refused.status == 400 else refused.reason.text)
+
+
+class Door:
+    """Answers POST /sonar-freecsv."""
+
+    def __init__(self, context: Context, settings: Settings, receipts: Receipts) -> None:
+        path = auth_file(context.settings)
+        self._passwords = passwords_in(path) if path else None
+        self._settings = settings
+        self._archive = context.archive
+        self._clock = context.clock
+        self._receipts = receipts
+        self._waiting = Waiting(settings.max_body)
+        self._commits = asyncio.Semaphore(COMMITS)
+
+    async def answer(self, request: Request) -> None:
+        try:
+            cluster, spans, lines = await self._take(request)
+        except Refused as refused:
+            POSTS.labels("refused", refused.code).inc()
+            self._receipts.refused(refused, cluster=_cluster_or_none(request), peer=request.peer, size=request.received)
+            headers = [("X-Refused", refused.code)]
+            if refused.status == 503:
+                headers.append(("Retry-After", str(RETRY_AFTER)))
+            await reply(request.send, refused.status, words(refused), headers=headers)
+            return
+        POSTS.labels("accepted", "").inc()
+        LINES.inc(lines)
+        BYTES.inc(sum(span.end - span.start for span in spans))
+        await reply(request.send, 200)
+        for span in spans:
+            host = host_of_file(span.path.rpartition("/")[2])
+            self._receipts.accepted(span, cluster=cluster, host=host, peer=request.peer, lines=lines)
+
+    async def _take(self, request: Request) -> tuple[ClusterName, Sequence[Span], int]:
+        """Stores the post; returns whose it is, where it lies, and how many lines it has. The order is infiltrate's."""
+        if request.method != "POST":
+            raise Refused("sonar_bad_method", raw=request.method)
+        _check_content_type(request)
+        user = self._user(request)
+        with self._waiting.post() as grow:
+            pieces = []
+            async for piece in request.stream(self._settings.max_body):
+                grow(len(piece))
+                pieces.append(piece)
+            body = b"".join(pieces)
+            del pieces
+            cluster = self._cluster(request, user)
+            post = Post(body, cluster, self._clock())
+            for _ in post.check():
+                await asyncio.sleep(0)
+            spans = await self._store(post.files())
+        return cluster, spans, post.lines
+
+    def _user(self, request: Request) -> str | None:
+        """Who sends; None where anybody may.
+
+        Raises:
+            Refused: `unauthorized`, `credentials_unreadable`.
+        """
+        headers = request.headers.all("authorization")
+        if self._passwords is None:
+            if headers:  # as infiltrate: the node believes in a password that we know nothing of
+                raise Refused("unauthorized", "sent a password, and there is no auth_file")
+            return None
+        return self._passwords.user_of(headers[0] if len(headers) == 1 else None)
+
+    def _cluster(self, request: Request, user: str | None) -> ClusterName:
+        """Whose samples these are.
+
+        Raises:
+            Refused: `bad_parameters`, `bad_cluster_name`, `sonar_wrong_cluster`.
+        """
+        name = request.query.get("cluster")
+        if name is None:
+            raise Refused("bad_parameters", "no cluster")
+        cluster = ClusterName(name)
+        if user is not None and user != cluster and self._settings.match_user_and_cluster:
+            raise Refused("sonar_wrong_cluster", f"cluster {cluster}, user", raw=user)
+        return cluster
+
+    async def _store(self, files: dict[str, bytes]) -> Sequence[Span]:
+        """Appends to all `files`; returns when all of it is durable.
+
+        Raises:
+            Full, Failed: one was not written; others may have been.
+        """
+        begun = time.perf_counter()
+        results = await asyncio.gather(
+            *(self._append(path, data) for path, data in files.items()), return_exceptions=True
+        )
+        spans = [result for result in results if isinstance(result, Span)]
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            raise failures[0]
+        STORING.observe(time.perf_counter() - begun)
+        return spans
+
+    async def _append(self, path: str, data: bytes) -> Span:
+        async with self._commits:
+            return await self._archive.append(path, data)
+
+
+def _check_content_type(request: Request) -> None:
+    """
+    Raises:
+        Refused: `bad_content_type`.
+    """
+    kinds = request.headers.all("content-type")
+    if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != "text/csv":
+        raise Refused("bad_content_type", "not text/csv:", raw=", ".join(kinds))
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Refused("bad_content_type", "compressed:", raw=encoding)
+
+
+def _cluster_or_none(request: Request) -> str:
+    """The cluster that a refused post names, for its receipt; empty when it names none that could be one."""
+    try:
+        return ClusterName(request.query.get("cluster", ""))
+    except Refused:
+        return ""
