@@ -1,6 +1,6 @@
 """One TOML file -> typed settings: `load(path, sections)`. Mistakes are sentences with the dotted key."""
 
-from lae_monitor.config.load import DEFAULT_PATH, PATH_VARIABLE, ConfigError, load
+from lae_monitor.config.load import DEFAULT_PATH, PATH_VARIABLE, ConfigError, is_like_ours, load
 from lae_monitor.config.section import Section, key
 from lae_monitor.config.settings import Settings
 from lae_monitor.config.values import Duration, Kept, Listen, Room, Share, Size
@@ -17,6 +17,7 @@ __all__ = [
     "Settings",
     "Share",
     "Size",
+    "is_like_ours",
     "key",
     "load",
 ]

@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -76,14 +76,15 @@ def load_with_origins(path: Path | None, sections: Sections, environ: Mapping[st
     tree = _read(source, required=path is not None)
     problems: list[str] = []
     given = _from_file(tree or {}, known, source, problems)
-    given |= _from_environment(environ, known, problems)
+    warnings: list[str] = []
+    given |= _from_environment(environ, known, problems, warnings)
     settings = _build(given, known, problems, source if tree is not None else None)
     if not problems:
         problems += contradictions(settings, {dotted: value.origin for dotted, value in given.items()})
     if problems:
         raise ConfigError(problems)
     written = {dotted: value.value for dotted, value in given.items()}
-    settings = msgspec.structs.replace(settings, warnings=tuple(doubts(settings, written)))
+    settings = msgspec.structs.replace(settings, warnings=(*warnings, *doubts(settings, written)))
     return Loaded(settings, {dotted: value.origin for dotted, value in given.items()})
 
 
@@ -153,33 +154,40 @@ def _from_file(tree: Mapping[str, Any], known: Sections, source: Path, problems:
 # ---- the environment -----------------------------------------------------------------------------------------------
 
 
-def _from_environment(environ: Mapping[str, str], known: Sections, problems: list[str]) -> dict[str, Given]:
+def is_like_ours(variable: str) -> bool:
+    """Whether an environment variable is ours, or looks as if it were meant to be."""
+    return _bare(variable).startswith(_bare(PREFIX))
+
+
+def _from_environment(
+    environ: Mapping[str, str], known: Sections, problems: list[str], warnings: list[str]
+) -> dict[str, Given]:
     names = {key.variable: key.dotted for key in keys(known)}
-    flat = {_flat(variable): variable for variable in names}
     given: dict[str, Given] = {}
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX):
-            if meant := _meant(variable, flat):
-                problems.append(f"{shown(variable)}: is not read; two underscores stand between names: {meant}")
-            continue
         if variable in names:
             given[names[variable]] = Given(_toml_or_text(text), variable, Path(), text)
-        else:
+        elif variable.startswith(PREFIX):
             problems.append(f"{shown(variable)}: {_no_such_variable(variable, known)}")
+        elif is_like_ours(variable) and variable not in OTHER_VARIABLES:
+            _misspelt(variable, [*names, *OTHER_VARIABLES], problems, warnings)
     return given
 
 
-def _flat(variable: str) -> str:
-    """`variable` with one underscore where there are several."""
-    return re.sub("_+", "_", variable)
+def _bare(variable: str) -> str:
+    return variable.upper().replace("_", "")
 
 
-def _meant(variable: str, flat: Mapping[str, str]) -> str:
-    """The variable of ours that somebody meant who wrote `variable`, with too few underscores; "" for another program's."""
-    if not variable.startswith(f"{_flat(PREFIX)}") or variable in OTHER_VARIABLES:
-        return ""
-    near = difflib.get_close_matches(_flat(variable), flat, n=1, cutoff=0.9)
-    return flat[near[0]] if near else ""
+def _misspelt(variable: str, names: Iterable[str], problems: list[str], warnings: list[str]) -> None:
+    """Refuses a variable that is nearly one of `names`. Others only get a warning: another program may set them."""
+    bare = {_bare(name): name for name in names}
+    if near := difflib.get_close_matches(_bare(variable), bare, n=1, cutoff=0.9):
+        problems.append(f"{shown(variable)}: is not read; it is written {bare[near[0]]}")
+        return
+    ends = {name.removeprefix(_bare(PREFIX)): bare[name] for name in bare}
+    near = difflib.get_close_matches(_bare(variable).removeprefix(_bare(PREFIX)), ends, n=1, cutoff=0.5)
+    hint = f"did you mean {ends[near[0]]}?" if near else f"a key is overridden by {PREFIX}SECTION__KEY"
+    warnings.append(f"{shown(variable)}: is not read; {hint}")
 
 
 def _toml_or_text(text: str) -> Any:
@@ -196,13 +204,11 @@ def _no_such_variable(variable: str, known: Sections) -> str:
     if dotted in known:
         first = next(iter(keys({dotted: known[dotted]})))
         return f"{dotted} is a section; name one of its keys, such as {first.variable}"
-    if meant := {_flat(key.variable): key.variable for key in keys(known)}.get(_flat(variable), ""):
+    if meant := {_bare(key.variable): key.variable for key in keys(known)}.get(_bare(variable), ""):
         return f"no such variable; it is written {meant}"
     for key in keys(known):
         if dotted.startswith(f"{key.dotted}."):
             return f"{key.dotted} is a single value; write it as TOML into {key.variable}"
-        if dotted == key.dotted:
-            return f"no such variable; it is written {key.variable}"
     return unknown(dotted, known)
 
 

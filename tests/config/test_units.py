@@ -66,14 +66,3 @@ def test_less_than_a_day_is_warned_of(loaded):
         "retention.crashes: 1m 30s",
         "gatherers.crashes.product_retention.Nightly: 23h",
     ]
-
-
-@pytest.mark.parametrize("variable", ["LAE_MONITOR_WEB_LISTEN", "LAE_MONITOR_WEB__LISTEN", "LAE_MONITOR__WEB_LISTEN"])
-def test_a_variable_with_too_few_underscores_is_named_as_it_should_be(problems, variable):
-    (problem,) = problems("", **{variable: "127.0.0.1:1"})
-    assert problem.startswith(f"{variable}: ")
-    assert problem.endswith("LAE_MONITOR__WEB__LISTEN")
-
-
-def test_variables_of_ours_that_are_no_keys_stay(loaded):
-    loaded("", LAE_MONITOR_CONFIG="/x", LAE_MONITOR_TOKEN_FILE="/x", LAE_MONITOR_HOME="/x")

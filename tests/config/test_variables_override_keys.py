@@ -38,8 +38,44 @@ def test_values_are_toml_or_plain_text(loaded, variable, text, dotted, value):
     assert type(getattr(section, last)).__eq__(getattr(section, last), value)
 
 
-def test_other_variables_are_not_ours(loaded):
-    loaded("", LAE_MONITOR="x", LAE_MONITOR_CONFIG="/nowhere", LAE_MONITOR_X__Y="z", lae_monitor__fleet__name="..")
+def test_variables_of_ours_that_are_no_keys_and_those_of_others_stay(loaded):
+    others = {"LAE": "x", "MONITOR__WEB__LISTEN": "x", "XLAE_MONITOR__X": "x"}
+    assert loaded("", LAE_MONITOR_CONFIG="/nowhere", LAE_MONITOR_TOKEN_FILE="/x", **others).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("LAE_MONITOR_WEB_LISTEN", "LAE_MONITOR__WEB__LISTEN"),
+        ("LAE_MONITOR_WEB__LISTEN", "LAE_MONITOR__WEB__LISTEN"),
+        ("LAE_MONITOR__WEB_LISTEN", "LAE_MONITOR__WEB__LISTEN"),
+        ("LAEMONITOR__WEB__LISTEN", "LAE_MONITOR__WEB__LISTEN"),
+        ("lae_monitor__web__listen", "LAE_MONITOR__WEB__LISTEN"),
+        ("Lae_Monitor_Web_Listn", "LAE_MONITOR__WEB__LISTEN"),
+        ("lae_monitor_config", "LAE_MONITOR_CONFIG"),
+        ("LAEMONITOR__CONFIG", "LAE_MONITOR_CONFIG"),
+        ("LAE_MONITOR_TOKENFILE", "LAE_MONITOR_TOKEN_FILE"),
+    ],
+)
+def test_a_variable_that_is_nearly_one_of_ours_is_refused_with_the_right_name(problems, variable, meant):
+    (problem,) = problems("", **{variable: "127.0.0.1:1"})
+    assert problem.startswith(f"{variable}: ")
+    assert problem.endswith(f" it is written {meant}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("LAEMONITOR__X", "a key is overridden by LAE_MONITOR__SECTION__KEY"),
+        ("lae_monitor__x", "a key is overridden by LAE_MONITOR__SECTION__KEY"),
+        ("LAE_MONITOR_X__Y", "a key is overridden by LAE_MONITOR__SECTION__KEY"),
+        ("LAE_MONITOR", "a key is overridden by LAE_MONITOR__SECTION__KEY"),
+        ("LAE_MONITOR_PORT_8642_TCP", "a key is overridden by LAE_MONITOR__SECTION__KEY"),  # Kubernetes, of a service
+        ("LAE_MONITOR_STATE_DIR", "did you mean LAE_MONITOR__STATE__PATH?"),
+    ],
+)
+def test_a_variable_that_only_begins_like_one_of_ours_is_warned_of(loaded, variable, hint):
+    assert loaded("", **{variable: "x"}).warnings == (f"{variable}: is not read; {hint}",)
 
 
 @pytest.mark.parametrize(
