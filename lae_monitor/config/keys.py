@@ -47,7 +47,7 @@ def keys(sections: Sections) -> Iterator[Key]:
     """The keys of `sections`, in their order."""
     for section, kind in sections.items():
         for field in msgspec.structs.fields(kind):
-            meta, wanted = _unwrapped(field.type)
+            meta, wanted = unwrapped(field.type)
             yield Key(
                 section,
                 field.encode_name,
@@ -59,7 +59,7 @@ def keys(sections: Sections) -> Iterator[Key]:
             )
 
 
-def _unwrapped(kind: Any) -> tuple[msgspec.Meta, Any]:
+def unwrapped(kind: Any) -> tuple[msgspec.Meta, Any]:
     if typing.get_origin(kind) is Annotated:
         inner, *metas = typing.get_args(kind)
         return next((meta for meta in metas if isinstance(meta, msgspec.Meta)), msgspec.Meta()), inner

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, keys, shown, unknown
+from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, form, keys, shown, unknown, unwrapped
 from lae_monitor.config.meaning import contradictions, doubts
 from lae_monitor.config.section import Section
 from lae_monitor.config.settings import Settings
@@ -241,11 +242,14 @@ def _value(key: Key, given: Given, problems: list[str]) -> Any:
         return [_table(f"{key.dotted}[{number}]", kinds, given, table, problems) for number, table in tables]
     if (kinds := single_kinds(key.field.type)) and isinstance(given.value, dict):
         return _table(key.dotted, kinds, given, given.value, problems)
-    try:
-        return _converted(key, given)
-    except ValueError as error:
-        problems.append(str(error))
-    return None
+    if typing.get_origin(kind := unwrapped(key.field.type)[1]) is dict and isinstance(given.value, dict):
+        kind = typing.get_args(kind)[1]
+        entries = {name: key._replace(section=key.dotted, name=shown(name), form=form(kind)) for name in given.value}
+        return {
+            name: _converted(entry, kind, given._replace(value=given.value[name], text=None), problems)
+            for name, entry in entries.items()
+        }
+    return _converted(key, key.field.type, given, problems)
 
 
 def _table(name: str, kinds: Kinds, given: Given, table: Any, problems: list[str]) -> Section | None:
@@ -278,12 +282,8 @@ def _names(sections: Sections) -> set[str]:
     return {key.name for key in keys(sections)}
 
 
-def _converted(key: Key, given: Given) -> Any:
-    """
-    Raises:
-        ValueError: a sentence that begins with the key.
-    """
-    convert = partial(msgspec.convert, type=key.field.type, dec_hook=partial(from_toml, base=given.base.absolute()))
+def _converted(key: Key, kind: Any, given: Given, problems: list[str]) -> Any:
+    convert = partial(msgspec.convert, type=kind, dec_hook=partial(from_toml, base=given.base.absolute()))
     try:
         return convert(given.value)
     except msgspec.ValidationError as error:
@@ -292,7 +292,8 @@ def _converted(key: Key, given: Given) -> Any:
                 return convert(given.text)  # a cluster named 2024: as TOML a number, and yet text is wanted
             except msgspec.ValidationError:
                 pass
-        raise ValueError(_sentence(key, given.value, str(error))) from error
+        problems.append(_sentence(key, given.value, str(error)))
+    return None
 
 
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$(\S*)`$")  # where in a list or table, as msgspec says it

@@ -218,7 +218,10 @@ class Inventory(dict[str, HostName]):
                 raise ValueError(f"{shorten(address)} is not an IP address") from None
             if usual in hosts:
                 raise ValueError(f"{usual} is there twice")
-            hosts[usual] = _unless_refused(HostName, host)
+            try:
+                hosts[usual] = _unless_refused(HostName, host)
+            except ValueError as error:
+                raise ValueError(f"{usual}: {error}") from error
         return hosts
 
 

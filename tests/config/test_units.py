@@ -22,13 +22,23 @@ import pytest
         ),
         (
             "gatherers.crashes.product_retention = {Nightly = 30}",
-            'gatherers.crashes.product_retention: 30 has no unit: write "30d" for days, or "30s" for seconds',
+            'gatherers.crashes.product_retention.Nightly: 30 has no unit: write "30d" for days, or "30s" for seconds',
         ),
     ],
 )
 def test_what_is_kept_needs_a_unit(problems, text, sentence):
     (problem,) = problems(text)
     assert problem.endswith(sentence)
+
+
+def test_each_product_is_named(problems):
+    text = 'gatherers.crashes.product_retention = {"My App" = "90", B = "1d", C = "9x", D = true}'
+    key = "gatherers.crashes.product_retention"
+    assert [problem.partition(": ")[2] for problem in problems(text)] == [
+        f'{key}.My App: 90 has no unit: write "90d" for days, or "90s" for seconds',
+        f"{key}.C: not a duration: a number and one of ms, s, m, h, d, w, y: '9x'",
+        f'{key}.D: wants a duration with a unit, such as "30d", "1y" or "12h"; this is true',
+    ]
 
 
 def test_a_variable_needs_one_too(problems):
