@@ -248,8 +248,10 @@ def look(path: Path) -> Listed:
         return Listed(None, [], [], [])
     has_log = path.with_name(f"{path.name}-wal").exists()
     how = "mode=ro&readonly_shm=1" if has_log else "mode=ro&immutable=1"
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)) as db:
+    uri = f"{path.absolute().as_uri()}?{how}"
+    with ledgers.naming(path), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
         db.execute(f"PRAGMA busy_timeout = {BUSY}")
+        ledgers.check_version(db)
         db.execute("BEGIN")
         looked = db.execute("SELECT time FROM marks WHERE name = 'looked'").fetchone()
         alarms = db.execute("SELECT alarm FROM alarms ORDER BY ended IS NOT NULL, raised DESC LIMIT ?", (LISTED,))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.alerts.alarm import Alarm
@@ -190,7 +190,7 @@ def _look(invocation: Invocation) -> Listed:
         with as_owner(invocation.settings.state.path):
             return look(path)
     except sqlite3.Error as error:
-        invocation.fail(f"{path}: {error}", EXIT_TRY_AGAIN, following="try again")
+        invocation.fail_for_ledger(error, str(error))
     except OSError as error:
         invocation.fail(
             f"{error.filename}: {error.strerror}", EXIT_UNAVAILABLE, following="run it as the monitor's account"

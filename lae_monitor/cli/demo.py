@@ -136,7 +136,7 @@ def _greet(invocation: Invocation, folder: Path, ports: "Ports", usual: dict[str
 
 def _leave_other_settings_alone() -> None:
     """Overrides in the environment are meant for another monitor: they would lead this one to its folders."""
-    from lae_monitor.config import is_like_ours  # noqa: PLC0415
+    from lae_monitor.config import is_like_ours
 
     for name in filter(is_like_ours, list(os.environ)):
         del os.environ[name]

@@ -117,7 +117,7 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
             following="lae-monitor archive status",
         )
     except sqlite3.Error as error:
-        invocation.fail(f"who was heard cannot be read: {error}", EXIT_TRY_AGAIN, following="lae-monitor fleet status")
+        invocation.fail_for_ledger(error, f"who was heard cannot be read: {error}")
     except OSError as error:
         invocation.fail(
             f"{error.filename or state}: {error.strerror}",

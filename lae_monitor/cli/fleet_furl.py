@@ -12,7 +12,6 @@ import click
 from lae_monitor.terminal.options import (
     EXIT_CONFIG,
     EXIT_FINDINGS,
-    EXIT_TRY_AGAIN,
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
     Invocation,
@@ -46,7 +45,7 @@ def told(invocation: Invocation) -> Iterator[None]:
             invocation.fail(str(refused), EXIT_CONFIG, following="correct it, then lae-monitor check config")
         invocation.fail(str(refused), EXIT_USAGE)
     except sqlite3.Error as error:
-        invocation.fail(f"who was heard cannot be read: {error}", EXIT_TRY_AGAIN, following="try again in a moment")
+        invocation.fail_for_ledger(error, f"who was heard cannot be read: {error}")
     except OSError as error:
         invocation.fail(
             f"{error.filename}: {error.strerror}",

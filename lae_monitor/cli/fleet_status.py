@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from lae_monitor.fleet.status import FleetStatus, HostStatus
@@ -48,9 +48,7 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
             found = fleet_status(settings, hosts, group)
             running = found.is_open or runs(settings.state.path, GATHERER)
     except sqlite3.Error as error:
-        invocation.fail(
-            f"{settings.state.path / GATHERER}.db: {error}", EXIT_TRY_AGAIN, following="try again; look at its log"
-        )
+        invocation.fail_for_ledger(error, str(error))
     except OSError as error:
         invocation.fail(
             f"{error.filename}: {error.strerror}",

@@ -91,6 +91,8 @@ def serve(invocation: Invocation) -> None:
 
 
 def _guarded(invocation: Invocation, start: Callable[[], int]) -> int:
+    import sqlite3
+
     from lae_monitor.core.refusals import Refused
     from lae_monitor.service.process import AlreadyRunning
 
@@ -98,5 +100,5 @@ def _guarded(invocation: Invocation, start: Callable[[], int]) -> int:
         return start()
     except AlreadyRunning as error:
         invocation.fail(str(error), EXIT_TRY_AGAIN, following="stop it first, or give this one another state.path")
-    except (OSError, Refused) as error:
+    except (OSError, Refused, sqlite3.Error) as error:
         invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor check config")

@@ -47,6 +47,7 @@ from lae_monitor.store import Store, StoreError
 from lae_monitor.store.aside import asides, notices, remember, remove, set_aside
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.driver import NewerStore
+from lae_monitor.store.ledgers import NewerLedger
 from lae_monitor.web import create_app, guarded
 
 log = logging.getLogger(__name__)
@@ -136,11 +137,10 @@ async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mo
     """Store and ledger, brought together, and the mover between archive and store."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings, mend=True))
-        path = settings.state.path / "mover.db"
         try:
-            ledger = Ledger(path)
+            ledger = Ledger(settings.state.path / "mover.db")
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: {error}") from error
+            raise StoreError(str(error)) from error
         mover = Mover(
             archive,
             store,
@@ -268,7 +268,8 @@ class _Alarms:
             self._watch = Watch(*self._parts)
             await self._watch.run(stop)
         except (sqlite3.Error, OSError) as error:
-            log.exception("no alarms, until this is mended and serve restarted")
+            with_traceback = not isinstance(error, NewerLedger)
+            log.error("no alarms, until this is mended and serve restarted: %s", error, exc_info=with_traceback)  # noqa: TRY400
             self._ended = f"there are no alarms: {error}"
         await stop.wait()
 

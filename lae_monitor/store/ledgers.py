@@ -1,6 +1,8 @@
 """How all SQLite files of ours are opened. A damaged one is set aside and begun anew; a full disk is waited for."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,21 +23,50 @@ def opened(path: Path, schema: str, *, busy: int = 0, synchronous: str = "FULL")
         synchronous: "FULL" for what a power cut must not take.
 
     Raises:
-        sqlite3.Error: there is no space, no right, or no descriptor, or a newer release wrote it: the file is as it was.
+        sqlite3.Error: there is no space, no right, or no descriptor: the file is as it was.
+        NewerLedger: a newer release wrote it: the file is as it was.
         OSError: the same, when a damaged one was to be set aside.
     """
+    with naming(path):
+        try:
+            return _open(path, schema, busy, synchronous)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            set_aside(path, str(error))
+            return _open(path, schema, busy, synchronous)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of SQLite do not say which file they are about; within this, they do."""
     try:
-        return _open(path, schema, busy, synchronous)
-    except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
-        set_aside(path, str(error))
-        return _open(path, schema, busy, synchronous)
+        yield
+    except sqlite3.Error as error:
+        error.args = (f"{path}: {error}",)
+        raise
+
+
+def check_version(database: sqlite3.Connection) -> None:
+    """For those who only read a ledger, too: a later form must not be misread.
+
+    Raises:
+        NewerLedger
+        sqlite3.Error: it cannot be read.
+    """
+    [version] = database.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        wrote = f"a newer release wrote it (version {version}, this release knows {VERSION})"
+        raise NewerLedger(f"{wrote}: install that release again")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file is not as SQLite wrote it; everything else is the environment's fault, or ours."""
     return isinstance(error, _Damaged) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+class NewerLedger(sqlite3.NotSupportedError):
+    """A newer release wrote the ledger, in a form that this one would misread."""
 
 
 class _Damaged(sqlite3.DatabaseError):
@@ -46,10 +77,7 @@ def _open(path: Path, schema: str, busy: int, synchronous: str) -> sqlite3.Conne
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         database.execute(f"PRAGMA busy_timeout = {busy}")
-        [version] = database.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            wrote = f"a newer release wrote it (version {version}, this release knows {VERSION})"
-            raise sqlite3.NotSupportedError(f"{path}: {wrote}: install that release again")  # noqa: TRY301
+        check_version(database)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {synchronous}")
         [problem] = database.execute("PRAGMA quick_check(1)").fetchone()

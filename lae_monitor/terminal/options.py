@@ -67,6 +67,14 @@ class Invocation:
                 click.echo(f"Next: {following}", err=True)
         raise SystemExit(code)
 
+    def fail_for_ledger(self, error: Exception, message: str) -> NoReturn:
+        """Ends the command since a ledger cannot be read: perhaps only now, but not when a newer release wrote it."""
+        from lae_monitor.store.ledgers import NewerLedger
+
+        if isinstance(error, NewerLedger):
+            self.fail(message, EXIT_UNAVAILABLE, following="install the release that wrote it")
+        self.fail(message, EXIT_TRY_AGAIN, following="try again; look at the log")
+
 
 def _set(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     invocation = context.ensure_object(Invocation)

@@ -248,7 +248,9 @@ def _read(path: Path) -> tuple[list[Heard], list[Connection], Expected]:
     # one without a log beside it, so that it can be taken as it is; with one, the log's index is only read, too.
     has_log = path.with_name(f"{path.name}-wal").exists()
     how = "mode=ro&readonly_shm=1" if has_log else "mode=ro&immutable=1"
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)) as database:
+    uri = f"{path.absolute().as_uri()}?{how}"
+    with ledgers.naming(path), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
+        ledgers.check_version(database)
         database.execute("BEGIN")
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         heard = _heard(database) if "heard" in tables else []

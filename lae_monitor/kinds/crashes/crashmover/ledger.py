@@ -80,13 +80,15 @@ class Ledger:
         looking: only reads it, and makes nothing.
 
     Raises:
-        sqlite3.OperationalError: it cannot be opened.
+        sqlite3.Error: it cannot be opened.
     """
 
     def __init__(self, path: Path, *, looking: bool = False) -> None:
         if looking:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-            self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
+            with ledgers.naming(path):
+                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+                self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
+                ledgers.check_version(self._db)
             return
         # One that was damaged is begun anew: everything in the archive is handed on once more, rather than not at all.
         self._db = ledgers.opened(path, _SCHEMA, busy=BUSY)
