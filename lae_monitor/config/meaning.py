@@ -104,7 +104,7 @@ def _web(settings: Settings) -> Iterator[tuple[str, str]]:
     if not listen.is_loopback:
         yield (
             "web.listen",
-            f"{listen} can be reached from other hosts, and pages have no login yet; "
+            f"{listen} can be reached from other hosts, and pages are for this one only; "
             "listen on 127.0.0.1, and reach it through ssh -L 8642:127.0.0.1:8642",
         )
 

@@ -92,7 +92,7 @@ _REASONS: Final = (
     Reason("no_such_report", 404, "no report has this id"),
     Reason("no_such_host", 404, "no host has this name"),
     Reason("store_unavailable", 503, "the store does not answer; what was accepted is safe in the archive"),
-    Reason("not_loopback", 403, "web and API answer on loopback addresses only until there is a login"),
+    Reason("not_loopback", 403, "web and API answer on loopback addresses only"),
     Reason("needs_token", 401, "only root and the monitor's own account get in without a token"),
     Reason("bad_token", 401, "no token like that is known here; it may have been revoked"),
     Reason("role_too_low", 403, "the role of this token does not allow that"),
