@@ -70,7 +70,9 @@ class Store(Section, frozen=True):
 class Web(Section, frozen=True):
     """Pages and API."""
 
-    listen: Annotated[Listen, key("address and port, only of loopback: other machines come through a tunnel of ssh")] = Listen("127.0.0.1:8642")
+    listen: Annotated[
+        Listen, key("address and port, only of loopback: other machines come through a tunnel of ssh")
+    ] = Listen("127.0.0.1:8642")
 
 
 class Retention(Section, frozen=True):

@@ -35,14 +35,14 @@ _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::[0-9]{1
 
 log = logging.getLogger(__name__)
 
-# Names of headers by which proxies say for whom they ask; besides all that begin with x-forwarded.
-_FORWARDING: Final = frozenset(
-    {
-        "forwarded", "via", "x-real-ip", "x-client-ip", "client-ip", "x-cluster-client-ip", "true-client-ip", "x-remote-ip",
-        "x-remote-addr", "x-original-forwarded-for", "x-original-host", "x-envoy-external-address", "x-proxyuser-ip",
-        "cf-connecting-ip", "cf-ray", "fastly-client-ip",
-    }
-)  # fmt: skip
+# Names of headers by which proxies say for whom they ask, or that they are there; rather one too many, for it only takes a
+# token then. Beside the usual ones, those of Envoy, ingresses of Kubernetes, IIS, App Engine, Azure, Cloudflare, CloudFront,
+# Fastly, Fly.io, Netlify, Vercel, Tailscale, Akamai, WebLogic.
+_FORWARDING: Final = re.compile(
+    r"forwarded|via|cdn-loop|client-ip|x-scheme|x-varnish|x-amz-cf-id|x-amzn-trace-id|x-(real|remote|proxyuser)-(ip|addr|port)"
+    r"|.+-(client|connecting)-?ip(v6)?|.+-client-connection-ip"
+    r"|(x-forwarded|x-original-|x-envoy-|x-arr-|x-appengine-|x-azure-|x-vercel-|cf-|cloudfront-|fastly-|fly-|tailscale-).*"
+)
 
 
 class Access:
@@ -166,7 +166,7 @@ def _only(headers: Headers, name: str) -> str:
 def proxy_header(headers: Headers) -> str:
     """The name of a header that a proxy put there; "" when there is none."""
     names = (name.replace("_", "-") for name in headers.names)
-    return next((name for name in names if name in _FORWARDING or name.startswith("x-forwarded")), "")
+    return next(filter(_FORWARDING.fullmatch, names), "")
 
 
 def is_here(scope: Mapping[str, Any]) -> bool:
