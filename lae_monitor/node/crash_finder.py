@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -328,6 +329,7 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+@lru_cache(maxsize=1000)  # a program that crashes again and again is looked up once a run: dpkg takes a while
 def packaged(program: str) -> str:
     """The version of the Debian package that brought `program`; "" of none."""
     for name in (program, re.sub("^/usr/", "/", program)):  # dpkg knows /bin/true, and the kernel /usr/bin/true

@@ -525,6 +525,22 @@ def test_the_version_is_the_packages(host, collector, crashes, journal):
     assert raw["Version"] == version.stdout
 
 
+def test_the_package_of_a_program_is_looked_up_once_a_run(host, journal, monkeypatch, tmp_path):
+    program = Path("/usr/bin/dpkg-query")
+    if not program.exists():
+        pytest.skip("no Debian")
+    counting = tmp_path / "bin" / program.name
+    counting.parent.mkdir()
+    counting.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\nexec {program} "$@"\n')
+    counting.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{counting.parent}:{os.environ['PATH']}")
+    journal(*(entry(number) for number in range(5)), *(entry(number, COREDUMP_EXE="/none") for number in range(5, 9)))
+    host.point(9).find()
+    versions = [json.loads(path.read_text())["annotations"]["Version"] for path in host.reports.glob("*.report")]
+    assert (len(versions), versions.count("unknown")) == (9, 4)
+    assert len((tmp_path / "asked").read_text().split()) <= 5  # two names of each program, and one package
+
+
 def test_environment_and_command_line_are_reported_when_asked_for(host, collector, crashes, journal):
     journal(entry(1))
     host.point(collector.port, environ=True, cmdline=True).both()
