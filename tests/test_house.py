@@ -25,7 +25,7 @@ MAX_LINES = 400  # a question to ask, never a reason to cut a thing in two
 # Credentials of tubs, FURLs and certificates, have to outlast a power cut too. The file stands on the archive's own floor, and
 # rooms of one floor do not know each other.
 # The editor of tahoe.cfg stands alone: Ansible sends it to hosts that have nothing else of ours.
-DURABLE_TOO = {"lae_monitor/net/tubs_files.py", "lae_monitor/fleet/tahoe_cfg.py"}
+DURABLE_TOO = {"lae_monitor/fleet/tahoe_cfg.py"}
 
 
 def name(path):

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from lae_monitor.archive import small_files
 from lae_monitor.core.limits import KiB
 
 Part = Literal["state", "archive", "store"]
@@ -86,18 +87,4 @@ def look_if_there(folder: Path) -> tuple[Place | None, Identity | None]:
 
 def replace(folder: Path, identity: Identity) -> None:
     """Writes the file of `folder`, durably, in place of what it has."""
-    temporary = f"{FILE}.{os.getpid()}"
-    parent = os.open(folder, _FOLDER)
-    try:
-        fd = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
-        )
-        try:
-            os.write(fd, msgspec.json.encode(identity))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(temporary, FILE, src_dir_fd=parent, dst_dir_fd=parent)
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+    small_files.replace(folder / FILE, msgspec.json.encode(identity))

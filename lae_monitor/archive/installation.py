@@ -13,12 +13,11 @@ An empty state over a root that has the file (the archive was restored, the stat
 Its limit: at the very first start, a disk that is not mounted looks like an empty folder. Units wait for their mounts.
 """
 
-import fcntl
 import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +37,7 @@ from lae_monitor.archive.identity import (
     replace,
 )
 from lae_monitor.archive.outside import Differs, Outside
+from lae_monitor.archive.small_files import locked
 from lae_monitor.archive.temporary import TEMPORARY
 
 LOCK: Final = "identity.lock"  # in the state folder; held while its file changes
@@ -96,7 +96,7 @@ class Installation:
             Failed, OSError: the state folder does not allow it.
         """
         Outside(0o077).make_folder(self.state)
-        with self._locked():
+        with locked(self.state, LOCK):
             own = self.known()
             if own is None:
                 own = self._begun({Path(root).absolute(): said for root, said in found.items()})
@@ -269,7 +269,8 @@ class Installation:
             raise NotOurs(f"{folder} is {TITLES[identity.part]}, not {TITLES[part]}")
         own = self.known() or self.begin({str(root): said for root, said in self._look_at_all().items()})
         Outside(0o077).make_folder(folder)
-        replace(folder, Identity(own.installation, part))
+        with locked(self.state, LOCK):
+            replace(folder, Identity(own.installation, part))
         self._note_known(folder, own)
         return identity.installation if identity is not None else ""
 
@@ -311,7 +312,7 @@ class Installation:
     def _note_known(self, folder: Path, own: Identity) -> None:
         if own.folders.get(str(folder)) == "known":
             return
-        with self._locked():
+        with locked(self.state, LOCK):
             newest = self.known()
             if newest is None:
                 return
@@ -320,15 +321,6 @@ class Installation:
                 newest = msgspec.structs.replace(newest, folders=folders)
                 replace(self.state, newest)
             self._own = newest
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        fd = os.open(self.state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 class _Ledger:

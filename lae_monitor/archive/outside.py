@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
+from lae_monitor.archive.small_files import sync_folder
+
 T = TypeVar("T")
 
 PIECE: Final = 1 << 20  # bytes read or written at a time
@@ -61,7 +63,7 @@ class Outside:
                 path.unlink(missing_ok=True)  # ours, and broken: it must not stand in the next try's way
                 raise OSError(errno.EIO, "is not what was written", str(path))
             raise Differs(f"{path}: another file has this name")
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return is_new
 
     def _create(self, path: Path, parts: Sequence[bytes | memoryview]) -> bool:
@@ -157,7 +159,7 @@ class Outside:
                 raise
         finally:
             os.close(fd)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     # ---- links and folders -----------------------------------------------------------------------------------------
 
@@ -180,7 +182,7 @@ class Outside:
 
         is_new = self._in_folder(path.parent, link)
         with suppress(FileNotFoundError):  # a reader of the tree has taken the link already, and removed the folder
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return is_new
 
     def make_folder(self, folder: Path) -> None:
@@ -209,7 +211,7 @@ class Outside:
             folder.chmod(self._folder_mode)
         # Also when it existed: whoever made it may have died before. The parent of an old one need not be ours to read.
         with suppress(PermissionError):
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
 
     def _in_folder(self, folder: Path, call: Callable[[], T]) -> T:
         """Makes `folder`, and calls; once more if a reader of the tree removed it meanwhile because it was empty."""
@@ -254,11 +256,3 @@ def _lock(fd: int) -> None:
     except OSError as error:
         if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
             raise
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, _FOLDER)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -279,7 +279,7 @@ def _read(invocation: Invocation, path: Path) -> list[str]:
 
 def _change(invocation: Invocation, path: Path, edit: Callable[[list[str]], list[str]]) -> None:
     """Puts what `edit` makes of the lines in their place, whole or not at all, while nobody else does."""
-    from lae_monitor.net.tubs_files import locked, replace
+    from lae_monitor.archive.small_files import locked, replace
     from lae_monitor.terminal.owner import as_owner
 
     try:

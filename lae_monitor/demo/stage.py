@@ -16,11 +16,11 @@ import socket
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from lae_monitor.archive.small_files import make_folder, replace
 from lae_monitor.core.secrets import Secret
 from lae_monitor.demo.hosts import CLUSTERS, GRID, inventory
 from lae_monitor.demo.story import Story
 from lae_monitor.net.passwords import hash_password
-from lae_monitor.net.tubs_files import make_folder
 
 CONFIG: Final = "lae-monitor.toml"
 FLEET: Final = "fleet"
@@ -95,16 +95,16 @@ def prepare(state: Path, ports: Ports, story: Story) -> Path:
         make_folder(folder)
     passwords = _passwords(fleet / PASSWORDS)
     hashed = "".join(f"{cluster}:{hash_password(word.reveal())}\n" for cluster, word in passwords.items())
-    _write(credentials / "exfil-auth.txt", hashed)
+    replace(credentials / "exfil-auth.txt", hashed.encode())
     if not (fleet / STORY).exists():
         write_told(fleet, story, story.begins)
-    _write(state / CONFIG, _configuration(state, ports))
+    replace(state / CONFIG, _configuration(state, ports).encode())
     return state / CONFIG
 
 
 def _passwords(path: Path) -> dict[str, Secret]:
     if not path.exists():
-        _write(path, "".join(f"{cluster}:{secrets.token_urlsafe(18)}\n" for cluster in CLUSTERS))
+        replace(path, "".join(f"{cluster}:{secrets.token_urlsafe(18)}\n" for cluster in CLUSTERS).encode())
     return read_passwords(path)
 
 
@@ -122,14 +122,7 @@ def read_told(fleet: Path) -> tuple[Story, float]:
 
 def write_told(fleet: Path, story: Story, until: float) -> None:
     told = {"seed": story.seed, "begins": story.begins, "hours": story.hours, "until": until}
-    _write(fleet / STORY, json.dumps(told) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(text)
-    temporary.replace(path)
+    replace(fleet / STORY, json.dumps(told).encode() + b"\n")
 
 
 def _configuration(state: Path, ports: Ports) -> str:

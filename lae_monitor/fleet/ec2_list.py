@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from lae_monitor.archive import Journal
+from lae_monitor.archive.small_files import replace
 from lae_monitor.fleet.ec2_compare import NEWS, VERSION, Change, Finding, Known
-from lae_monitor.net.tubs_files import replace
 
 PROCESS: Final = "fleet-ec2"  # of the journal's file, and of the lock that whoever calls this holds
 FILE: Final = f"{PROCESS}.json"

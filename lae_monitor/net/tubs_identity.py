@@ -10,8 +10,8 @@ import ssl
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from lae_monitor.archive.small_files import read_or_make
 from lae_monitor.core.refusals import Refused
-from lae_monitor.net.tubs_files import read_or_make
 
 CERTIFICATE: Final = "gatherer.pem"  # in the folder of a kind's credentials
 HANDED: Final = "CREDENTIALS_DIRECTORY"  # where systemd puts what LoadCredential= names, for the process alone

@@ -1,13 +1,11 @@
 """One of our processes: its lock, its log, its signals, its end."""
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +13,7 @@ import uvloop
 
 from lae_monitor import __version__
 from lae_monitor.archive import Archive
+from lae_monitor.archive.small_files import hold
 from lae_monitor.config import Settings
 from lae_monitor.config.describe import describe
 from lae_monitor.kinds.context import archive_of
@@ -51,17 +50,11 @@ def only_one(state: Path, process: str) -> Iterator[None]:
         AlreadyRunning
     """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(state / f"{process}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        until = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise AlreadyRunning(f"{process} is already running on {state}") from None
-                time.sleep(LOCK_WAIT / 10)
+        fd = hold(state / f"{process}.lock", within=LOCK_WAIT)
+    except BlockingIOError:
+        raise AlreadyRunning(f"{process} is already running on {state}") from None
+    try:
         yield
     finally:
         os.close(fd)
@@ -115,16 +108,3 @@ async def opened_archive(settings: Settings, process: str) -> AsyncIterator[Arch
         yield archive
     finally:
         await archive.close()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """For small files that others poll, such as node.url; they need no fsync, as each start writes them."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.chmod(0o600)
-    temporary.replace(path)
-
-
-def remove_quietly(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        path.unlink()

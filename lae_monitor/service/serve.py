@@ -15,6 +15,7 @@ from lae_monitor.alerts.watch import Watch
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.archive.identity import NotOurs
+from lae_monitor.archive.small_files import replace
 from lae_monitor.config import Settings
 from lae_monitor.core.time import DAY, MINUTE, format_duration
 from lae_monitor.kinds import FOLDERS, reader
@@ -39,9 +40,7 @@ from lae_monitor.service.process import (
     log_settings,
     only_one,
     opened_archive,
-    remove_quietly,
     run_until_stopped,
-    write_atomically,
 )
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.aside import asides, notices, remember, remove, set_aside
@@ -76,7 +75,7 @@ def serve(settings: Settings) -> int:
 
     with only_one(settings.state.path, PROCESS):
         for left in (NODE_URL, SOCKET):  # by one that was killed: nobody answers there
-            remove_quietly(settings.state.path / left)
+            (settings.state.path / left).unlink(missing_ok=True)
         try:
             return run_until_stopped(main)
         except StoreError as error:
@@ -160,7 +159,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
     node_url = settings.state.path / NODE_URL
 
     def ready(url: str) -> None:
-        write_atomically(node_url, f"{url}/\n")
+        replace(node_url, f"{url}/\n".encode())
         log.info("pages and API at %s/", url)
         notify("READY=1", f"STATUS={url}/")
 
@@ -234,7 +233,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
                 log.error("%s ended: %s", name, result, exc_info=result)
         return 1 if unexpected else 0
     finally:
-        remove_quietly(node_url)
+        node_url.unlink(missing_ok=True)
         log.info("stopped")
 
 

@@ -8,7 +8,6 @@ deadlines, connections, HTTP versions. See docs/crashes.md#wsgi for what that me
 
 import asyncio
 import atexit
-import fcntl
 import logging
 import os
 import queue
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lae_monitor.archive import Journal
+from lae_monitor.archive.small_files import hold, make_folder
 from lae_monitor.config import load
 from lae_monitor.config.load import PATH_VARIABLE
 from lae_monitor.core.limits import KiB
@@ -30,7 +30,6 @@ from lae_monitor.kinds.context import Context, archive_of
 from lae_monitor.kinds.crashes.gather import application as addresses
 from lae_monitor.kinds.crashes.gather import make_collector
 from lae_monitor.net.http_router import RETRY_AFTER
-from lae_monitor.net.tubs_files import make_folder
 
 READ: Final = 64 * KiB  # bytes of a body that are asked for at a time
 SLOTS: Final = 256  # workers of one state folder at the same time
@@ -242,9 +241,6 @@ def _take_slot(state: Path) -> tuple[str, int]:
     """
     make_folder(state)
     for number in range(SLOTS):
-        lock = os.open(state / f"wsgi-{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return f"wsgi-{number}", lock
-        os.close(lock)
+            return f"wsgi-{number}", hold(state / f"wsgi-{number}.lock", within=0)
     raise RuntimeError(f"{state}: {SLOTS} workers are running already")

@@ -9,10 +9,10 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from lae_monitor.archive.small_files import locked, replace
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.receipts import Place
-from lae_monitor.net.tubs_files import locked, replace
 
 log = logging.getLogger(__name__)
 

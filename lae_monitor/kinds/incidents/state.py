@@ -7,12 +7,10 @@ Without them nothing is lost: some refused incidents are asked for and refused o
 from the archive again.
 """
 
-import fcntl
 import itertools
 import logging
 import os
 import sqlite3
-import struct
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -20,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from lae_monitor.archive.small_files import hold, is_held
 from lae_monitor.store import ledgers
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ CREATE TABLE IF NOT EXISTS stored (cluster TEXT, host TEXT, name TEXT, key BLOB,
 CREATE INDEX IF NOT EXISTS stored_key ON stored (key);
 """
 _CONNECT: Final = "INSERT INTO connections VALUES (?, ?, ?, ?, ?, ?)"
-_FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length (0: all), process (0: the lock is the descriptor's)
+LOCK_WAIT: Final = 0.1  # seconds; a process that asks has the lock for a moment
 TRIES: Final = 3  # to read a database that is opened or closed meanwhile
 PAUSE: Final = 0.1  # seconds between them
 
@@ -177,7 +176,7 @@ class State:
         rows = [(number, *connection) for number, connection in self._connections.items()]
         if self._write(("DELETE FROM connections", [()]), (_CONNECT, rows)) and self._lock is None:
             try:
-                self._lock = _lock(self._path.with_suffix(".open"))
+                self._lock = hold(self._path.with_suffix(".open"), within=LOCK_WAIT)
             except OSError as error:
                 log.warning("nobody else learns who is connected: %s", error)
 
@@ -229,7 +228,7 @@ def look(path: Path) -> Seen:
         OSError: as whoever we are we may not.
     """
     # First the lock: who holds it has forgotten the connections of earlier processes before.
-    is_open = _is_locked(path.with_suffix(".open"))
+    is_open = is_held(path.with_suffix(".open"))
     for number in range(1, TRIES + 1):
         try:
             heard, connections, expected = _read(path)
@@ -262,32 +261,3 @@ def _read(path: Path) -> tuple[list[Heard], list[Connection], Expected]:
         registered = frozenset(database.execute("SELECT cluster, host FROM registered"))
         claimed = {name: place for name, *place in database.execute("SELECT address, cluster, host FROM claimed")}
         return heard, found, Expected(registered, {name: (place[0], place[1]) for name, place in claimed.items()})
-
-
-def _lock(path: Path) -> int:
-    """A descriptor that holds the lock until it is closed, or the process ends however it does.
-
-    Raises:
-        OSError: another process has it.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _is_locked(path: Path) -> bool:
-    """Asks without taking the lock, even for a moment: the gatherer may want it just then."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, wanted))
-    finally:
-        os.close(fd)
-    return bool(kind != fcntl.F_UNLCK)

@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from lae_monitor.archive.small_files import read_or_make
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.net.tubs_address import parse_listen, parse_location
-from lae_monitor.net.tubs_files import read_or_make
 from lae_monitor.net.tubs_furls import OPEN
 from lae_monitor.net.tubs_identity import CERTIFICATE, adopt, tub_id
 
