@@ -99,15 +99,19 @@ class Known(Generic[NodeT]):
         return max(self._failures.get(name, (0, 0.0))[1] - now, 0.0)
 
     def settle(self, name: IncidentName, now: float) -> bool:
-        """Notes that `name` needs no fetching any more; returns whether the cursor moved.
-
-        The cursor only moves where no name that is still owed falls out of what nodes are asked for. It never goes to one
-        from the future: what is made until then would move it no more, and would be lost after a week without a connection.
-        """
+        """Notes that `name` needs no fetching any more; returns whether the cursor moved."""
         self._owed.pop(name, None)
         self._failures.pop(name, None)
         self._settled.add(name)
         self._fresh.append(name)
+        return self.advance(now)
+
+    def advance(self, now: float) -> bool:
+        """Moves the cursor to the newest settled name, if it may; returns whether it did.
+
+        The cursor only moves where no name that is still owed falls out of what nodes are asked for. It never goes to one
+        from the future: what is made until then would move it no more, and would be lost after a week without a connection.
+        """
         self._newest = max([self._newest, *(one for one in self._fresh if is_past(one, now))])
         self._fresh.clear()
         start = since(self._newest, now)

@@ -58,7 +58,7 @@ class Observer(NamesOnly):
 
     def remote_done_with_incident_catchup(self) -> None:
         """May come twice, or never."""
-        self._node.is_caught_up = True
+        self._node.caught_up()
 
     def remote_msg(self, logmsg: Any) -> None:
         """We subscribe to incidents only."""
@@ -154,6 +154,13 @@ class Node:
             self._missed = True
         elif self._known.owe(name, self):
             self.queue(name)
+
+    def caught_up(self) -> None:
+        """To be called when the node has announced what it had before."""
+        self.is_caught_up = True
+        if not self._missed:  # else something older may not be known
+            self._known.advance(self._shared.clock())
+            self._wake.set()
 
     def queue(self, name: IncidentName) -> None:
         """Has the incident fetched, after those that are waiting; later, if it may be incomplete, or has failed before."""

@@ -163,3 +163,15 @@ def test_incident_that_is_stored_already_counts_as_known(gatherer):
     assert json.loads(bz2.decompress((gatherer.folder_of("node1") / f"{name}.flog.bz2").read_bytes()).splitlines()[2])[
         "d"
     ]["message"].startswith("ours")
+
+
+def test_latest_is_written_when_a_kill_came_between_the_last_incident_and_it(gatherer):
+    """Nothing is left to fetch then: that the node has announced all it has is enough."""
+    names = [name_of("10-20"), name_of("10-21")]
+    for name in names:
+        made_incident(gatherer.folder / "p-incidents", name)
+        made_incident(gatherer.folder_of("node1"), name)
+    gatherer.start()
+    gatherer.publisher(gatherer.register("node1").furl, "p")
+    gatherer.await_that(lambda: is_latest(gatherer, "node1", names[-1]), gatherer.process.log)
+    assert gatherer.process.log().count("fetching incident") == 0
