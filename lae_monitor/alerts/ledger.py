@@ -7,18 +7,17 @@ entry is written to the journal as often as it takes, with the same bytes each t
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from lae_monitor.alerts.alarm import Alarm
-from lae_monitor.store import ledgers
+from lae_monitor.store import sqlite
 
 FILE: Final = "alerts.db"
-BUSY: Final = 10_000  # milliseconds to wait for whoever looks
 MAX_ERROR: Final = 300  # characters of a reason that are kept
 LISTED: Final = 1_000  # alarms or deliveries of one list
 
@@ -95,21 +94,13 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = ledgers.opened(path, _SCHEMA, busy=BUSY)
+        self._db = sqlite.opened(path, _SCHEMA)
 
     def close(self) -> None:
         self._db.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is written within, or nothing of it."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+    def transaction(self) -> AbstractContextManager[None]:
+        return sqlite.transaction(self._db)
 
     # ---- what was seen ---------------------------------------------------------------------------------------------
 
@@ -244,26 +235,23 @@ def look(path: Path) -> Listed:
     Raises:
         sqlite3.Error: it cannot be read.
     """
-    if not path.exists():
-        return Listed(None, [], [], [])
-    has_log = path.with_name(f"{path.name}-wal").exists()
-    how = "mode=ro&readonly_shm=1" if has_log else "mode=ro&immutable=1"
-    uri = f"{path.absolute().as_uri()}?{how}"
-    with ledgers.naming(path), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
-        db.execute(f"PRAGMA busy_timeout = {BUSY}")
-        ledgers.check_version(db)
-        db.execute("BEGIN")
-        looked = db.execute("SELECT time FROM marks WHERE name = 'looked'").fetchone()
-        alarms = db.execute("SELECT alarm FROM alarms ORDER BY ended IS NOT NULL, raised DESC LIMIT ?", (LISTED,))
-        deliveries = db.execute(
-            f"SELECT {_DELIVERY} FROM deliveries ORDER BY state != 'pending', made DESC LIMIT ?", (LISTED,)
-        )
-        return Listed(
-            None if looked is None else looked[0],
-            [_alarm.decode(alarm) for (alarm,) in alarms],
-            [_delivery(row) for row in deliveries],
-            _hosts(db),
-        )
+    with suppress(FileNotFoundError):
+        return sqlite.look(path, _listed)
+    return Listed(None, [], [], [])
+
+
+def _listed(db: sqlite3.Connection) -> Listed:
+    looked = db.execute("SELECT time FROM marks WHERE name = 'looked'").fetchone()
+    alarms = db.execute("SELECT alarm FROM alarms ORDER BY ended IS NOT NULL, raised DESC LIMIT ?", (LISTED,))
+    deliveries = db.execute(
+        f"SELECT {_DELIVERY} FROM deliveries ORDER BY state != 'pending', made DESC LIMIT ?", (LISTED,)
+    )
+    return Listed(
+        None if looked is None else looked[0],
+        [_alarm.decode(alarm) for (alarm,) in alarms],
+        [_delivery(row) for row in deliveries],
+        _hosts(db),
+    )
 
 
 def _hosts(db: sqlite3.Connection) -> list[Expected]:

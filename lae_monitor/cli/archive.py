@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,11 +71,11 @@ def status(invocation: Invocation) -> None:
 def _retention_stopped(ledger: Path) -> str:
     """Why retention stopped, by the mover's ledger, which `serve` may have open; "" if it did not."""
     from lae_monitor.mover.retention import STOPPED, stopped
+    from lae_monitor.store.sqlite import look
 
     try:
-        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
-            row = db.execute("SELECT value FROM facts WHERE name = ?", (STOPPED,)).fetchone()
-    except sqlite3.Error:  # none yet, or damaged: serve says so
+        row = look(ledger, lambda db: db.execute("SELECT value FROM facts WHERE name = ?", (STOPPED,)).fetchone())
+    except (FileNotFoundError, sqlite3.Error):  # none yet, or damaged: serve says so
         return ""
     found = stopped(row[0]) if row else None
     return found.why if found is not None else ""

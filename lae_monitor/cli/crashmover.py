@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,7 +14,11 @@ from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNA
 from lae_monitor.terminal.owner import as_owner
 
 if TYPE_CHECKING:
-    from lae_monitor.kinds.crashes.crashmover.ledger import Ledger
+    from pathlib import Path
+
+    from lae_monitor.kinds.crashes.crashmover.ledger import Records
+
+T = TypeVar("T")
 
 
 @click.group(invoke_without_command=True)
@@ -59,12 +63,13 @@ def crashmover(invocation: Invocation, forever: bool, everything: bool, count: i
 @common
 def status(invocation: Invocation, crash_id: str | None) -> None:
     """What waits for each destination and what it has; or what became of the crash ID."""
-    with _ledger(invocation, looking=True) as ledger:
-        if crash_id is not None:
-            _status_of(invocation, ledger, crash_id.removeprefix("bp-"))
-            return
-        now = time.time()
-        found = {name: ledger.backlog(name, now)._asdict() for name in ledger.destinations()}
+    if crash_id is not None:
+        _status_of(invocation, crash_id.removeprefix("bp-"))
+        return
+    now = time.time()
+    found = _look(
+        invocation, lambda records: {name: records.backlog(name, now)._asdict() for name in records.destinations()}
+    )
 
     def text() -> str:
         lines = [f"{'destination':<20}{'waiting':>10}{'oldest':>10}{'sent':>12}{'not for it':>12}{'dead':>8}"]
@@ -80,8 +85,8 @@ def status(invocation: Invocation, crash_id: str | None) -> None:
     _next(invocation, following)
 
 
-def _status_of(invocation: Invocation, ledger: Ledger, crash_id: str) -> None:
-    rows = ledger.of(crash_id)
+def _status_of(invocation: Invocation, crash_id: str) -> None:
+    rows = _look(invocation, lambda records: records.of(crash_id))
     if not rows:
         invocation.fail(
             f"{crash_id}: no destination was ever to get it", EXIT_FINDINGS, following="lae-monitor crashmover --all"
@@ -97,9 +102,8 @@ def _status_of(invocation: Invocation, ledger: Ledger, crash_id: str) -> None:
 @common
 def dead(invocation: Invocation, limit: int) -> None:
     """The dead letters: crashes that a destination did not get, and why. Exits 1 when there are any."""
-    with _ledger(invocation, looking=True) as ledger:
-        letters = [letter._asdict() for letter in ledger.dead_letters(limit)]
-        count = ledger.dead_count()
+    found, count = _look(invocation, lambda records: (records.dead_letters(limit), records.dead_count()))
+    letters = [letter._asdict() for letter in found]
     following = "mend what they say, then lae-monitor crashmover retry --all" if letters else ""
 
     def text() -> str:
@@ -122,7 +126,9 @@ def retry(invocation: Invocation, crash_ids: tuple[str, ...], everything: bool) 
     """Let dead letters be tried again: those of the crashes ID, or --all."""
     if everything == bool(crash_ids):
         invocation.fail("name crash ids, or say --all", EXIT_USAGE, following="lae-monitor crashmover dead")
-    with _ledger(invocation, looking=False) as ledger:
+    from lae_monitor.kinds.crashes.crashmover.ledger import Ledger
+
+    with _ledger(invocation) as path, Ledger(path) as ledger:
         wanted = None if everything else [crash_id.removeprefix("bp-") for crash_id in crash_ids]
         count = ledger.again(wanted, time.time())
     following = "lae-monitor crashmover --all, unless one runs" if count else "lae-monitor crashmover dead"
@@ -132,9 +138,17 @@ def retry(invocation: Invocation, crash_ids: tuple[str, ...], everything: bool) 
         raise SystemExit(EXIT_FINDINGS)
 
 
+def _look(invocation: Invocation, read: Callable[[Records], T]) -> T:
+    from lae_monitor.kinds.crashes.crashmover.ledger import look
+
+    with _ledger(invocation) as path:
+        return look(path, read)
+
+
 @contextmanager
-def _ledger(invocation: Invocation, *, looking: bool) -> Iterator[Ledger]:
-    from lae_monitor.kinds.crashes.crashmover.ledger import FILE, Ledger
+def _ledger(invocation: Invocation) -> Iterator[Path]:
+    """The path of the ledger, which is there; errors within end the command."""
+    from lae_monitor.kinds.crashes.crashmover.ledger import FILE
 
     path = invocation.settings.state.path / FILE
     with as_owner(invocation.settings.state.path), _explained(invocation):
@@ -142,8 +156,7 @@ def _ledger(invocation: Invocation, *, looking: bool) -> Iterator[Ledger]:
             invocation.fail(
                 f"{path}: no crashmover has run yet", EXIT_UNAVAILABLE, following="lae-monitor crashmover --all"
             )
-        with Ledger(path, looking=looking) as ledger:
-            yield ledger
+        yield path
 
 
 @contextmanager

@@ -5,14 +5,13 @@ confirmed; `quarantine` the spans that no reader understood; `received` when eac
 `checked` the files of which fewer rows are stored than were inserted, and nothing is missing.
 """
 
-import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from lae_monitor.core.rows import Span
-from lae_monitor.store import ledgers
+from lae_monitor.store import sqlite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -60,7 +59,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = ledgers.opened(path, _SCHEMA)
+        self._db = sqlite.opened(path, _SCHEMA)
         if self.fact("epoch") == "":
             self._renew_epoch()
 
@@ -101,18 +100,18 @@ class Ledger:
         self._db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", (path, expected, stored))
 
     def set_moved(self, cursors: Iterable[tuple[str, int]]) -> None:
-        with self._transaction():
+        with sqlite.transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", cursors)
 
     def drop(self, paths: list[str]) -> None:
         """The rows of `paths` were removed. What comes under the same names is new, and its tokens have to be."""
-        with self._transaction():
+        with sqlite.transaction(self._db):
             self._db.executemany("DELETE FROM received WHERE path = ?", ((path,) for path in paths))
             self._rewind(paths)
 
     def rewind(self, paths: list[str]) -> None:
         """The rows of `paths` were removed, and the same files are moved anew: they are as old as they were."""
-        with self._transaction():
+        with sqlite.transaction(self._db):
             self._rewind(paths)
 
     def _rewind(self, paths: list[str]) -> None:
@@ -129,7 +128,7 @@ class Ledger:
         return {str(path): Received(at, size) for path, at, size in rows}
 
     def set_received(self, receipts: Mapping[str, Received]) -> None:
-        with self._transaction():
+        with sqlite.transaction(self._db):
             rows = ((path, *receipt) for path, receipt in receipts.items())
             self._db.executemany("INSERT OR REPLACE INTO received VALUES (?, ?, ?)", rows)
 
@@ -143,7 +142,7 @@ class Ledger:
 
     def begin(self, batch: Iterable[Pending], *, released: Iterable[str] = ()) -> None:
         """Writes down what is about to be inserted; `released` is in quarantine no more."""
-        with self._transaction():
+        with sqlite.transaction(self._db):
             self._db.executemany("DELETE FROM quarantine WHERE id = ?", ((key,) for key in released))
             self._db.executemany(
                 "INSERT INTO batch VALUES (?, ?, ?, ?, ?)", ((*item.span, item.parser, item.turn) for item in batch)
@@ -156,7 +155,7 @@ class Ledger:
 
     def confirm(self, quarantined: Iterable[Quarantined] = ()) -> None:
         """The batch is in the store: the cursors move past it."""
-        with self._transaction():
+        with sqlite.transaction(self._db):
             self._db.execute(  # max: a span that is read again lies before the cursor
                 "INSERT INTO files SELECT path, end FROM batch WHERE true "
                 "ON CONFLICT (path) DO UPDATE SET moved = max(moved, excluded.moved)"
@@ -166,7 +165,7 @@ class Ledger:
 
     def rewrite(self, batch: Iterable[Pending], quarantined: Iterable[Quarantined] = ()) -> None:
         """Replaces the batch by other spans, or turns, of the same files."""
-        with self._transaction():
+        with sqlite.transaction(self._db):
             self._keep(quarantined)
             self._db.execute("DELETE FROM batch")
             self._db.executemany(
@@ -186,7 +185,7 @@ class Ledger:
         return [Quarantined(key, Span(path, start, end), parser, why) for key, path, start, end, parser, why in rows]
 
     def keep(self, quarantined: Iterable[Quarantined]) -> None:
-        with self._transaction():
+        with sqlite.transaction(self._db):
             self._keep(quarantined)
 
     def _keep(self, quarantined: Iterable[Quarantined]) -> None:
@@ -197,7 +196,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Starts over: everything in the archive will be moved again."""
-        with self._transaction():
+        with sqlite.transaction(self._db):
             for table in ("files", "batch", "quarantine", "checked"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
             self._renew_epoch()
@@ -205,19 +204,5 @@ class Ledger:
     def _renew_epoch(self) -> None:
         self.set_fact("epoch", uuid.uuid4().hex[:12])
 
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._db)
-
     def close(self) -> None:
         self._db.close()
-
-
-class _Transaction:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -29,7 +29,7 @@ from lae_monitor.mover.status import Status
 from lae_monitor.mover.sweeps import QUICK_SWEEP, Sweeps
 from lae_monitor.mover.waiting import BATCH_BYTES, BATCH_FILES, Waiting
 from lae_monitor.store import Store, StoreError
-from lae_monitor.store.ledgers import is_damage
+from lae_monitor.store.sqlite import is_damage
 from lae_monitor.store.store import by_table
 
 log = logging.getLogger(__name__)

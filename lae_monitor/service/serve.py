@@ -46,7 +46,7 @@ from lae_monitor.store import Store, StoreError
 from lae_monitor.store.aside import asides, notices, remember, remove, set_aside
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.driver import NewerStore
-from lae_monitor.store.ledgers import NewerLedger
+from lae_monitor.store.sqlite import NewerLedger
 from lae_monitor.web import create_app, guarded
 
 log = logging.getLogger(__name__)

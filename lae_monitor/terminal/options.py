@@ -69,7 +69,7 @@ class Invocation:
 
     def fail_for_ledger(self, error: Exception, message: str) -> NoReturn:
         """Ends the command since a ledger cannot be read: perhaps only now, but not when a newer release wrote it."""
-        from lae_monitor.store.ledgers import NewerLedger
+        from lae_monitor.store.sqlite import NewerLedger
 
         if isinstance(error, NewerLedger):
             self.fail(message, EXIT_UNAVAILABLE, following="install the release that wrote it")

@@ -11,7 +11,7 @@ from lae_monitor.alerts.ledger import Ledger as AlertsLedger
 from lae_monitor.kinds.crashes.crashmover.ledger import Ledger as CrashmoverLedger
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.mover.ledger import Ledger as MoverLedger
-from lae_monitor.store.ledgers import VERSION
+from lae_monitor.store.sqlite import VERSION
 
 REFUSED = f"a newer release wrote it (version {VERSION + 1}, this release knows {VERSION}): install that release again"
 

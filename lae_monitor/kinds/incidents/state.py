@@ -11,15 +11,14 @@ import itertools
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from lae_monitor.archive.small_files import hold, is_held
-from lae_monitor.store import ledgers
+from lae_monitor.store import sqlite
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +38,6 @@ CREATE INDEX IF NOT EXISTS stored_key ON stored (key);
 """
 _CONNECT: Final = "INSERT INTO connections VALUES (?, ?, ?, ?, ?, ?)"
 LOCK_WAIT: Final = 0.1  # seconds; a process that asks has the lock for a moment
-TRIES: Final = 3  # to read a database that is opened or closed meanwhile
-PAUSE: Final = 0.1  # seconds between them
 
 Value = str | float | bytes | None
 
@@ -102,7 +99,7 @@ class State:
         self._lock: int | None = None
         # NORMAL: what a power cut takes is asked for again. A new one is filled again: names are asked for and refused once
         # more, who may report is in the credentials, which incident is which in the archive.
-        self._database = ledgers.opened(path, _SCHEMA, synchronous="NORMAL")
+        self._database = sqlite.opened(path, _SCHEMA, synchronous="NORMAL")
 
     def refused(self, cluster: str, host: str) -> list[str]:
         """The names that were refused for good; none when they cannot be read."""
@@ -195,8 +192,7 @@ class State:
     def _write(self, *statements: tuple[str, Iterable[tuple[Value, ...]]]) -> bool:
         """All of it or nothing; returns which."""
         try:
-            with self._database:
-                self._database.execute("BEGIN")
+            with sqlite.transaction(self._database):
                 for statement, rows in statements:
                     self._database.executemany(statement, rows)
         except sqlite3.Error as error:
@@ -229,35 +225,23 @@ def look(path: Path) -> Seen:
     """
     # First the lock: who holds it has forgotten the connections of earlier processes before.
     is_open = is_held(path.with_suffix(".open"))
-    for number in range(1, TRIES + 1):
-        try:
-            heard, connections, expected = _read(path)
-            break
-        except sqlite3.Error:  # it was opened, or closed for good, while we read
-            if number == TRIES:
-                raise
-            time.sleep(PAUSE)
-    return Seen(is_open, heard, connections if is_open else [], expected)
+    with suppress(FileNotFoundError):
+        return sqlite.look(path, lambda database: _seen(database, is_open=is_open))
+    return Seen(is_open, [], [], Expected())
 
 
-def _read(path: Path) -> tuple[list[Heard], list[Connection], Expected]:
-    if not path.exists():
-        return [], [], Expected()
-    # Opened read-only, SQLite would still make the files beside a database that it does not find there. Nobody writes to
-    # one without a log beside it, so that it can be taken as it is; with one, the log's index is only read, too.
-    has_log = path.with_name(f"{path.name}-wal").exists()
-    how = "mode=ro&readonly_shm=1" if has_log else "mode=ro&immutable=1"
-    uri = f"{path.absolute().as_uri()}?{how}"
-    with ledgers.naming(path), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
-        ledgers.check_version(database)
-        database.execute("BEGIN")
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        heard = _heard(database) if "heard" in tables else []
+def _seen(database: sqlite3.Connection, *, is_open: bool) -> Seen:
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    heard = _heard(database) if "heard" in tables else []
+    connections = []
+    if is_open and "connections" in tables:
         columns = ", ".join(Connection._fields)
-        rows = database.execute(f"SELECT {columns} FROM connections ORDER BY number") if "connections" in tables else ()  # noqa: S608
-        found = [Connection(*row) for row in rows]
-        if "claimed" not in tables:
-            return heard, found, Expected()
-        registered = frozenset(database.execute("SELECT cluster, host FROM registered"))
-        claimed = {name: place for name, *place in database.execute("SELECT address, cluster, host FROM claimed")}
-        return heard, found, Expected(registered, {name: (place[0], place[1]) for name, place in claimed.items()})
+        rows = database.execute(f"SELECT {columns} FROM connections ORDER BY number")  # noqa: S608 - names of our own
+        connections = [Connection(*row) for row in rows]
+    if "claimed" not in tables:
+        return Seen(is_open, heard, connections, Expected())
+    registered = frozenset(database.execute("SELECT cluster, host FROM registered"))
+    claimed = {
+        name: (cluster, host) for name, cluster, host in database.execute("SELECT address, cluster, host FROM claimed")
+    }
+    return Seen(is_open, heard, connections, Expected(registered, claimed))

@@ -7,16 +7,16 @@ leaves alone; SQLite keeps the two apart.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from lae_monitor.core.names import CrashId
-from lae_monitor.store import ledgers
+from lae_monitor.store import sqlite
+
+T = TypeVar("T")
 
 FILE: Final = "crashmover.db"
-BUSY: Final = 10_000  # milliseconds to wait for the other process
 MAX_ERROR: Final = 500  # characters of a reason that are kept
 
 _SCHEMA: Final = """
@@ -72,144 +72,11 @@ class Backlog(NamedTuple):
     dead: int
 
 
-class Ledger:
-    """Opens (and makes) the file; used from one thread.
+class Records:
+    """What the ledger says; nothing of this writes."""
 
-    Args:
-        path: of the file.
-        looking: only reads it, and makes nothing.
-
-    Raises:
-        sqlite3.Error: it cannot be opened.
-    """
-
-    def __init__(self, path: Path, *, looking: bool = False) -> None:
-        if looking:
-            with ledgers.naming(path):
-                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-                self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
-                ledgers.check_version(self._db)
-            return
-        # One that was damaged is begun anew: everything in the archive is handed on once more, rather than not at all.
-        self._db = ledgers.opened(path, _SCHEMA, busy=BUSY)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self.close()
-
-    # ---- what is to be sent ----------------------------------------------------------------------------------------
-
-    def known(self, day: str) -> dict[str, set[str]]:
-        """The crashes of a day by destination, whatever became of them."""
-        found: dict[str, set[str]] = {}
-        for crash_id, destination in self._db.execute("SELECT crash_id, destination FROM sends WHERE day = ?", (day,)):
-            found.setdefault(destination, set()).add(crash_id)
-        return found
-
-    def notice(self, sends: Iterable[tuple[CrashId, str]], now: float) -> None:
-        """Writes down crashes that destinations have to get."""
-        with self._transaction():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO sends VALUES (?, ?, ?, 'pending', 0, ?, ?, NULL, '', '', '')",
-                ((crash_id.day, str(crash_id), destination, now, now) for crash_id, destination in sends),
-            )
-
-    def due(self, destination: str, now: float, limit: int, among: set[str] | None = None) -> list[Send]:
-        """What can be sent there now, what waits longest first; `among`: of these crashes only."""
-        rows = self._db.execute(
-            "SELECT crash_id, destination, attempts FROM sends WHERE state = 'pending' AND destination = ?1 "
-            "AND next_try <= ?2 AND (?4 IS NULL OR crash_id IN (SELECT value FROM json_each(?4))) "
-            "ORDER BY next_try, crash_id LIMIT ?3",
-            (destination, now, limit, None if among is None else json.dumps(sorted(among))),
-        )
-        return [Send(CrashId(crash_id), name, attempts) for crash_id, name, attempts in rows]
-
-    def oldest(self, count: int) -> set[str]:
-        """The `count` crashes that wait longest, wherever they are to go."""
-        rows = self._db.execute(
-            "SELECT crash_id FROM sends WHERE state = 'pending' GROUP BY crash_id ORDER BY min(noticed), crash_id LIMIT ?",
-            (count,),
-        )
-        return {str(crash_id) for (crash_id,) in rows}
-
-    def done(self, send: Send, now: float, checksum: str, place: str, publish: str) -> None:
-        """It is there. What is to be published is written down in the same moment."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE sends SET state = 'done', attempts = attempts + 1, ended = ?, checksum = ?, place = ?, error = '' "
-                "WHERE day = ? AND crash_id = ? AND destination = ?",
-                (now, checksum, place[:MAX_ERROR], *_key(send)),
-            )
-            if publish:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO publishes VALUES (?, ?, ?, 'pending', 0, ?, '')",
-                    (str(send.crash_id), send.destination, publish, now),
-                )
-
-    def skipped(self, send: Send, now: float) -> None:
-        """It does not go there: what the destination was told to take says so."""
-        self._end(send, "skipped", now, "")
-
-    def dead(self, send: Send, now: float, error: str) -> None:
-        """It does not get there, and is not tried again by itself."""
-        self._end(send, "dead", now, error)
-
-    def _end(self, send: Send, state: str, now: float, error: str) -> None:
-        self._db.execute(
-            "UPDATE sends SET state = ?, attempts = attempts + 1, ended = ?, error = ? "
-            "WHERE day = ? AND crash_id = ? AND destination = ?",
-            (state, now, error[:MAX_ERROR], *_key(send)),
-        )
-
-    def failed(self, send: Send, next_try: float, error: str) -> None:
-        """It was not taken, and will be tried again."""
-        self._db.execute(
-            "UPDATE sends SET attempts = attempts + 1, next_try = ?, error = ? "
-            "WHERE day = ? AND crash_id = ? AND destination = ?",
-            (next_try, error[:MAX_ERROR], *_key(send)),
-        )
-
-    def hasten(self, destination: str, now: float, latest: float) -> None:
-        """What waits until after `latest` is due now: nothing waits so long, unless the clock was set back."""
-        for table in ("sends", "publishes"):
-            self._db.execute(
-                f"UPDATE {table} SET next_try = ?1 "  # noqa: S608 - names of our own
-                "WHERE state = 'pending' AND destination = ?2 AND next_try > ?3",
-                (now, destination, latest),
-            )
-
-    # ---- publishing ------------------------------------------------------------------------------------------------
-
-    def due_publishes(self, now: float, limit: int) -> list[Publish]:
-        rows = self._db.execute(
-            "SELECT crash_id, destination, target, attempts FROM publishes WHERE state = 'pending' AND next_try <= ? "
-            "ORDER BY next_try LIMIT ?",
-            (now, limit),
-        )
-        return [Publish(CrashId(crash_id), name, target, attempts) for crash_id, name, target, attempts in rows]
-
-    def published(self, publish: Publish) -> None:
-        self._db.execute(
-            "DELETE FROM publishes WHERE crash_id = ? AND destination = ?", (str(publish.crash_id), publish.destination)
-        )
-
-    def publish_failed(self, publish: Publish, next_try: float | None, error: str) -> None:
-        """`next_try` is None when it is not tried again."""
-        self._db.execute(
-            "UPDATE publishes SET attempts = attempts + 1, state = ?, next_try = ?, error = ? "
-            "WHERE crash_id = ? AND destination = ?",
-            (
-                "dead" if next_try is None else "pending",
-                next_try or 0,
-                error[:MAX_ERROR],
-                str(publish.crash_id),
-                publish.destination,
-            ),
-        )
-
-    # ---- looking ---------------------------------------------------------------------------------------------------
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._db = database
 
     def backlog(self, destination: str, now: float) -> Backlog:
         counts: dict[str, int] = dict(
@@ -283,13 +150,141 @@ class Ledger:
             ).fetchone()[0]
         )
 
+
+class Ledger(Records):
+    """Opens (and makes) the file at `path`; used from one thread.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # One that was damaged is begun anew: everything in the archive is handed on once more, rather than not at all.
+        super().__init__(sqlite.opened(path, _SCHEMA))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+    # ---- what is to be sent ----------------------------------------------------------------------------------------
+
+    def known(self, day: str) -> dict[str, set[str]]:
+        """The crashes of a day by destination, whatever became of them."""
+        found: dict[str, set[str]] = {}
+        for crash_id, destination in self._db.execute("SELECT crash_id, destination FROM sends WHERE day = ?", (day,)):
+            found.setdefault(destination, set()).add(crash_id)
+        return found
+
+    def notice(self, sends: Iterable[tuple[CrashId, str]], now: float) -> None:
+        """Writes down crashes that destinations have to get."""
+        with sqlite.transaction(self._db):
+            self._db.executemany(
+                "INSERT OR IGNORE INTO sends VALUES (?, ?, ?, 'pending', 0, ?, ?, NULL, '', '', '')",
+                ((crash_id.day, str(crash_id), destination, now, now) for crash_id, destination in sends),
+            )
+
+    def due(self, destination: str, now: float, limit: int, among: set[str] | None = None) -> list[Send]:
+        """What can be sent there now, what waits longest first; `among`: of these crashes only."""
+        rows = self._db.execute(
+            "SELECT crash_id, destination, attempts FROM sends WHERE state = 'pending' AND destination = ?1 "
+            "AND next_try <= ?2 AND (?4 IS NULL OR crash_id IN (SELECT value FROM json_each(?4))) "
+            "ORDER BY next_try, crash_id LIMIT ?3",
+            (destination, now, limit, None if among is None else json.dumps(sorted(among))),
+        )
+        return [Send(CrashId(crash_id), name, attempts) for crash_id, name, attempts in rows]
+
+    def oldest(self, count: int) -> set[str]:
+        """The `count` crashes that wait longest, wherever they are to go."""
+        rows = self._db.execute(
+            "SELECT crash_id FROM sends WHERE state = 'pending' GROUP BY crash_id ORDER BY min(noticed), crash_id LIMIT ?",
+            (count,),
+        )
+        return {str(crash_id) for (crash_id,) in rows}
+
+    def done(self, send: Send, now: float, checksum: str, place: str, publish: str) -> None:
+        """It is there. What is to be published is written down in the same moment."""
+        with sqlite.transaction(self._db):
+            self._db.execute(
+                "UPDATE sends SET state = 'done', attempts = attempts + 1, ended = ?, checksum = ?, place = ?, error = '' "
+                "WHERE day = ? AND crash_id = ? AND destination = ?",
+                (now, checksum, place[:MAX_ERROR], *_key(send)),
+            )
+            if publish:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO publishes VALUES (?, ?, ?, 'pending', 0, ?, '')",
+                    (str(send.crash_id), send.destination, publish, now),
+                )
+
+    def skipped(self, send: Send, now: float) -> None:
+        """It does not go there: what the destination was told to take says so."""
+        self._end(send, "skipped", now, "")
+
+    def dead(self, send: Send, now: float, error: str) -> None:
+        """It does not get there, and is not tried again by itself."""
+        self._end(send, "dead", now, error)
+
+    def _end(self, send: Send, state: str, now: float, error: str) -> None:
+        self._db.execute(
+            "UPDATE sends SET state = ?, attempts = attempts + 1, ended = ?, error = ? "
+            "WHERE day = ? AND crash_id = ? AND destination = ?",
+            (state, now, error[:MAX_ERROR], *_key(send)),
+        )
+
+    def failed(self, send: Send, next_try: float, error: str) -> None:
+        """It was not taken, and will be tried again."""
+        self._db.execute(
+            "UPDATE sends SET attempts = attempts + 1, next_try = ?, error = ? "
+            "WHERE day = ? AND crash_id = ? AND destination = ?",
+            (next_try, error[:MAX_ERROR], *_key(send)),
+        )
+
+    def hasten(self, destination: str, now: float, latest: float) -> None:
+        """What waits until after `latest` is due now: nothing waits so long, unless the clock was set back."""
+        for table in ("sends", "publishes"):
+            self._db.execute(
+                f"UPDATE {table} SET next_try = ?1 "  # noqa: S608 - names of our own
+                "WHERE state = 'pending' AND destination = ?2 AND next_try > ?3",
+                (now, destination, latest),
+            )
+
+    # ---- publishing ------------------------------------------------------------------------------------------------
+
+    def due_publishes(self, now: float, limit: int) -> list[Publish]:
+        rows = self._db.execute(
+            "SELECT crash_id, destination, target, attempts FROM publishes WHERE state = 'pending' AND next_try <= ? "
+            "ORDER BY next_try LIMIT ?",
+            (now, limit),
+        )
+        return [Publish(CrashId(crash_id), name, target, attempts) for crash_id, name, target, attempts in rows]
+
+    def published(self, publish: Publish) -> None:
+        self._db.execute(
+            "DELETE FROM publishes WHERE crash_id = ? AND destination = ?", (str(publish.crash_id), publish.destination)
+        )
+
+    def publish_failed(self, publish: Publish, next_try: float | None, error: str) -> None:
+        """`next_try` is None when it is not tried again."""
+        self._db.execute(
+            "UPDATE publishes SET attempts = attempts + 1, state = ?, next_try = ?, error = ? "
+            "WHERE crash_id = ? AND destination = ?",
+            (
+                "dead" if next_try is None else "pending",
+                next_try or 0,
+                error[:MAX_ERROR],
+                str(publish.crash_id),
+                publish.destination,
+            ),
+        )
+
     # ---- again, and no more ----------------------------------------------------------------------------------------
 
     def again(self, crash_ids: Iterable[str] | None, now: float) -> int:
         """Dead letters wait to be sent again: those of `crash_ids`, or all. Returns how many."""
         count = 0
         wanted = [None] if crash_ids is None else list(crash_ids)
-        with self._transaction():
+        with sqlite.transaction(self._db):
             for table in ("sends", "publishes"):
                 for crash_id in wanted:
                     changed = self._db.execute(
@@ -304,18 +299,18 @@ class Ledger:
         """The archive has nothing of that day any more: retention removed it. What is not done stays, and is told."""
         self._db.execute("DELETE FROM sends WHERE day = ? AND state IN ('done', 'skipped')", (day,))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
     def close(self) -> None:
         self._db.close()
+
+
+def look(path: Path, read: Callable[[Records], T]) -> T:
+    """What `read` makes of the ledger at `path`, without a trace.
+
+    Raises:
+        FileNotFoundError: there is none.
+        sqlite3.Error: it cannot be read.
+    """
+    return sqlite.look(path, lambda database: read(Records(database)))
 
 
 def _key(send: Send) -> tuple[str, str, str]:
