@@ -7,10 +7,13 @@ A root gets its file
 - at the first start of a new installation, made if it is missing;
 - at the first start after a release that knew no such files, if it holds a file that the mover's ledger knows; or if earlier
   processes had it open, it never took anything, and another root is known to be ours (a fallback that was never needed);
+- at that start, when the ledger is damaged or knows no file, if it holds one of OURS, and, if it is damaged, a file: an
+  empty folder may be a disk that is not mounted;
 - by `lae-monitor archive adopt ROOT`, at any time.
 An empty state over a root that has the file (the archive was restored, the state lost) becomes that installation.
 
-Its limit: at the very first start, a disk that is not mounted looks like an empty folder. Units wait for their mounts.
+Its limit: at the very first start, and where an earlier release left no ledger of any kind, a disk that is not mounted looks
+like an empty folder. Units wait for their mounts.
 """
 
 import os
@@ -42,6 +45,7 @@ from lae_monitor.archive.temporary import TEMPORARY
 
 LOCK: Final = "identity.lock"  # in the state folder; held while its file changes
 LEDGER: Final = "mover.db"  # in the state folder of any release: the table `files` names each file that was moved
+OURS: Final = (TEMPORARY, "journal")  # what processes of any release leave in a root, whatever they gather
 MAX_LOOKED_UP: Final = 10_000  # files of a root that are looked up in the ledger before it counts as unknown
 
 
@@ -124,10 +128,20 @@ class Installation:
             standing: dict[str, Standing] = {}
             if not ledger.is_empty:
                 standing = {str(root): "older" for root in nameless}
+            elif not taken and self._has_run():
+                proven = used if ledger.is_damaged else set(nameless)
+                standing = {
+                    str(root): "new" if root in proven and any(_is_there(root / name) for name in OURS) else "older"
+                    for root in nameless
+                }
             elif not taken:
                 # A release without a ledger may have filled one of them (a host with gatherers, and without `serve`).
                 standing = {str(root): "new" if root in used or not used else "older" for root in nameless}
         return Identity(taken or uuid.uuid4().hex, "state", standing)
+
+    def _has_run(self) -> bool:
+        """Whether an earlier release left a ledger here, of any process: this one makes none before `begin`."""
+        return any(self.state.glob("*.db*"))
 
     def check_root(self, root: str | Path) -> Place:
         """Which folder `root` leads to. Gives it its file first, if it may have it.
@@ -328,11 +342,12 @@ class _Ledger:
 
     def __init__(self, path: Path) -> None:
         self._db: sqlite3.Connection | None = None
-        self.is_empty = True
-        if path.exists():
+        self.is_empty, self.is_damaged = True, path.exists()
+        if self.is_damaged:
             with suppress(sqlite3.Error):
                 self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10.0)
                 self.is_empty = self._db.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
+                self.is_damaged = False
 
     def knows_some_of(self, root: Path) -> bool:
         """Whether one of the files below `root` was moved."""

@@ -102,8 +102,9 @@ async def _opened(settings: Settings, own: config.Settings) -> AsyncIterator[tup
         raise ConfigError([f"gatherers.crashes.crashmover.{error}"]) from error
     publisher = Publisher()
     try:
-        with Ledger(settings.state.path / FILE) as ledger:
-            async with opened_archive(settings, PROCESS) as archive:
+        # The archive first: a state folder that has a ledger, and no identity, is that of an earlier release.
+        async with opened_archive(settings, PROCESS) as archive:
+            with Ledger(settings.state.path / FILE) as ledger:
                 source = Source(archive, ledger, destinations, wall_clock)
                 telling = Telling(own, ledger, publisher, wall_clock)
                 yield archive, Mover(own, source, ledger, destinations, telling, wall_clock)

@@ -233,10 +233,55 @@ def test_a_state_without_a_ledger_or_with_an_empty_one_is_as_good_as_new(tmp_pat
                 site.older(root, *paths)
         site.run()
         assert site.run() == health, name
-    site = Site(tmp_path / "garbage")
-    site.state.mkdir(parents=True)
-    (site.state / "mover.db").write_bytes(b"no database" * 1000)
-    assert site.run(store("x")) == ["ok"]
+
+
+@pytest.mark.parametrize("damage", [b"no database" * 1000, b""])
+@pytest.mark.parametrize(
+    ("files", "health"),
+    [
+        ([None, None], ["refused", "refused"]),
+        (["missing", "missing"], ["refused", "refused"]),
+        ([None, [CRASH.format("x")]], ["refused", "ok"]),
+        ([[CRASH.format("x")], []], ["ok", "ok"]),
+        ([[CRASH.format("x")], None], ["ok", "refused"]),
+        ([[], []], ["refused", "refused"]),
+        (
+            [(".keep", "DISK NOT MOUNTED"), ("journal/2026/11/22/x.jsonl",)],
+            ["refused", "ok"],
+        ),  # the second one is a copy
+    ],
+)
+def test_with_a_damaged_ledger_only_a_root_with_files_of_ours_gets_its_name(tmp_path, damage, files, health):
+    site = Site(tmp_path, "home", "away")
+    site.state.mkdir()
+    (site.state / "mover.db").write_bytes(damage)
+    for root, paths in zip(site.roots, files, strict=True):
+        if paths is None:
+            root.mkdir()
+        elif isinstance(paths, tuple):
+            for path in paths:
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).touch()
+        elif paths != "missing":
+            site.older(root, *paths)
+    site.run()
+    (site.state / "mover.db").rename(site.state / "mover.db.aside-20261122T000000Z")  # as `serve` does
+    site.ledger()
+    assert site.run() == health
+    with contextlib.closing(sqlite3.connect(site.state / "mover.db")) as db, db:
+        db.execute("INSERT INTO files VALUES (?, 1)", (CRASH.format("known"),))  # as the store knows it
+    for root, now in zip(site.roots, health, strict=True):
+        if now == "refused":
+            site.older(root, CRASH.format("known"))  # it is mounted
+    assert site.run() == ["ok", "ok"]
+
+
+def test_an_incident_gatherers_state_is_not_new_either(tmp_path):
+    site = Site(tmp_path)
+    site.state.mkdir()
+    (site.state / "gather-incidents.db").touch()
+    site.roots[0].mkdir()
+    assert site.run() == ["refused"]
 
 
 def test_an_empty_state_takes_over_the_archive_that_was_restored(tmp_path):
