@@ -25,7 +25,7 @@ def title(monitor: str, alarms: Sequence[Alarm]) -> str:
 
 def headline(alarm: Alarm) -> str:
     """An alarm on one line."""
-    return f"over: {alarm.title} ({alarm.why_ended})" if alarm.is_over else alarm.title
+    return f"over: {alarm.why_ended} (was: {alarm.title})" if alarm.is_over else alarm.title
 
 
 def text(monitor: str, message: Message, pages_url: str) -> str:
@@ -40,10 +40,11 @@ def text(monitor: str, message: Message, pages_url: str) -> str:
 
 
 def _paragraph(alarm: Alarm, pages_url: str) -> str:
-    lines = [f"{'over' if alarm.is_over else alarm.level}: {alarm.title}", f"    {alarm.rule}, {alarm.place}"]
+    first = headline(alarm) if alarm.is_over else f"{alarm.level}: {alarm.title}"
+    lines = [first, f"    {alarm.rule}, {alarm.place}"]
     if alarm.is_over:
         held = format_duration(max((alarm.ended or alarm.raised) - alarm.raised, 0.0))
-        lines.append(f"    {alarm.why_ended}; the alarm held for {held}")
+        lines.append(f"    The alarm held for {held}.")
     else:
         lines += [f"    {line}" for line in alarm.text.splitlines()]
     if url := address(alarm, pages_url):

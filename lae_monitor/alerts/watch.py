@@ -204,7 +204,7 @@ class Watch:
             if alarm.rule == "gatherer down":
                 why = "it runs again" if alarm.about in running else ""
             elif alarm.rule == "retention stopped":
-                why = "" if retention else "it goes on"
+                why = "" if retention else "retention goes on"
             elif (host := by_place.get(alarm.about)) is None:
                 why = "it is no longer expected"
             else:

@@ -19,10 +19,14 @@ from pathlib import Path
 from typing import Final
 
 from lae_monitor.core.limits import MiB
+from lae_monitor.core.printable import one_line
 
 log = logging.getLogger(__name__)
 
 TRIAL: Final = 1 * MiB  # written, to know that the disk is not to blame
+MAX_REASON: Final = (
+    160  # characters in a notice: the engine's have hundreds, with bytes of what is damaged; the log has all
+)
 
 _notices: dict[Path, str] = {}
 
@@ -52,8 +56,8 @@ def set_aside(path: Path, why: str) -> Path:
             real.mkdir(mode=0o700)
     for rest in ("-wal", "-shm"):
         real.with_name(real.name + rest).unlink(missing_ok=True)
-    _notices[place] = f"{path} could not be opened and is made anew; the old one is {place}: {why}"
-    log.error("%s", _notices[place])
+    _notices[place] = f"{_notice(path, place)}. The reason: {one_line(why, MAX_REASON)}"
+    log.error("%s. The reason: %s", _notice(path, place), one_line(why))
     return place
 
 
@@ -83,7 +87,11 @@ def remove(place: Path) -> None:
 def remember(path: Path) -> None:
     """What an earlier process set aside of `path` is told on."""
     for place in asides(path):
-        _notices.setdefault(place, f"{path} could not be opened and is made anew; the old one is {place}")
+        _notices.setdefault(place, _notice(path, place))
+
+
+def _notice(path: Path, place: Path) -> str:
+    return f"{path} could not be opened and is made anew; the old one is {place}"
 
 
 def notices() -> list[str]:

@@ -62,3 +62,17 @@ def test_the_next_process_says_too_what_was_set_aside(store, monkeypatch):
     assert str(place) in notice
     aside.remove(place)
     assert aside.notices() == []
+
+
+def test_a_long_reason_is_shown_short_and_logged_whole(store, caplog):
+    why = "Code: 62. Syntax error: failed at position 1 (\x07\x1b[2J\n" + "garbage " * 50 + "the end)"
+    place = aside.set_aside(store, why)
+    (notice,) = [one for one in aside.notices() if str(place) in one]
+    said, reason = notice.split(". The reason: ")
+    assert said == f"{store} could not be opened and is made anew; the old one is {place}"
+    assert reason.startswith("Code: 62. Syntax error")
+    assert len(reason) <= 160
+    assert notice.isprintable()
+    assert "the end)" in caplog.text
+    assert "\x1b" not in caplog.text
+    aside.remove(place)
