@@ -16,6 +16,7 @@ from lae_monitor.config.alerts import AnyDestination, Mail
 from lae_monitor.core.printable import one_line
 from lae_monitor.core.secrets import redact
 from lae_monitor.core.time import DAY, MINUTE, Clock, format_duration, wall_clock
+from lae_monitor.store.outbox import delay
 
 log = logging.getLogger(__name__)
 
@@ -78,27 +79,25 @@ class Lane:
         else:
             DELIVERED.labels(name).inc()
             log.info("%s got message %s", name, delivery.message)
-            self._ledger.write(
-                delivery._replace(state="done", attempts=delivery.attempts + 1, ended=self._clock(), error="")
-            )
+            self._ledger.tried(delivery._replace(state="done", ended=self._clock(), error=""))
 
     def _failed(self, delivery: Delivery, why: str) -> None:
         """It is tried again later, or given up."""
         name, now = self.destination.title, self._clock()
         FAILED.labels(name).inc()
-        failed = delivery._replace(attempts=delivery.attempts + 1, error=one_line(redact(why)))
+        failed = delivery._replace(error=one_line(redact(why)))
         if now - delivery.made >= GIVE_UP_AFTER:
             log.error("%s did not get message %s for a week, and will not: %s", name, failed.message, failed.error)
             GIVEN_UP.labels(name).inc()
             with self._ledger.transaction():
-                self._ledger.write(failed._replace(state="given up", ended=now))
+                self._ledger.tried(failed._replace(state="given up", ended=now))
                 self._given_up(failed)
             return
-        wait = min(FIRST_WAIT * 2 ** min(delivery.attempts, 20), LONGEST_WAIT)
+        wait = delay(delivery.attempts + 1, FIRST_WAIT, LONGEST_WAIT)
         log.warning(
             "%s did not get message %s; again in %s: %s", name, failed.message, format_duration(wait), failed.error
         )
-        self._ledger.write(failed._replace(next_try=now + wait))
+        self._ledger.tried(failed._replace(next_try=now + wait))
 
 
 async def deliver(settings: Settings, destination: AnyDestination, message: Message, had: list[str]) -> None:

@@ -16,9 +16,9 @@ import msgspec
 
 from lae_monitor.alerts.alarm import Alarm
 from lae_monitor.store import sqlite
+from lae_monitor.store.outbox import Outbox
 
 FILE: Final = "alerts.db"
-MAX_ERROR: Final = 300  # characters of a reason that are kept
 LISTED: Final = 1_000  # alarms or deliveries of one list
 
 _SCHEMA: Final = """
@@ -39,7 +39,6 @@ CREATE TABLE IF NOT EXISTS deliveries (message TEXT NOT NULL, destination TEXT N
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (destination, next_try) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS deliveries_made ON deliveries (made);
 """
-_DELIVERY: Final = "message, destination, made, state, attempts, next_try, ended, error, had"
 
 _alarms = msgspec.json.Decoder(list[Alarm])
 _alarm = msgspec.json.Decoder(Alarm)
@@ -77,6 +76,9 @@ class Delivery(NamedTuple):
     had: list[str]
 
 
+_DELIVERY: Final = ", ".join(Delivery._fields)
+
+
 class Listed(NamedTuple):
     """What others are shown; `looked`: when the watch last had looked at everything, None for never."""
 
@@ -95,6 +97,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite.opened(path, _SCHEMA)
+        self.outbox = Outbox(self._db, "deliveries", ("message", "destination"), Delivery._fields)
 
     def close(self) -> None:
         self._db.close()
@@ -184,12 +187,8 @@ class Ledger:
 
     def next_delivery(self, destination: str) -> Delivery | None:
         """What is to be tried next there, if only later."""
-        row = self._db.execute(
-            f"SELECT {_DELIVERY} FROM deliveries WHERE state = 'pending' AND destination = ? "
-            "ORDER BY next_try, made, message LIMIT 1",
-            (destination,),
-        ).fetchone()
-        return None if row is None else _delivery(row)
+        due = self.outbox.due(float("inf"), 1, destination)
+        return _delivery(due[0]) if due else None
 
     def message(self, id_: str) -> Message:
         """
@@ -201,16 +200,16 @@ class Ledger:
             raise LookupError(id_)
         return Message(row[0], row[1], _alarms.decode(row[2]))
 
-    def write(self, delivery: Delivery) -> None:
+    def tried(self, delivery: Delivery) -> None:
         """What became of a try."""
-        self._db.execute(
-            f"INSERT OR REPLACE INTO deliveries ({_DELIVERY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*delivery._replace(error=delivery.error[:MAX_ERROR])[:-1], json.dumps(delivery.had)),
+        self.outbox.tried(
+            (delivery.message, delivery.destination),
+            error=delivery.error,
+            state=delivery.state,
+            next_try=delivery.next_try,
+            ended=delivery.ended,
+            had=json.dumps(delivery.had),
         )
-
-    def hasten(self, now: float, latest: float) -> None:
-        """What waits until after `latest` is due now: nothing waits so long, unless the clock was set back."""
-        self._db.execute("UPDATE deliveries SET next_try = ? WHERE state = 'pending' AND next_try > ?", (now, latest))
 
     def drop_others(self, destinations: Iterable[str], now: float) -> int:
         """Gives up what was to go elsewhere than to `destinations`; returns how many."""
@@ -220,13 +219,6 @@ class Ledger:
             (now, json.dumps(list(destinations))),
         )
         return given_up.rowcount
-
-    def waiting(self) -> dict[str, int]:
-        """How many messages wait for each destination."""
-        rows = self._db.execute(
-            "SELECT destination, count(*) FROM deliveries WHERE state = 'pending' GROUP BY destination"
-        )
-        return dict(rows)
 
 
 def look(path: Path) -> Listed:
@@ -244,7 +236,8 @@ def _listed(db: sqlite3.Connection) -> Listed:
     looked = db.execute("SELECT time FROM marks WHERE name = 'looked'").fetchone()
     alarms = db.execute("SELECT alarm FROM alarms ORDER BY ended IS NOT NULL, raised DESC LIMIT ?", (LISTED,))
     deliveries = db.execute(
-        f"SELECT {_DELIVERY} FROM deliveries ORDER BY state != 'pending', made DESC LIMIT ?", (LISTED,)
+        f"SELECT {_DELIVERY} FROM deliveries ORDER BY state != 'pending', made DESC LIMIT ?",
+        (LISTED,),
     )
     return Listed(
         None if looked is None else looked[0],

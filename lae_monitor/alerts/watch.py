@@ -70,7 +70,8 @@ class Watch:
         names = [lane.destination.title for lane in self.lanes]
         if dropped := self._ledger.drop_others(names, clock()):
             log.warning("%d messages were to go to destinations that there are no longer, and will not", dropped)
-        self._ledger.hasten(clock(), clock() + LONGEST_WAIT)
+        for name in names:
+            self._ledger.outbox.hasten(clock(), clock() + LONGEST_WAIT, name)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`."""
@@ -280,9 +281,8 @@ class Watch:
         held = Counter(alarm.rule for alarm in self._ledger.held(*LASTING))
         for rule in LASTING:
             HELD.labels(rule).set(held[rule])
-        waiting = self._ledger.waiting()
         for lane in self.lanes:
-            WAITING.labels(lane.destination.title).set(waiting.get(lane.destination.title, 0))
+            WAITING.labels(lane.destination.title).set(self._ledger.outbox.waiting(lane.destination.title))
 
 
 def _pause(failures: int) -> float:

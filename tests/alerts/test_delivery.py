@@ -1,11 +1,14 @@
 """One message, one destination: what the other side says and does, and what becomes of it. Real servers on loopback."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import socket
+import sqlite3
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -22,6 +25,7 @@ from lae_monitor.config.alerts import Alerts, Mail, Webhook
 from lae_monitor.config.settings import Settings, State
 
 NOW = 1_790_000_000.0
+CASES = Path(__file__).parent / "cases"
 
 
 def alarm(number=1, **fields):
@@ -248,6 +252,42 @@ def test_it_is_tried_again_ever_later_until_it_is_taken(settings, hooks, tmp_pat
     assert len(hooks.taken) == 1
 
 
+def test_a_ledger_of_an_earlier_release_goes_on(settings, hooks, mails, tmp_path):
+    path = tmp_path / "alerts.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript((CASES / "alerts-of-an-earlier-release.sql").read_text())
+    before = {(one.message, one.destination): one for one in look(path).deliveries}
+    assert {key: (one.state, one.attempts) for key, one in before.items()} == {
+        ("m1", "mail"): ("pending", 3), ("m1", "webhook"): ("done", 2), ("m2", "webhook"): ("given up", 99),
+        ("m3", "webhook"): ("pending", 0),
+    }  # fmt: skip
+    ledger = Ledger(path)
+    mail_to = mail(mails, to=["a@example.org", "b@example.org"])
+    lanes = [
+        Lane(settings, to, ledger, pytest.fail, lambda: NOW + 100) for to in (Webhook(url=hooks.url), mail_to)
+    ]  # fmt: skip
+
+    async def main():
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(lane.run(stop)) for lane in lanes]
+        end = time.monotonic() + PATIENCE
+        while any(one.state == "pending" for one in look(path).deliveries) and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        stop.set()
+        for lane in lanes:
+            lane.new.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    ledger.close()
+    assert [body["id"] for body in hooks.taken] == ["m3"]
+    assert [to for to, _ in mails.got] == [("b@example.org",)], "the other address has it since before"
+    after = {(one.message, one.destination): one for one in look(path).deliveries}
+    assert (after["m1", "mail"].state, after["m1", "mail"].attempts, after["m1", "mail"].error) == ("done", 4, "")
+    for key in (("m1", "webhook"), ("m2", "webhook")):
+        assert after[key] == before[key]
+
+
 def test_after_a_week_it_is_given_up_and_said(settings, hooks, tmp_path):
     hooks.status = 503
     clock, path = Clock(), tmp_path / "alerts.db"
@@ -265,7 +305,7 @@ def test_a_clock_that_was_set_back_holds_nothing_up(tmp_path):
     ledger = Ledger(tmp_path / "alerts.db")
     with ledger.transaction():
         ledger.send(Message("m1", NOW + 1e6, [alarm()]), "webhook")
-    ledger.hasten(NOW, NOW + LONGEST_WAIT)
+    ledger.outbox.hasten(NOW, NOW + LONGEST_WAIT, "webhook")
     assert ledger.next_delivery("webhook").next_try == NOW
     assert ledger.drop_others(["mail"], NOW) == 1
     assert ledger.next_delivery("webhook") is None

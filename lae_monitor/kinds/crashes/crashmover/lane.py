@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import deque
-from typing import Final
 
 from lae_monitor.archive.workers import Workers
 from lae_monitor.kinds.crashes.crashmover import metrics
@@ -11,8 +10,7 @@ from lae_monitor.kinds.crashes.crashmover.config import Settings
 from lae_monitor.kinds.crashes.crashmover.crash import Crash
 from lae_monitor.kinds.crashes.crashmover.ledger import Send
 from lae_monitor.kinds.crashes.crashmover.routes import Route
-
-MAX_DOUBLINGS: Final = 30  # of the wait between tries; it is at its longest before
+from lae_monitor.store import outbox
 
 
 class Lane:
@@ -72,15 +70,8 @@ class Lane:
 
 
 def delay(settings: Settings, failures: int, chance: float, wait: float | None = None) -> float:
-    """Seconds until the next try after `failures` of them: twice as long each time, and spread, so that crashes that failed
-    together do not all come back together.
-
-    Args:
-        chance: a random number from 0 to below 1.
-        wait: what the destination asked for, at least.
-    """
-    longest = settings.retry_delay * 2.0 ** min(max(failures, 1) - 1, MAX_DOUBLINGS)
-    return max(min(longest, settings.max_retry_delay) * (0.5 + chance / 2), wait or 0.0)
+    """Seconds until the next try after `failures` of them, as the settings say; `wait`: what the destination asked for."""
+    return outbox.delay(failures, settings.retry_delay, settings.max_retry_delay, chance=chance, wait=wait)
 
 
 class Budget:

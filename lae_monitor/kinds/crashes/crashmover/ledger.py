@@ -5,19 +5,18 @@ crashmover writes the file. `lae-monitor crashmover retry` does so too, and touc
 leaves alone; SQLite keeps the two apart.
 """
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.store import sqlite
+from lae_monitor.store.outbox import MAX_ERROR, Outbox
 
 T = TypeVar("T")
 
 FILE: Final = "crashmover.db"
-MAX_ERROR: Final = 500  # characters of a reason that are kept
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS sends (
@@ -82,9 +81,7 @@ class Records:
         counts: dict[str, int] = dict(
             self._db.execute("SELECT state, count(*) FROM sends WHERE destination = ? GROUP BY state", (destination,))
         )
-        oldest = self._db.execute(
-            "SELECT min(noticed) FROM sends WHERE state = 'pending' AND destination = ?", (destination,)
-        ).fetchone()[0]
+        oldest = self.oldest(destination)
         return Backlog(
             counts.get("pending", 0),
             0.0 if oldest is None else max(0.0, now - oldest),
@@ -93,27 +90,12 @@ class Records:
             counts.get("dead", 0),
         )
 
-    def waiting(self, destination: str) -> tuple[int, float | None]:
-        """How many crashes wait for a destination, and since when the oldest does (seconds)."""
+    def oldest(self, destination: str) -> float | None:
+        """Since when the crash waits (seconds) that waits longest; None when none does."""
         row = self._db.execute(
-            "SELECT count(*), min(noticed) FROM sends WHERE state = 'pending' AND destination = ?", (destination,)
-        ).fetchone()
-        return int(row[0]), row[1]
-
-    def next_try(self, destination: str) -> float | None:
-        """When the next crash for a destination is due; None when none waits."""
-        row = self._db.execute(
-            "SELECT min(next_try) FROM sends WHERE state = 'pending' AND destination = ?", (destination,)
+            "SELECT min(noticed) FROM sends WHERE state = 'pending' AND destination = ?", (destination,)
         ).fetchone()
         return None if row[0] is None else float(row[0])
-
-    def next_publish(self) -> float | None:
-        """When the next id is to be told; None when none waits."""
-        row = self._db.execute("SELECT min(next_try) FROM publishes WHERE state = 'pending'").fetchone()
-        return None if row[0] is None else float(row[0])
-
-    def publishes_waiting(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM publishes WHERE state = 'pending'").fetchone()[0])
 
     def destinations(self) -> list[str]:
         """Those that anything was ever noticed for."""
@@ -161,6 +143,8 @@ class Ledger(Records):
     def __init__(self, path: Path) -> None:
         # One that was damaged is begun anew: everything in the archive is handed on once more, rather than not at all.
         super().__init__(sqlite.opened(path, _SCHEMA))
+        self.sends = Outbox(self._db, "sends", ("crash_id", "destination", "day"), Send._fields)
+        self.publishes = Outbox(self._db, "publishes", ("crash_id", "destination"), Publish._fields)
 
     def __enter__(self) -> Self:
         return self
@@ -187,15 +171,10 @@ class Ledger(Records):
 
     def due(self, destination: str, now: float, limit: int, among: set[str] | None = None) -> list[Send]:
         """What can be sent there now, what waits longest first; `among`: of these crashes only."""
-        rows = self._db.execute(
-            "SELECT crash_id, destination, attempts FROM sends WHERE state = 'pending' AND destination = ?1 "
-            "AND next_try <= ?2 AND (?4 IS NULL OR crash_id IN (SELECT value FROM json_each(?4))) "
-            "ORDER BY next_try, crash_id LIMIT ?3",
-            (destination, now, limit, None if among is None else json.dumps(sorted(among))),
-        )
+        rows = self.sends.due(now, limit, destination, among)
         return [Send(CrashId(crash_id), name, attempts) for crash_id, name, attempts in rows]
 
-    def oldest(self, count: int) -> set[str]:
+    def longest_waiting(self, count: int) -> set[str]:
         """The `count` crashes that wait longest, wherever they are to go."""
         rows = self._db.execute(
             "SELECT crash_id FROM sends WHERE state = 'pending' GROUP BY crash_id ORDER BY min(noticed), crash_id LIMIT ?",
@@ -206,11 +185,7 @@ class Ledger(Records):
     def done(self, send: Send, now: float, checksum: str, place: str, publish: str) -> None:
         """It is there. What is to be published is written down in the same moment."""
         with sqlite.transaction(self._db):
-            self._db.execute(
-                "UPDATE sends SET state = 'done', attempts = attempts + 1, ended = ?, checksum = ?, place = ?, error = '' "
-                "WHERE day = ? AND crash_id = ? AND destination = ?",
-                (now, checksum, place[:MAX_ERROR], *_key(send)),
-            )
+            self.sends.tried(_key(send), state="done", ended=now, checksum=checksum, place=place[:MAX_ERROR])
             if publish:
                 self._db.execute(
                     "INSERT OR REPLACE INTO publishes VALUES (?, ?, ?, 'pending', 0, ?, '')",
@@ -219,44 +194,25 @@ class Ledger(Records):
 
     def skipped(self, send: Send, now: float) -> None:
         """It does not go there: what the destination was told to take says so."""
-        self._end(send, "skipped", now, "")
+        self.sends.tried(_key(send), state="skipped", ended=now)
 
     def dead(self, send: Send, now: float, error: str) -> None:
         """It does not get there, and is not tried again by itself."""
-        self._end(send, "dead", now, error)
-
-    def _end(self, send: Send, state: str, now: float, error: str) -> None:
-        self._db.execute(
-            "UPDATE sends SET state = ?, attempts = attempts + 1, ended = ?, error = ? "
-            "WHERE day = ? AND crash_id = ? AND destination = ?",
-            (state, now, error[:MAX_ERROR], *_key(send)),
-        )
+        self.sends.tried(_key(send), error=error, state="dead", ended=now)
 
     def failed(self, send: Send, next_try: float, error: str) -> None:
         """It was not taken, and will be tried again."""
-        self._db.execute(
-            "UPDATE sends SET attempts = attempts + 1, next_try = ?, error = ? "
-            "WHERE day = ? AND crash_id = ? AND destination = ?",
-            (next_try, error[:MAX_ERROR], *_key(send)),
-        )
+        self.sends.tried(_key(send), error=error, next_try=next_try)
 
     def hasten(self, destination: str, now: float, latest: float) -> None:
-        """What waits until after `latest` is due now: nothing waits so long, unless the clock was set back."""
-        for table in ("sends", "publishes"):
-            self._db.execute(
-                f"UPDATE {table} SET next_try = ?1 "  # noqa: S608 - names of our own
-                "WHERE state = 'pending' AND destination = ?2 AND next_try > ?3",
-                (now, destination, latest),
-            )
+        """What waits until after `latest` is due now."""
+        for outbox in (self.sends, self.publishes):
+            outbox.hasten(now, latest, destination)
 
     # ---- publishing ------------------------------------------------------------------------------------------------
 
     def due_publishes(self, now: float, limit: int) -> list[Publish]:
-        rows = self._db.execute(
-            "SELECT crash_id, destination, target, attempts FROM publishes WHERE state = 'pending' AND next_try <= ? "
-            "ORDER BY next_try LIMIT ?",
-            (now, limit),
-        )
+        rows = self.publishes.due(now, limit)
         return [Publish(CrashId(crash_id), name, target, attempts) for crash_id, name, target, attempts in rows]
 
     def published(self, publish: Publish) -> None:
@@ -266,34 +222,15 @@ class Ledger(Records):
 
     def publish_failed(self, publish: Publish, next_try: float | None, error: str) -> None:
         """`next_try` is None when it is not tried again."""
-        self._db.execute(
-            "UPDATE publishes SET attempts = attempts + 1, state = ?, next_try = ?, error = ? "
-            "WHERE crash_id = ? AND destination = ?",
-            (
-                "dead" if next_try is None else "pending",
-                next_try or 0,
-                error[:MAX_ERROR],
-                str(publish.crash_id),
-                publish.destination,
-            ),
-        )
+        state, due = ("dead", 0.0) if next_try is None else ("pending", next_try)
+        self.publishes.tried((publish.crash_id, publish.destination), error=error, state=state, next_try=due)
 
     # ---- again, and no more ----------------------------------------------------------------------------------------
 
-    def again(self, crash_ids: Iterable[str] | None, now: float) -> int:
+    def again(self, crash_ids: Collection[str] | None, now: float) -> int:
         """Dead letters wait to be sent again: those of `crash_ids`, or all. Returns how many."""
-        count = 0
-        wanted = [None] if crash_ids is None else list(crash_ids)
         with sqlite.transaction(self._db):
-            for table in ("sends", "publishes"):
-                for crash_id in wanted:
-                    changed = self._db.execute(
-                        f"UPDATE {table} SET state = 'pending', attempts = 0, next_try = ? "  # noqa: S608 - names of our own
-                        "WHERE state = 'dead' AND (? IS NULL OR crash_id = ?)",
-                        (now, crash_id, crash_id),
-                    )
-                    count += changed.rowcount
-        return count
+            return self.sends.revive(now, crash_ids) + self.publishes.revive(now, crash_ids)
 
     def forget(self, day: str) -> None:
         """The archive has nothing of that day any more: retention removed it. What is not done stays, and is told."""
@@ -314,4 +251,4 @@ def look(path: Path, read: Callable[[Records], T]) -> T:
 
 
 def _key(send: Send) -> tuple[str, str, str]:
-    return send.crash_id.day, str(send.crash_id), send.destination
+    return str(send.crash_id), send.destination, send.crash_id.day

@@ -113,7 +113,7 @@ class Mover:
     async def run_once(self, stop: asyncio.Event, count: int | None = None) -> Outcome:
         """Tries each crash that waits once: all, or `count` of them, those that wait longest."""
         await self._sweep()
-        wanted = None if count is None else self._ledger.oldest(count)
+        wanted = None if count is None else self._ledger.longest_waiting(count)
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -129,8 +129,8 @@ class Mover:
             stopping.cancel()
             await self._finish()
         self.outcome.silent = self._source.silent()
-        self.outcome.left = sum(self._ledger.waiting(lane.route.name)[0] for lane in self._lanes)
-        self.outcome.left += self._ledger.publishes_waiting()
+        self.outcome.left = sum(self._ledger.sends.waiting(lane.route.name) for lane in self._lanes)
+        self.outcome.left += self._ledger.publishes.waiting()
         self.outcome.dead += self._telling.dead
         self.outcome.failed += self._telling.failed
         return self.outcome
@@ -174,7 +174,7 @@ class Mover:
                 self._next_send = max(self._next_send, time.monotonic() - 1) + 1 / self._settings.rate
             task = asyncio.create_task(self._move(lane, send, once=once), name=f"{send.crash_id} to {send.destination}")
             lane.under_way[send] = task
-        following = None if once else self._ledger.next_try(lane.route.name)
+        following = None if once else self._ledger.sends.next_try(lane.route.name)
         return FOREVER if following is None or following <= now else following - now
 
     async def _move(self, lane: Lane, send: Send, *, once: bool) -> None:
@@ -246,8 +246,8 @@ class Mover:
     def _measure(self) -> None:
         now = self._clock()
         for lane in self._lanes:
-            waiting, since = self._ledger.waiting(lane.route.name)
-            metrics.WAITING.labels(lane.route.name).set(waiting)
+            since = self._ledger.oldest(lane.route.name)
+            metrics.WAITING.labels(lane.route.name).set(self._ledger.sends.waiting(lane.route.name))
             metrics.OLDEST.labels(lane.route.name).set(0 if since is None else max(0.0, now - since))
-        metrics.UNTOLD.set(self._ledger.publishes_waiting())
+        metrics.UNTOLD.set(self._ledger.publishes.waiting())
         metrics.DEAD.set(self._ledger.dead_count())

@@ -52,7 +52,7 @@ class Telling:
             key = (publish.crash_id, publish.destination)
             if len(self._under_way) < TOGETHER and key not in self._under_way:
                 self._under_way[key] = asyncio.create_task(self._tell(publish, key, ended))
-        following = self._ledger.next_publish()
+        following = self._ledger.publishes.next_try()
         return FOREVER if following is None or following <= now else following - now
 
     async def _tell(self, publish: Publish, key: tuple[str, str], ended: Callable[[], None]) -> None:

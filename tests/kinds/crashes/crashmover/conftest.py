@@ -48,9 +48,9 @@ class World:
     def archive(self) -> Path:
         return self.folder / "archive"
 
-    def put(self, digit=0, day="261122", dumps=None, metadata=None, **annotations) -> Stored:
+    def put(self, digit=0, day="261122", dumps=None, metadata=None, crash_id="", **annotations) -> Stored:
         """A crash as the collector stores it."""
-        crash_id = f"{str(uuid.uuid4())[:-7]}{digit}{day}"
+        crash_id = crash_id or f"{str(uuid.uuid4())[:-7]}{digit}{day}"
         if dumps is None:
             dumps = {
                 "upload_file_minidump": b"MDMP" + crash_id.encode() * 50,

@@ -237,7 +237,7 @@ def test_retry_after_is_respected(world, scripted):
     now = 1_795_000_000.0
     world.run(config.Http(url=server.url), clock=lambda: now)
     with world.ledger() as ledger:
-        assert ledger.next_try("http") == now + 1000
+        assert ledger.sends.next_try("http") == now + 1000
     assert hashlib.sha256(crash.path.read_bytes()).hexdigest()
 
 
@@ -250,7 +250,7 @@ def test_ids_are_posted_bare_after_the_save_and_again_until_they_were_heard(worl
 
     def told():
         with world.ledger() as ledger:
-            return world.sent("null") == 1 and ledger.publishes_waiting() == 0
+            return world.sent("null") == 1 and ledger.publishes.waiting() == 0
 
     world.run_until(told, config.Nowhere(publish=server.url))
     assert server.bodies == [crash.id.encode()] * 3

@@ -1,17 +1,22 @@
 """Every destination gets every crash that is meant for it, once; what fails is tried again; what cannot be read stays."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.kinds.crashes.crashmover import config
 from lae_monitor.kinds.crashes.crashmover.lane import Budget, delay
+
+CASES = Path(__file__).parent / "cases"
 
 
 def raw_crashes(folder):
@@ -256,6 +261,32 @@ def test_after_many_tries_it_is_a_dead_letter_until_somebody_says_otherwise(worl
         assert ledger.again([crash.id], time.time()) == 1
     assert world.run(settings).sent == 1
     assert world.dead() == []
+
+
+def test_a_ledger_of_an_earlier_release_goes_on(world):
+    """Of seven crashes, antenna has all; http has one, wants one not, refused one, failed at one, has yet to get three."""
+    numbered = [world.put(crash_id=f"{n}1111111-1111-4111-8111-11111{n}261122") for n in range(1, 8)]
+    with contextlib.closing(sqlite3.connect(world.folder / "crashmover.db")) as database:
+        database.executescript((CASES / "crashmover-of-an-earlier-release.sql").read_text())
+    http = config.Antenna(name="http", fs_root=world.folder / "http")
+    outcome = world.run(http, config.Nowhere(name="antenna"), max_attempts=5)
+    assert (outcome.sent, outcome.dead, outcome.failed, outcome.left) == (4, 0, 1, 1), (
+        "and one id is told to a closed port"
+    )
+    assert raw_crashes(world.folder / "http") == {crash.id for crash in numbered[3:]}
+    states = [world.of(crash)["http"]["state"] for crash in numbered]
+    assert states == ["done", "skipped", "dead", "done", "done", "done", "done"]
+    assert world.of(numbered[3])["http"]["attempts"] == 3
+    refused = "status 400: no", "no queue"
+    assert sorted((letter.what, letter.error) for letter in world.dead()) == [
+        ("publish", refused[1]),
+        ("send", refused[0]),
+    ]
+    with world.ledger() as ledger:
+        assert ledger.publishes.due(time.time() + 1e6, 9)[0][3] == 2, "it failed once more"
+        assert ledger.again([numbered[2].id], time.time()) == 2
+    assert world.run(http, config.Nowhere(name="antenna"), max_attempts=5).sent == 1
+    assert numbered[2].id in raw_crashes(world.folder / "http")
 
 
 def test_another_file_of_that_name_is_not_overwritten(world):

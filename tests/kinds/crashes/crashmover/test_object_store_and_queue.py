@@ -195,7 +195,7 @@ def test_a_queue_that_is_missing_holds_up_no_save_and_is_told_later(world, sqs):
 
     def told():
         with world.ledger() as ledger:
-            return ledger.publishes_waiting() == 0
+            return ledger.publishes.waiting() == 0
 
     world.run_until(told, settings)
     assert bodies(sqs, url) == [crash.id]
