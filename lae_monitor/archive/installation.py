@@ -141,7 +141,7 @@ class Installation:
 
     def _has_run(self) -> bool:
         """Whether an earlier release left a ledger here, of any process: this one makes none before `begin`."""
-        return any(self.state.glob("*.db*"))
+        return any(path.is_file() for path in self.state.glob("*.db*"))
 
     def check_root(self, root: str | Path) -> Place:
         """Which folder `root` leads to. Gives it its file first, if it may have it.

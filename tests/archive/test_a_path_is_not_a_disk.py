@@ -284,6 +284,12 @@ def test_an_incident_gatherers_state_is_not_new_either(tmp_path):
     assert site.run() == ["refused"]
 
 
+def test_a_folder_with_a_ledgers_name_makes_no_state_an_older_one(tmp_path):
+    site = Site(tmp_path)
+    (site.state / "alerts.db").mkdir(parents=True)
+    assert site.run() == ["ok"]
+
+
 def test_an_empty_state_takes_over_the_archive_that_was_restored(tmp_path):
     site = Site(tmp_path, "home", "away")
     site.run(store("x"))
