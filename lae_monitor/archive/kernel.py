@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
+from lae_monitor.archive.small_files import sync_folder
+
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 MAX_PARTS: Final = 1024  # what writev takes at once (IOV_MAX)
@@ -113,11 +115,11 @@ class LinuxKernel:
         for folder in reversed(missing):
             with suppress(FileExistsError):
                 os.mkdir(folder, FOLDER_MODE)  # noqa: PTH102
-            _sync(os.path.dirname(folder))  # noqa: PTH120
+            sync_folder(os.path.dirname(folder))  # noqa: PTH120
         if not missing:
             # Whoever made it may have died before syncing its parent, which need not be ours to read.
             with suppress(PermissionError):
-                _sync(os.path.dirname(root))  # noqa: PTH120
+                sync_folder(os.path.dirname(root))  # noqa: PTH120
         os.close(os.open(self.root, _FOLDER))
 
     def _folder(self, path: str, *, just_used: bool = False) -> "_Folder":
@@ -327,11 +329,3 @@ class _Folder:
 
     def __del__(self) -> None:
         os.close(self.fd)
-
-
-def _sync(folder: str) -> None:
-    fd = os.open(folder, _FOLDER)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

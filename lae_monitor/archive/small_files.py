@@ -70,7 +70,7 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | Path) -> None:
     fd = os.open(folder, _FOLDER)
     try:
         os.fsync(fd)
