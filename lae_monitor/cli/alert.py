@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.table import Cell, Column, Painted, table
 
 if TYPE_CHECKING:
     from lae_monitor.alerts.alarm import Alarm
@@ -97,7 +98,7 @@ def test(invocation: Invocation, silent_after: str) -> None:
     )
     looked = format_time(listed.looked) if listed.looked is not None else None
     data = {"looked": looked, "silent_after_seconds": after, "hosts": hosts, "next": following}
-    invocation.answer(data, lambda: _host_table(hosts) if hosts else "no host is expected")
+    invocation.answer(data, lambda: "\n".join(_host_table(hosts)) if hosts else "no host is expected")
     if not invocation.as_json:
         click.echo(f"{len(silent):,} of {len(hosts):,} were not heard for {format_duration(after)}", err=True)
         click.echo(_as_of(looked), err=True)
@@ -225,12 +226,15 @@ def _lines(alarms: Sequence[Alarm], deliveries: Sequence[Delivery]) -> list[str]
     from lae_monitor.core.time import format_time
     from lae_monitor.terminal.lines import painted, when
 
-    lines = [
-        f"{painted(when(format_time(alarm.raised)), dim=True)}  {painted(f'{alarm.level:<8}', alarm.level)}  "
-        f"{alarm.rule:<13}  {one_line(alarm.place, 40):<24}  {painted(one_line(alarm.title, WIDTH), alarm.level)}"
-        + (f"  [over: {one_line(alarm.why_ended, WIDTH)}]" if alarm.is_over else "")
+    rows = (
+        (
+            Painted(when(format_time(alarm.raised)), "debug"), Painted(alarm.level, alarm.level), alarm.rule, alarm.place,
+            Painted(alarm.title, alarm.level), f"[over: {alarm.why_ended}]" if alarm.is_over else "",
+        )
         for alarm in alarms
-    ] or ["no alarm"]
+    )  # fmt: skip
+    columns = ("", Column(least=8), Column(least=13), Column(least=24), Column(spare=40), Column(spare=20))
+    lines = table(columns, rows) or ["no alarm"]
     for one in deliveries:
         tries = f"{one.attempts:,} {'try' if one.attempts == 1 else 'tries'}"
         soon = f", again at {when(format_time(one.next_try))}" if one.state == "pending" and one.attempts else ""
@@ -257,22 +261,18 @@ def _delivery_json(one: Delivery) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _host_table(hosts: Sequence[Mapping[str, Any]]) -> str:
+def _host_table(hosts: Sequence[Mapping[str, Any]]) -> list[str]:
     from lae_monitor.core.time import format_duration
-    from lae_monitor.terminal.lines import painted, when
+    from lae_monitor.terminal.lines import when
 
-    rows = [("host", "cluster", "last heard", "quiet for", "expected, for it", "")]
-    rows += [
-        (
-            host["host"], host["cluster"], when(host["last_heard"]), format_duration(host["quiet_seconds"]), host["why"],
-            "silent" if host["silent"] else "",
-        )
-        for host in hosts
-    ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    painted_ = [painted(line, "error" if host["silent"] else "") for line, host in zip(lines[1:], hosts, strict=True)]
-    return "\n".join([lines[0], *painted_])
+    def cells(host: Mapping[str, Any]) -> list[Cell]:
+        silent = "silent" if host["silent"] else ""
+        quiet = format_duration(host["quiet_seconds"])
+        row = (host["host"], host["cluster"], when(host["last_heard"]), quiet, host["why"], silent)
+        return [Painted(cell, "error" if silent else "") for cell in row]
+
+    columns = ("host", "cluster", "last heard", "quiet for", Column("expected, for it", spare=20), "")
+    return table(columns, map(cells, hosts))
 
 
 def _result(name: str, kind: str, error: str) -> str:

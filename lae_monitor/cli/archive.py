@@ -11,6 +11,7 @@ from lae_monitor.cli.store import as_owner_of_store, ask
 from lae_monitor.core.limits import format_size
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.owner import as_owner
+from lae_monitor.terminal.table import table
 
 RETIRE_SECONDS: Final = 3600.0  # a million files take minutes
 
@@ -60,7 +61,7 @@ def status(invocation: Invocation) -> None:
     with as_owner(settings.state.path):
         roots = asyncio.run(look())
         why = _retention_stopped(settings.state.path / "mover.db")
-    lines = [_line(root) for root in roots]
+    lines = table([""] * 3, map(_cells, roots))
     if why:
         lines += [f"retention stopped: {why}", "Next: lae-monitor archive retire --dry-run"]
     invocation.answer({"roots": roots, "retention": {"stopped": why}}, "\n".join(lines))
@@ -141,11 +142,15 @@ async def _retire_alone(invocation: Invocation, *, dry_run: bool, confirm: bool)
 
 def _retired(found: dict[str, Any], *, dry_run: bool) -> str:
     lines = [f"newest receipt, to which ages count: {found['newest'] or 'none yet, so nothing is due'}"]
-    for name, kind in found["kinds"].items():
-        lines.append(
-            f"{name:<10}{kind['due_files']:>9,} of {kind['files']:,} files due, {format_size(kind['due_bytes'])} of "
-            f"{format_size(kind['bytes'])}"
+    rows = (
+        (
+            name,
+            kind["due_files"],
+            f"of {kind['files']:,} files due, {format_size(kind['due_bytes'])} of {format_size(kind['bytes'])}",
         )
+        for name, kind in found["kinds"].items()
+    )
+    lines += table([""] * 3, rows)
     if dry_run:
         lines += [f"due: {file['path']}  received {file['received']}" for file in found["due"]]
         lines += [f"and {found['more']:,} more"] if found["more"] else []
@@ -205,6 +210,6 @@ def adopt(invocation: Invocation, root: Path) -> None:
     invocation.answer({"root": str(root), "empty": is_empty, "was": before, "next": following}, text)
 
 
-def _line(root: dict[str, Any]) -> str:
+def _cells(root: dict[str, Any]) -> tuple[str, str, str]:
     free = f"{format_size(root['free'])} free of {format_size(root['size'])}" if "free" in root else root["error"]
-    return f"{root['health']:<8} {root['root']}  {free}"
+    return root["health"], str(root["root"]), free

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import secrets
-import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,8 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time, parse_duration, parse_time, wall_clock
 from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.progress import counted
+from lae_monitor.terminal.table import Column, table
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.crashes.program import Program
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 MAX_CRASH: Final = 512 * MiB  # bytes of a file that is read; a crash has up to 200 MiB
 MAX_SEED: Final = 2**32
 MAX_TOLD: Final = 10  # files that could not be read and are named
-SHOW_AFTER: Final = 1.0  # seconds without a word that nobody minds
 SINCE: Final = "7d"
 
 Document = dict[str, Any]
@@ -98,7 +98,7 @@ def throttle_test(
     drawn = seed if seed is not None else secrets.randbelow(MAX_SEED)
     with closing(_found(invocation, paths, documents, cutoff)) as found:
         recent = (crash for crash in found if isinstance(crash, Unread) or crash.received >= cutoff)
-        decided, unread = _decide_all(_counted(invocation, recent), rules, drawn, limit)
+        decided, unread = _decide_all(counted(invocation, recent, "crashes"), rules, drawn, limit)
     if not decided and not unread:
         said = f" since {when(format_time(cutoff))}" if cutoff else ""
         invocation.fail(f"there is no crash{said}", EXIT_FINDINGS, following="a longer time: --since 30d")
@@ -209,19 +209,6 @@ def _crash(document: Document, files: Mapping[str, memoryview], file: str) -> Cr
     )
 
 
-def _counted(invocation: Invocation, crashes: Iterable[Crash | Unread]) -> Iterator[Crash | Unread]:
-    """The same, with a count on the terminal when it takes long."""
-    began = shown = time.monotonic()
-    for number, crash in enumerate(crashes, 1):
-        yield crash
-        now = time.monotonic()
-        if not invocation.as_json and now - began > SHOW_AFTER and now - shown > SHOW_AFTER / 5:
-            click.echo(f"\r{number:>12,} crashes", nl=False, err=True)
-            shown = now
-    if shown != began:
-        click.echo("", err=True)
-
-
 def _decide_all(
     crashes: Iterable[Crash | Unread], rules: Rules, seed: int, limit: int | None
 ) -> tuple[list[Decided], list[Unread]]:
@@ -274,22 +261,26 @@ def _line(decided: Decided) -> dict[str, Any]:
 
 
 def _text(answer: dict[str, Any]) -> Iterator[str]:
-    for one in answer.get("each", ()):
-        percent = "" if one["percent"] is None else f"  {one['percent']:g} %"
-        yield f"{one_line(one['crash_id'], 40):<36}  {one['result']:<10}  {one['rule']}{percent}"
     if "each" in answer:
+        percents = ("" if one["percent"] is None else f"{one['percent']:g} %" for one in answer["each"])
+        rows = ((one["crash_id"], one["result"], one["rule"], next(percents)) for one in answer["each"])
+        yield from table(("", Column(least=10), "", ""), rows)
         yield ""
     results = sorted({result for row in answer["counts"] for result in row["results"]})
-    rows = [["rule", *results, "share", "example"]]
-    for row in answer["counts"]:
-        numbers = [f"{row['results'][result]:,}" if result in row["results"] else "-" for result in results]
-        rows.append([row["rule"], *numbers, f"{row['share']:.1%}", one_line(row["example"], 40)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if answer["crashes"]:
-        for cells in rows:
-            first, *numbers, last = (cell for cell in cells)
-            middle = "  ".join(f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:-1], strict=True))
-            yield f"{first:<{widths[0]}}  {middle}  {last}"
+        columns = (Column("rule", spare=20), *results, Column("share", right=True), Column("example", spare=36))
+        yield from table(
+            columns,
+            (
+                (
+                    row["rule"],
+                    *(row["results"].get(result, "-") for result in results),
+                    f"{row['share']:.1%}",
+                    row["example"],
+                )
+                for row in answer["counts"]
+            ),
+        )
     if answer["never"]:
         yield f"decided about none: {', '.join(answer['never'])}"
     drawn = "" if answer["seed"] is None else f"; random samples drawn with --seed {answer['seed']}"

@@ -12,6 +12,7 @@ import click
 
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.owner import as_owner
+from lae_monitor.terminal.table import Column, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,12 +73,12 @@ def status(invocation: Invocation, crash_id: str | None) -> None:
     )
 
     def text() -> str:
-        lines = [f"{'destination':<20}{'waiting':>10}{'oldest':>10}{'sent':>12}{'not for it':>12}{'dead':>8}"]
-        lines += [
-            f"{name:<20}{row['waiting']:>10,}{row['oldest']:>9.0f}s{row['sent']:>12,}{row['skipped']:>12,}{row['dead']:>8,}"
+        columns = ("destination", "waiting", Column("oldest", right=True), "sent", "not for it", "dead")
+        rows = (
+            (name, row["waiting"], f"{row['oldest']:.0f}s", row["sent"], row["skipped"], row["dead"])
             for name, row in found.items()
-        ]
-        return "\n".join(lines)
+        )
+        return "\n".join(table(columns, rows))
 
     dead = any(row["dead"] for row in found.values())
     following = "lae-monitor crashmover dead" if dead else ""
@@ -91,10 +92,8 @@ def _status_of(invocation: Invocation, crash_id: str) -> None:
         invocation.fail(
             f"{crash_id}: no destination was ever to get it", EXIT_FINDINGS, following="lae-monitor crashmover --all"
         )
-    invocation.answer(
-        {"crash_id": crash_id, "destinations": rows},
-        "\n".join(f"{row['destination']:<20}{row['state']:<9}{row['place'] or row['error']}" for row in rows),
-    )
+    shown = ((row["destination"], row["state"], row["place"] or row["error"]) for row in rows)
+    invocation.answer({"crash_id": crash_id, "destinations": rows}, lambda: "\n".join(table([""] * 3, shown)))
 
 
 @crashmover.command()
@@ -109,7 +108,9 @@ def dead(invocation: Invocation, limit: int) -> None:
     def text() -> str:
         if not letters:
             return "no dead letters"
-        shown = [f"{row['crash_id']}  {row['destination']}  {_one_line(row['error'])}" for row in letters]
+        shown = table(
+            ["", "", Column(spare=40)], ((row["crash_id"], row["destination"], row["error"]) for row in letters)
+        )
         return "\n".join([*shown, *([f"and {count - len(letters):,} more"] if count > len(letters) else [])])
 
     invocation.answer({"count": count, "dead": letters, "next": following}, text)
@@ -178,9 +179,3 @@ def _explained(invocation: Invocation) -> Iterator[None]:
 def _next(invocation: Invocation, following: Any) -> None:
     if following and not invocation.as_json:
         click.echo(f"Next: {following}", err=True)
-
-
-def _one_line(text: str) -> str:
-    from lae_monitor.core.printable import one_line
-
-    return one_line(text, 200)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
+from lae_monitor.terminal.table import Cell, Column, Painted, table
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
@@ -175,9 +176,8 @@ def _news(run: _Run) -> Iterator[str]:
             yield f"{finding.text[:1].upper()}{finding.text[1:]}."
         elif how == "over" or finding.kind in NEWS:
             rows.append((how, finding))
-    width = max((len(_host(finding)) for _, finding in rows), default=0) + 2
-    for how, finding in sorted(rows, key=lambda row: ["new", "over", "still"].index(row[0])):
-        yield _line(how, finding, width)
+    rows.sort(key=lambda row: ["new", "over", "still"].index(row[0]))
+    yield from table((Column(least=5), Column(), Column(least=15), Column(spare=40)), (_cells(*row) for row in rows))
     if found.cleared:
         count = sum(instance.exists for instances in run.now.values() for instance in instances)
         told = ", ".join(f"{_host(finding)} {_words(finding.kind)}" for finding in found.faded)
@@ -186,15 +186,12 @@ def _news(run: _Run) -> Iterator[str]:
         )
 
 
-def _line(how: str, finding: Finding, width: int) -> str:
-    from lae_monitor.core.printable import one_line
+def _cells(how: str, finding: Finding) -> tuple[Cell, ...]:
     from lae_monitor.fleet.ec2_compare import NEWS
-    from lae_monitor.terminal.lines import painted
 
     is_wrong = how != "over" and finding.kind not in NEWS
-    kind = painted(f"{_words(finding.kind):<17}", "warning" if is_wrong else "")
     text = ", ".join(finding.instances) if how == "over" else finding.text
-    return f"{how:<7}{_host(finding):<{width}}{kind}{one_line(text)}"
+    return how, _host(finding), Painted(_words(finding.kind), "warning" if is_wrong else ""), text
 
 
 def _host(finding: Finding) -> str:
@@ -215,28 +212,26 @@ def _following(found: Comparison, tag_role: str) -> str:
     return ""
 
 
-def _table(run: _Run) -> Iterator[str]:
+def _table(run: _Run) -> list[str]:
     """Every instance, and what is wrong with it."""
-    from lae_monitor.core.printable import one_line
     from lae_monitor.core.time import format_time
-    from lae_monitor.terminal.lines import painted, when
+    from lae_monitor.terminal.lines import when
 
     kinds = _kinds(run.comparison)
-    rows = [("name", "id", "region", "state", "role", "private", "public", "launched", "finding")]
-    for instances in run.now.values():
-        rows += [
-            (
-                one_line(one.name, MAX_NAME) or "-", one_line(one.id), one.region, one_line(one.state),
-                one_line(one.role, MAX_NAME) or "-", one_line(one.private) or "-", one_line(one.public) or "-",
-                when(format_time(one.launched)) if one.launched else "-",
-                ", ".join(map(_words, kinds.get(one.id, ()))) or "-",
-            )
-            for one in instances
-        ]  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))]
-    for row in rows:
-        line = "".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=False))
-        yield line + painted(row[-1], "warning" if row[-1] not in {"-", "finding"} else "")
+
+    def cells(one: Instance) -> tuple[Cell, ...]:
+        found = ", ".join(map(_words, kinds.get(one.id, ())))
+        launched = when(format_time(one.launched)) if one.launched else "-"
+        return (
+            one.name or "-", one.id, one.region, one.state, one.role or "-", one.private or "-", one.public or "-",
+            launched, Painted(found, "warning") if found else "-",
+        )  # fmt: skip
+
+    columns = (
+        Column("name", spare=12), "id", "region", "state", Column("role", spare=7), "private", "public", "launched",
+        "finding",
+    )  # fmt: skip
+    return table(columns, (cells(one) for instances in run.now.values() for one in instances))
 
 
 def _kinds(found: Comparison) -> dict[str, list[str]]:

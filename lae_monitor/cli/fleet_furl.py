@@ -164,22 +164,18 @@ def _list(invocation: Invocation) -> None:
         return one._asdict() | {"last_heard": heard}
 
     rows = [as_json(one) for one in found]
-    invocation.answer({"unclaimed": rows}, lambda: _table(rows) if rows else "no address is unclaimed")
+    invocation.answer({"unclaimed": rows}, lambda: "\n".join(_table(rows)) if rows else "no address is unclaimed")
     if rows:
         _next(invocation, f"lae-monitor fleet claim {rows[0]['host']} --host HOST")
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[dict[str, Any]]) -> list[str]:
     from lae_monitor.terminal.lines import when
+    from lae_monitor.terminal.table import table
 
-    lines = [("host", "cluster", "incidents", "connections", "last heard")]
-    for row in rows:
-        heard = when(row["last_heard"]) if row["last_heard"] else "never heard"
-        lines.append((row["host"], row["cluster"], str(row["incidents"]), str(row["connections"]), heard))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    names = ("host", "cluster", "incidents", "connections")
+    heard = (when(row["last_heard"]) if row["last_heard"] else "never heard" for row in rows)
+    return table((*names, "last heard"), ((*(row[name] for name in names), next(heard)) for row in rows))
 
 
 @click.command(short_help="Take a claim back.")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from lae_monitor.terminal.table import Cell, Column, Painted, table
 
 if TYPE_CHECKING:
     from lae_monitor.fleet.registering import Node, Outcome
 
 MAX_OUTPUT: Final = 12  # lines of what a restart said
 MAX_LINE: Final = 200  # characters of one
-_HEAD: Final = ("host", "address", "nodes", "restart", "heard", "")
+_COLUMNS: Final = ("host", "address", Column("nodes", spare=20), Column("restart", spare=16), "heard", "")
 _STATES: Final = {"equal": "unchanged", "missing": "not there", "untouched": "not changed"}
 
 
@@ -48,49 +48,28 @@ def show(outcomes: Sequence[Outcome], heard: Mapping[str, str], *, dry_run: bool
                 if node.diff:
                     click.echo(f"# {outcome.target.name}\n{printable(node.diff)}")
     rows = [_row(outcome, heard.get(outcome.target.name, "-"), dry_run=dry_run) for outcome in outcomes]
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        _rich(rows, outcomes)
-    else:
-        widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
-        for row in (_HEAD, *rows):
-            click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo("\n".join(table(_COLUMNS, rows)))
     for line in _troubles(outcomes):
         click.echo(line, err=True)
 
 
-def _row(outcome: Outcome, heard: str, *, dry_run: bool) -> tuple[str, ...]:
-    from lae_monitor.core.printable import one_line
-
-    nodes = ", ".join(f"{one_line(node.name, 40)} {_state(node, dry_run=dry_run)}" for node in outcome.nodes)
+def _row(outcome: Outcome, heard: str, *, dry_run: bool) -> tuple[Cell, ...]:
+    nodes = ", ".join(f"{node.name} {_state(node, dry_run=dry_run)}" for node in outcome.nodes)
     if outcome.status is not None:
         restart = "done" if outcome.status == 0 else f"status {outcome.status}"
     elif outcome.begun is not None:
         restart = "unknown"
     else:
-        restart = f"would be {one_line(outcome.command, 40)}" if dry_run and outcome.command else "-"
+        restart = f"would be {outcome.command}" if dry_run and outcome.command else "-"
     result = outcome.code.replace("_", " ") if outcome.code else "ok"
-    return outcome.target.name, outcome.target.address, nodes or "-", restart, heard, result
+    level = "error" if outcome.code else "good" if outcome.changed else ""
+    return outcome.target.name, outcome.target.address, nodes or "-", restart, heard, Painted(result, level)
 
 
 def _state(node: Node, *, dry_run: bool) -> str:
     if node.state == "changed":
         return "would change" if dry_run else "changed"
     return _STATES.get(node.state, node.state)
-
-
-def _rich(rows: Sequence[tuple[str, ...]], outcomes: Sequence[Outcome]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for head in _HEAD:
-        table.add_column(head, overflow="fold")
-    for row, outcome in zip(rows, outcomes, strict=True):
-        style = "red" if outcome.code else "green" if outcome.changed else ""
-        table.add_row(*map(Text, row[:-1]), Text(row[-1], style=style))
-    Console().print(table)
 
 
 def _troubles(outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+from lae_monitor.terminal.progress import progress
 
 if TYPE_CHECKING:
     from lae_monitor.cli.fleet_register_options import Care, Reach, Sources
@@ -120,14 +120,10 @@ def work(invocation: Invocation, targets: Sequence[Target], reach: Reach, care: 
     from lae_monitor.fleet.registering import work_on_all
 
     outcomes: dict[str, Outcome] = {}
-    is_watched = sys.stderr.isatty() and not invocation.as_json
-    with _stopped_by_ctrl_c() as stop:
+    with _stopped_by_ctrl_c() as stop, progress(invocation, "hosts", len(targets)) as tell:
         for outcome in work_on_all(targets, reach.access, order, care.parallel, stop):
             outcomes[outcome.target.name] = outcome
-            if is_watched:
-                click.echo(
-                    f"{len(outcomes)} of {len(targets)}: {outcome.target.name} {outcome.code or 'is done'}", err=True
-                )
+            tell(len(outcomes), f"{outcome.target.name} {outcome.code or 'is done'}")
     return [outcomes[target.name] for target in targets]
 
 

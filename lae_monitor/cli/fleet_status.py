@@ -60,12 +60,8 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     data = {"gatherer": {"running": running}, "hosts": [_as_json(host) for host in found.hosts], "next": following}
     if code:
         data["error"] = problem
-    invocation.answer(
-        data,
-        lambda: (
-            _table(found.hosts) if found.hosts else f"no host has a FURL, and none was heard: {settings.state.path}"
-        ),
-    )
+    nothing = f"no host has a FURL, and none was heard: {settings.state.path}"
+    invocation.answer(data, lambda: "\n".join(_table(found.hosts)) if found.hosts else nothing)
     if not invocation.as_json:
         if problem:
             click.echo(f"lae-monitor: {problem}", err=True)
@@ -150,34 +146,15 @@ def _as_json(host: HostStatus) -> dict[str, Any]:
     return host._asdict() | times
 
 
-def _table(hosts: list[HostStatus]) -> str:
-    from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted, when
+def _table(hosts: list[HostStatus]) -> list[str]:
+    from lae_monitor.terminal.lines import when
+    from lae_monitor.terminal.table import Cell, Column, Painted, table
 
-    rows = [("host", "cluster", "connections", "since", "last heard", "from", "")]
-    for host in hosts:
+    def cells(host: HostStatus) -> list[Cell]:
         times = _as_json(host)
         heard = when(times["last_heard"]) if host.last_heard is not None else _NEVER
         since = when(times["connected_since"]) if host.connections else "-"
-        rows.append(
-            (
-                host.host,
-                host.cluster,
-                str(host.connections),
-                since,
-                heard,
-                one_line(host.peer) or "-",
-                _note(host, heard),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(
-        [
-            lines[0],
-            *(
-                painted(line, "" if host.connections else "warning")
-                for line, host in zip(lines[1:], hosts, strict=True)
-            ),
-        ]
-    )
+        row = (host.host, host.cluster, host.connections, since, heard, host.peer or "-", _note(host, heard))
+        return [Painted(cell, "" if host.connections else "warning") for cell in row]
+
+    return table(("host", "cluster", "connections", "since", "last heard", "from", Column(spare=20)), map(cells, hosts))

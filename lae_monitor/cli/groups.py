@@ -11,12 +11,17 @@ import click
 
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.owner import as_owner
+from lae_monitor.terminal.table import Cell, Column, Painted, table
 
 if TYPE_CHECKING:
     from lae_monitor.query.decisions import Act
 
 PROCESS: Final = "command"  # whose file in the journal it is, when nothing runs
-WIDTH: Final = 100  # characters of a title or a note in lists
+COLUMNS: Final = (
+    "id", "last", "worst", "kind", Column("count", right=True), "on", "30 days",
+    Column("what they have in common", spare=40), "",
+)  # fmt: skip
+LISTS: Final = (Column(), Column(least=8), Column(), Column(spare=40))  # of one group; set in by an empty column
 _SINCE: Final = click.option(
     "--since", default="", metavar="TIME", help="Look back so far: 7d, 2026-11-01. Default: 90d."
 )
@@ -62,7 +67,7 @@ def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
         found = asked.get("/api/groups", q=f"kind:{','.join(kind)}" if kind else "", **given)
     shown = found["groups"]
     if shown or invocation.as_json:
-        invocation.answer(found, lambda: "\n".join([HEADING, *map(_line, shown)]))
+        invocation.answer(found, lambda: "\n".join(table(COLUMNS, map(_cells, shown))))
     if not invocation.as_json:
         more = f"; shown are the first {len(shown):,}" if len(shown) < found["total"] else ""
         click.echo(f"{found['total']:,} groups since {found['since'][:10]}{more}", err=True)
@@ -72,25 +77,19 @@ def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
         raise SystemExit(EXIT_FINDINGS)
 
 
-HEADING: Final = (
-    f"{'id':<12}  {'last':<20}  {'worst':<8}  {'kind':<8}  {'count':>12}  {'on':<10} {'30 days':<30}  "
-    "what they have in common"
-)
+def _cells(found: Mapping[str, Any]) -> list[Cell]:
+    from lae_monitor.terminal.lines import sparkline, when
+
+    level = found["worst"]
+    return [
+        found["id"], Painted(when(found["last"]), "debug"), Painted(level, level), found["kind"], _count(found),
+        _on(found), sparkline(found["days"], [level] * len(found["days"])), Painted(found["group"], level),
+        "" if found["state"] == "open" else f"[{found['state']}]",
+    ]  # fmt: skip
 
 
-def _line(found: Mapping[str, Any]) -> str:
-    from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted, sparkline, when
-
-    level = one_line(found["worst"])
-    state = "" if found["state"] == "open" else f" [{found['state']}]"
-    hosts = f"{found['places']:,} {'host' if found['places'] == 1 else 'hosts'}"
-    return (
-        f"{found['id']}  {painted(when(found['last']), dim=True)}  {painted(f'{level:<8}', level)}  "
-        f"{one_line(found['kind'], 12):<8}  {_count(found):>12}  {hosts:<10} "
-        f"{sparkline(found['days'], [level] * len(found['days']))}  "
-        f"{painted(one_line(found['group'], WIDTH), level)}{state}"
-    )
+def _on(found: Mapping[str, Any]) -> str:
+    return f"{found['places']:,} {'host' if found['places'] == 1 else 'hosts'}"
 
 
 def _count(found: Mapping[str, Any]) -> str:
@@ -133,7 +132,7 @@ def _facts(page: Mapping[str, Any]) -> Iterator[str]:
     yield painted(one_line(found["group"]), level)
     yield f"  {one_line(found['title'])}"
     yield f"  id        {found['id']}, {one_line(found['kind'])}, {found['state']}"
-    yield f"  count     {_count(found)} on {found['places']:,} {'host' if found['places'] == 1 else 'hosts'}"
+    yield f"  count     {_count(found)} on {_on(found)}"
     if found["separate"] < found["events"]:
         yield "            (in brackets: without what came more than once)"
     yield f"  first     {when(found['first'])}, looked at since {when(page['since'])}"
@@ -149,30 +148,33 @@ def _facts(page: Mapping[str, Any]) -> Iterator[str]:
         yield f"  note      {one_line(found['note'])}"
 
 
+def _span(one: Mapping[str, Any]) -> tuple[Cell, ...]:
+    from lae_monitor.terminal.lines import when
+
+    return "", one["events"], f"{when(one['first'])} to {when(one['last'])}"
+
+
 def _lists(page: Mapping[str, Any]) -> Iterator[str]:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import event_line, painted, when
+    from lae_monitor.terminal.events import event_lines
+    from lae_monitor.terminal.lines import painted, when
 
     yield "\n" + painted("Hosts", bold=True)
-    for host in page["hosts"]:
-        place = f"{one_line(host['host']) or 'no host'} ({one_line(host['cluster'])})"
-        yield f"  {host['events']:>8,}  {when(host['first'])} to {when(host['last'])}  {place}"
+    yield from table(LISTS, ((*_span(one), f"{one['host'] or 'no host'} ({one['cluster']})") for one in page["hosts"]))
     if page["versions"]:
         yield "\n" + painted("Versions", bold=True)
-    for one in page["versions"]:
-        yield f"  {one['events']:>8,}  {when(one['first'])} to {when(one['last'])}  {one_line(one['version'], WIDTH)}"
+    yield from table(LISTS, ((*_span(one), one["version"]) for one in page["versions"]))
     if page["members"]:
         yield "\n" + painted("Merged into it", bold=True)
-    for member in page["members"]:
-        yield f"  {member['events']:>8,}  {member['id']}  {one_line(member['group'], WIDTH)}"
+    yield from table(LISTS, (("", one["events"], one["id"], one["group"]) for one in page["members"]))
     if page["decisions"]:
         yield "\n" + painted("Decisions", bold=True)
     for step in page["decisions"]:
         said = " ".join(filter(None, (step["act"], step["into"] and f"into {step['into']}", step["note"])))
         yield f"  {when(step['time'])}  {one_line(step['by'])}: {one_line(said)}"
     yield "\n" + painted("Newest reports", bold=True)
-    for row in page["reports"]:
-        yield event_line(row) + ("  (came before already)" if row["id"] in page["twice"] else "")
+    for row, line in zip(page["reports"], event_lines(page["reports"]), strict=True):
+        yield line + ("  (came before already)" if row["id"] in page["twice"] else "")
 
 
 @group.command()

@@ -5,9 +5,14 @@ from typing import Any, Final
 
 import click
 
+from lae_monitor.terminal.lines import sparkline
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.table import Cell, Column, Painted, table
 
 WIDTH: Final = 56  # characters of the overview of a host
+COLUMNS: Final = (
+    "host", "cluster", "last 24 hours", "worst", "heard", Column("reported in 24 h (and in all)", spare=29),
+)  # fmt: skip
 
 
 @click.group()
@@ -37,34 +42,23 @@ def list_hosts(invocation: Invocation, cluster: str) -> None:
         invocation.fail(message, EXIT_FINDINGS, following="lae-monitor host list, for all clusters")
     if not hosts and not invocation.as_json:
         invocation.fail("no host has reported yet", EXIT_FINDINGS, following="lae-monitor crashes submit, or demo")
-    name = max((len(one_line(found["host"], 40)) for found in hosts), default=4) + 2
-    invocation.answer(answer, lambda: "\n".join([_heading(name), *(_host_line(found, name) for found in hosts)]))
+    invocation.answer(answer, lambda: "\n".join(table(COLUMNS, map(_cells, hosts))))
     if not hosts:
         raise SystemExit(EXIT_FINDINGS)
     if not invocation.as_json:
         click.echo(f"Next: lae-monitor host show {one_line(hosts[0]['host'])}", err=True)
 
 
-def _heading(name: int) -> str:
-    return (
-        f"{'host':<{name}}{'cluster':<16}{'last 24 hours':<26}{'worst':<10}{'heard':<16}reported in 24 h (and in all)"
-    )
-
-
-def _host_line(found: Mapping[str, Any], name: int) -> str:
-    from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted, sparkline
-
-    counts = ", ".join(
-        f"{one_line(kind)} {found['counts_24h'].get(kind, 0):,} ({total:,})"
-        for kind, total in sorted(found["counts"].items())
+def _cells(found: Mapping[str, Any]) -> list[Cell]:
+    counts = (
+        f"{kind} {found['counts_24h'].get(kind, 0):,} ({total:,})" for kind, total in sorted(found["counts"].items())
     )
     heard = _ago(found["silent_for"]) + (" silent" if found["silent"] else "")
-    return (
-        f"{one_line(found['host'], 40):<{name}}{one_line(found['cluster'], 14):<16}"
-        f"{sparkline(found['hours'], found['hours_worst'])}  {painted(f'''{found['worst'] or '-':<10}''', found['worst'])}"
-        f"{painted(f'{heard:<16}', 'warning' if found['silent'] else '')}{counts}"
-    )
+    return [
+        found["host"], found["cluster"], sparkline(found["hours"], found["hours_worst"]),
+        Painted(found["worst"] or "-", found["worst"]), Painted(heard, "warning" if found["silent"] else ""),
+        ", ".join(counts),
+    ]  # fmt: skip
 
 
 def _ago(seconds: float | None) -> str:
@@ -123,7 +117,8 @@ def _cluster_of(invocation: Invocation, found: list[dict[str, Any]], name: str) 
 
 def _timeline(page: Mapping[str, Any]) -> str:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import event_line, painted, sparkline, when
+    from lae_monitor.terminal.events import event_lines
+    from lae_monitor.terminal.lines import painted, when
 
     summary = page["summary"]
     name = painted(one_line(page["host"]), bold=True)
@@ -135,7 +130,7 @@ def _timeline(page: Mapping[str, Any]) -> str:
         lines.append(f"  {one_line(page['node']['description'])}, {page['node']['cores']} cores")
     counts, worst = _overview(page["activity"])
     lines += [f"  {page['span']:>3} {sparkline(counts, worst)}", ""]
-    lines += [event_line(row, with_host=False) for row in page["events"]]
+    lines += event_lines(page["events"], with_host=False)
     for gap in page["gaps"]:
         lines.append(painted(f"{when(gap['end'])}  no samples since {when(gap['start'])}", "warning"))
     return "\n".join(lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, format_duration
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.owner import as_caller, as_owner
+from lae_monitor.terminal.progress import progress
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.crashes.crashmover.found import Finds
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from lae_monitor.mover.ages import Rules
 
 PROCESS: Final = "import"
-TELL_EVERY: Final = 2.0  # seconds
 MONTH: Final = 30 * DAY
 UNLIMITED: Final = 1024 * TiB  # the default of max_kept
 MAX_NAMED: Final = 100  # of what could not be read; --json names all
@@ -129,7 +128,8 @@ async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool
                 archive, ClusterName(settings.fleet.name), host, move=move, dry_run=dry_run, as_caller=as_caller
             )
             try:
-                await importer.take(found, _teller(invocation))
+                with progress(invocation, "crashes") as tell:
+                    await importer.take(found, lambda summary: tell(_count(summary)))
             except (ArchiveError, OSError) as error:
                 return importer.summary, str(error)
             return importer.summary, ""
@@ -190,16 +190,8 @@ async def _bytes_of_crashes(invocation: Invocation) -> int:
         await archive.close()
 
 
-def _teller(invocation: Invocation) -> Any:
-    told = time.monotonic()
-
-    def tell(summary: Summary) -> None:
-        nonlocal told
-        if time.monotonic() - told >= TELL_EVERY and not invocation.as_json:
-            told = time.monotonic()
-            click.echo(f"so far: {_line(summary)}", err=True)
-
-    return tell
+def _count(summary: Summary) -> int:
+    return summary.imported + summary.already + len(summary.unreadable)
 
 
 def _line(summary: Summary) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,9 +11,10 @@ from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, format_duration
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
 from lae_monitor.terminal.owner import as_caller, as_owner
+from lae_monitor.terminal.progress import progress
+from lae_monitor.terminal.table import Cell, Column, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from lae_monitor.core.names import HostName
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PROCESS: Final = "import"
 KIND: Final = "incidents"
-TELL_EVERY: Final = 2.0  # seconds
 MONTH: Final = 30 * DAY
 MAX_NAMED: Final = 100  # of what could not be read; --json names all
 MAX_TUBS: Final = 3  # of a node, in the table; --json has all
@@ -42,13 +41,13 @@ def import_incidents(
 
     state = invocation.settings.state.path
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    telling = _Telling(invocation)
     try:
         by_name = read_map(map_) if map_ is not None else {}
         found = find(path)
         with as_owner(state), only_one(state, PROCESS):
-            plan = make_plan(found, lambda files: telling.tell(lambda: f"so far: {files:,} files read"), as_caller)
-            done = asyncio.run(_take(invocation, plan, (host, by_name), telling, dry_run=dry_run))
+            with progress(invocation, "files read") as tell:
+                plan = make_plan(found, tell, as_caller)
+            done = asyncio.run(_take(invocation, plan, (host, by_name), dry_run=dry_run))
     except BadMap as error:
         invocation.fail(str(error), EXIT_USAGE, following="lae-monitor import --dry-run shows the nodes that there are")
     except AlreadyRunning as error:
@@ -60,9 +59,7 @@ def import_incidents(
     _report(invocation, plan, *done, dry_run=dry_run)
 
 
-async def _take(
-    invocation: Invocation, plan: Plan, hosts: _Hosts, telling: _Telling, *, dry_run: bool
-) -> tuple[Summary, str]:
+async def _take(invocation: Invocation, plan: Plan, hosts: _Hosts, *, dry_run: bool) -> tuple[Summary, str]:
     """What was done, and why it ended before the end, if it did."""
     from lae_monitor.archive import ArchiveError, Journal
     from lae_monitor.core.names import ClusterName, HostName
@@ -89,25 +86,13 @@ async def _take(
             inventory.setdefault(address, HostName(place.host))
         name_hosts(plan, *hosts, await importer.stored(), inventory)
         try:
-            await importer.take(plan, lambda summary: telling.tell(lambda: f"so far: {_line(summary)}"))
+            with progress(invocation, "incidents", sum(len(node.incidents) for node in plan.nodes)) as tell:
+                await importer.take(plan, lambda summary: tell(summary.imported + summary.already))
         except (ArchiveError, OSError) as error:
             return importer.summary, str(error)
         return importer.summary, ""
     finally:
         await archive.close()
-
-
-class _Telling:
-    """Says now and then how far it is."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        self._is_quiet = invocation.as_json
-        self._told = time.monotonic()
-
-    def tell(self, text: Callable[[], str]) -> None:
-        if not self._is_quiet and time.monotonic() - self._told >= TELL_EVERY:
-            self._told = time.monotonic()
-            click.echo(text(), err=True)
 
 
 # ---- what is said of it --------------------------------------------------------------------------------------------
@@ -180,14 +165,10 @@ def _text(plan: Plan, summary: Summary, error: str, *, dry_run: bool) -> list[st
 
 
 def _table(plan: Plan) -> list[str]:
-    from lae_monitor.core.printable import one_line
-
-    heads = ("host", "because", "incidents", "copies", "bad", "TubIDs")
-    rows: list[tuple[str, ...]] = [heads]
-    for node in sorted(plan.nodes, key=lambda node: node.host):
+    def cells(node: Node) -> tuple[Cell, ...]:
         more = f" and {len(node.tubs) - MAX_TUBS} more" if len(node.tubs) > MAX_TUBS else ""
-        tubs = ", ".join(one_line(tub) or "-" for tub in node.tubs[:MAX_TUBS]) + more
-        counts = (f"{number:,}" for number in (len(node.incidents), node.copies, node.broken))
-        rows.append((node.host, node.why, *counts, tubs))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        tubs = ", ".join(tub or "-" for tub in node.tubs[:MAX_TUBS]) + more
+        return node.host, node.why, len(node.incidents), node.copies, node.broken, tubs
+
+    columns = ("host", Column("because", spare=20), "incidents", "copies", "bad", Column("TubIDs", spare=34))
+    return table(columns, map(cells, sorted(plan.nodes, key=lambda node: node.host)))

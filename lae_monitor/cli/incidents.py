@@ -13,6 +13,7 @@ from lae_monitor.cli.incidents_classify import answer_of, fail_for, listed, star
 from lae_monitor.core.printable import printable
 from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.table import Cell, Column, table
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.class_sources import Sources
@@ -200,11 +201,11 @@ def _time(name: str) -> str | None:
     return format_time(time) if time is not None else None
 
 
-def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    width = max(len(row["category"]) for row in rows)
-    yield f"{'category':<{width}}  {'incidents':>9}  {'last':<20}  hosts"
-    for row in rows:
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    def cells(row: dict[str, Any]) -> tuple[Cell, ...]:
         hosts = sorted(row["hosts"].items(), key=lambda pair: (-pair[1], pair[0]))
         shown = ", ".join(f"{host} {count:,}" for host, count in hosts[:MAX_HOSTS])
         more = f", {len(hosts) - MAX_HOSTS} more" if len(hosts) > MAX_HOSTS else ""
-        yield f"{row['category']:<{width}}  {row['incidents']:>9,}  {when(row['last']):<20}  {shown}{more}"
+        return row["category"], row["incidents"], when(row["last"]), shown + more
+
+    return table(("category", "incidents", "last", Column("hosts", spare=20)), map(cells, rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -13,6 +12,8 @@ import click
 from lae_monitor.core.printable import one_line
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation
 from lae_monitor.terminal.owner import as_owner
+from lae_monitor.terminal.progress import counted
+from lae_monitor.terminal.table import Cell, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.class_sources import Sources
 
 MAX_EXAMPLES: Final = 3  # of each category that is gained or lost
-TELL_EVERY: Final = 0.5  # seconds between counts on the terminal
 NOTHING: Final = "(not classified)"  # in place of what it was called, for an incident that has no category yet
 
 
@@ -102,33 +102,33 @@ async def _tried(invocation: Invocation, sources: Sources, seconds: float, limit
     from lae_monitor.kinds.incidents.class_process import Classifier
 
     classifier = Classifier(sources, seconds, loud=True)
-    shown = time.monotonic()
     try:
         await started(invocation, classifier)
         trial = _Trial(classifier.loaded.steps)
         before = listed(invocation)
         items = sorted(_stored(invocation), reverse=True)[:limit]
-        for item in items:
+        for item in counted(invocation, items, "incidents", len(items)):
             try:
                 data = _read(invocation, item)
             except FileNotFoundError:
                 continue  # retention was here meanwhile
             opinion = await classifier.classify(item.cluster, item.host, data)
             trial.add(item, before.get(item, []), answer_of({}, opinion, opinion.error))
-            if not invocation.as_json and time.monotonic() - shown > TELL_EVERY:
-                click.echo(f"\r{trial.incidents:>12,} of {len(items):,} incidents", nl=False, err=True)
-                shown = time.monotonic()
     finally:
         await classifier.stop()
     return trial
 
 
 def _text(answer: dict[str, Any]) -> Iterator[str]:
-    width = max(len(row["category"]) for row in answer["categories"])
-    yield f"{'category':<{width}}  {'before':>8}  {'after':>8}"
-    for row in answer["categories"]:
-        mark = " " if row["before"] == row["after"] and not row["gained"] else "*"
-        yield f"{row['category']:<{width}}  {row['before']:>8,}  {row['after']:>8,} {mark}"
+    def cells(row: dict[str, Any]) -> tuple[Cell, ...]:
+        mark = "" if row["before"] == row["after"] and not row["gained"] else "*"
+        return row["category"], row["before"], row["after"], mark
+
+    rows = answer["categories"]
+    heads, *lines = table(("category", "before", "after", ""), map(cells, rows))
+    yield heads
+    for row, line in zip(rows, lines, strict=True):
+        yield line
         for what in ("gained", "lost"):
             yield from (f"    {what} {line}" for line in row[what])
     yield f"{answer['changed']:,} of {answer['incidents']:,} incidents would be called otherwise"

@@ -71,7 +71,7 @@ def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
     lae-monitor search '"connection refused"' level:'>=warning' --limit 20
     """
     from lae_monitor.terminal.answers import answers
-    from lae_monitor.terminal.lines import event_line
+    from lae_monitor.terminal.events import event_lines
 
     text = " ".join(query)
     _understood(invocation, text)
@@ -79,7 +79,7 @@ def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
         answer = asked.get("/api/search", q=text, limit=limit)
     rows = answer["rows"]
     if rows or invocation.as_json:
-        invocation.answer(answer, lambda: "\n".join(map(event_line, rows)))
+        invocation.answer(answer, lambda: "\n".join(event_lines(rows)))
     if not invocation.as_json:
         _summary(answer, text)
     if not rows:
@@ -166,9 +166,9 @@ def tail(invocation: Invocation, query: tuple[str, ...], lines: int) -> None:
 
 
 def _show(invocation: Invocation, row: dict[str, Any]) -> None:
-    from lae_monitor.terminal.lines import event_line
+    from lae_monitor.terminal.events import event_lines
 
-    invocation.answer(row, lambda: event_line(row))
+    invocation.answer(row, lambda: event_lines([row])[0])
 
 
 class Follower:

@@ -11,6 +11,8 @@ from lae_monitor.core.limits import format_size
 from lae_monitor.terminal.answers import served
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 from lae_monitor.terminal.owner import as_owner
+from lae_monitor.terminal.progress import progress
+from lae_monitor.terminal.table import Column, table
 
 T = TypeVar("T")
 
@@ -30,11 +32,8 @@ def status(invocation: Invocation) -> None:
     moving = running["moving"] if running else None
 
     def text() -> str:
-        lines = [f"{'table':<12}{'rows':>14}{'on disk':>12}{'parts':>8}"]
-        lines += [
-            f"{row['table']:<12}{int(row['rows']):>14,}{format_size(int(row['bytes'])):>12}{row['parts']:>8}"
-            for row in tables
-        ]
+        rows = ((row["table"], int(row["rows"]), format_size(int(row["bytes"])), int(row["parts"])) for row in tables)
+        lines = table(("table", "rows", Column("on disk", right=True), "parts"), rows)
         if moving is None:
             lines.append("serve is not running: nothing is moved into the store until it is")
         else:
@@ -56,28 +55,22 @@ def rebuild(invocation: Invocation) -> None:
     """Make the store anew from the archive. The old one answers until the new one is whole."""
     began = time.monotonic()
     if ask(invocation, "POST", "/api/store/rebuild"):
-        while (progress := ask(invocation, "GET", "/api/store/rebuild")) and progress["running"]:
-            _progress(invocation, progress["rows"])
-            time.sleep(0.5)
-        if progress is None:
+        with progress(invocation, "rows") as tell:
+            while (state := ask(invocation, "GET", "/api/store/rebuild")) and state["running"]:
+                tell(state["rows"])
+                time.sleep(0.5)
+        if state is None:
             invocation.fail("serve went away meanwhile", EXIT_UNAVAILABLE, following="lae-monitor store rebuild")
-        if progress["error"]:
-            invocation.fail(progress["error"], EXIT_FINDINGS, following="lae-monitor store status")
-        rows = progress["rows"]
+        if state["error"]:
+            invocation.fail(state["error"], EXIT_FINDINGS, following="lae-monitor store status")
+        rows = state["rows"]
     else:
         rows = as_owner_of_store(invocation, _rebuild_alone)
     seconds = time.monotonic() - began
-    if not invocation.as_json:
-        click.echo("", err=True)
     invocation.answer(
         {"rows": rows, "seconds": round(seconds, 3)},
         f"rebuilt: {rows:,} rows in {seconds:.1f} s\nNext: lae-monitor store status",
     )
-
-
-def _progress(invocation: Invocation, rows: int) -> None:
-    if not invocation.as_json:
-        click.echo(f"\r{rows:>12,} rows", nl=False, err=True)
 
 
 def ask(invocation: Invocation, method: str, path: str, *, seconds: float = 30) -> dict[str, Any] | None:
@@ -131,8 +124,8 @@ async def _rebuild_alone(invocation: Invocation) -> int:
             # What is in the folder does not matter: it is made anew.
             await asyncio.to_thread(installation(settings).adopt, settings.store_path, "store")
             async with opened_archive(settings, PROCESS) as archive, opened_mover(settings, archive) as mover:
-                state = await rebuild_store(mover, lambda state: _progress(invocation, state.rows))
-                return state.rows
+                with progress(invocation, "rows") as tell:
+                    return (await rebuild_store(mover, lambda state: tell(state.rows))).rows
     except AlreadyRunning as error:  # and it did not answer: it starts, or is stuck
         invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again; if that does not help, look at its log")
     except (StoreError, NotOurs) as error:

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, overload
 import click
 
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.table import table
 
 PASSWORD_BYTES: Final = 24  # 192 random bits, 32 characters
 ID_DIGITS: Final = 8
@@ -176,13 +177,12 @@ def list_tokens(invocation: Invocation) -> None:
     def text() -> str:
         if not kept:
             return "There are none: nobody can send samples, and crash reports need none\nNext: lae-monitor token new sonar"
-        rows = [(token["id"], token["kind"], token[_NAMES[str(token["kind"])]], token) for token in kept]
-        width = max(len(str(whose)) for _, _, whose, _ in rows)
-        return "\n".join(
-            f"{key!s:<10}{kind!s:<9}{whose!s:<{width + 2}}{token['made'] or '-'!s:<22}"
-            f"{'hashed' if token['hashed'] else 'in clear'}"
-            for key, kind, whose, token in rows
-        )
+        rows = (
+            [*(str(token[key]) for key in ("id", "kind", _NAMES[str(token["kind"])])), str(token["made"] or "-"),
+             "hashed" if token["hashed"] else "in clear"]
+            for token in kept
+        )  # fmt: skip
+        return "\n".join(table([""] * 5, rows))
 
     invocation.answer({"tokens": kept}, text)
 
