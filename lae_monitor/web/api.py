@@ -1,9 +1,9 @@
 """The addresses for programs: /api/..., and the .json twins of the pages."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from pathlib import PurePosixPath
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -13,15 +13,13 @@ from lae_monitor.query.hosts import Hosts, hosts
 from lae_monitor.query.reports import find, original
 from lae_monitor.query.search import Answer
 from lae_monitor.web import content
-from lae_monitor.web.answering import csv, json
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.groups import group_api
 from lae_monitor.web.incidents import REPORT, incident_api, whole_report
+from lae_monitor.web.route import as_csv, as_json, route
 from lae_monitor.web.site import Site
 from lae_monitor.web.socorro import socorro_routes
 from lae_monitor.web.table import events_csv, hosts_csv
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 SEARCH = ("q", "limit")
 EVENTS = ("q", "cluster", "host", "before", "after", "limit")
@@ -30,40 +28,27 @@ HOSTS = ("cluster", "host")
 
 def api_routes(site: Site) -> list[Route]:
     """Every address that answers in JSON, CSV or bytes."""
+    at = partial(route, site)
     return [
-        Route("/.json", _json(site, _fleet)),
-        Route("/index.json", _json(site, _fleet)),
-        Route("/search.json", _json(site, _search)),
-        Route("/host/{cluster}/{host}.json", _json(site, _host)),
-        Route("/report/{id:path}.json", _json(site, whole_report)),
-        Route("/api/search", _json(site, _search)),
-        Route("/api/search.csv", _csv(site, "search", lambda site, request: _rows(_search(site, request)))),
-        Route("/api/events", _json(site, _events)),
-        Route("/api/events.csv", _csv(site, "events", lambda site, request: _rows(_events(site, request)))),
-        Route("/api/hosts", _json(site, _hosts)),
-        Route("/api/hosts.csv", _csv(site, "hosts", _hosts_csv)),
-        Route("/api/reports/{id:path}/original", _original(site)),
-        Route("/api/reports/{id:path}/retry", _retry(site), methods=["POST"]),
-        Route("/api/reports/{id:path}", _json(site, whole_report)),
-        Route("/report/{id:path}/original", _original(site)),
+        at("/.json", as_json(_fleet)),
+        at("/index.json", as_json(_fleet)),
+        at("/search.json", as_json(_search)),
+        at("/host/{cluster}/{host}.json", as_json(_host)),
+        at("/report/{id:path}.json", as_json(whole_report)),
+        at("/api/search", as_json(_search)),
+        at("/api/search.csv", as_csv("search", lambda site, request: _rows(_search(site, request)))),
+        at("/api/events", as_json(_events)),
+        at("/api/events.csv", as_csv("events", lambda site, request: _rows(_events(site, request)))),
+        at("/api/hosts", as_json(_hosts)),
+        at("/api/hosts.csv", as_csv("hosts", _hosts_csv)),
+        at("/api/reports/{id:path}/original", _original),
+        at("/api/reports/{id:path}/retry", as_json(_retry), "POST"),
+        at("/api/reports/{id:path}", as_json(whole_report)),
+        at("/report/{id:path}/original", _original),
         *group_api(site),
         *incident_api(site),
         *socorro_routes(site),
     ]
-
-
-def _json(site: Site, answer: Callable[[Site, Request], Awaitable[msgspec.Struct]]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        return json(await answer(site, request))
-
-    return endpoint
-
-
-def _csv(site: Site, name: str, table: Callable[[Site, Request], Awaitable[str]]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        return csv(await table(site, request), name)
-
-    return endpoint
 
 
 async def _fleet(site: Site, request: Request) -> content.Fleet:
@@ -102,35 +87,28 @@ def cluster_of(request: Request) -> str:
     return "" if cluster == "-" else cluster
 
 
-def _original(site: Site) -> Endpoint:
+async def _original(site: Site, request: Request) -> Response:
     """A report's bytes as they came, to be saved and never to be shown by the browser."""
+    asked = Asked(request.query_params, REPORT)
+    found, _ = await find(site.store, request.path_params["id"], asked.name("cluster"), asked.name("host"))
+    pieces = original(site.archive, found)
+    try:
+        first = await anext(pieces, b"")
+    except FileNotFoundError as error:
+        raise Refused("not_found", str(error)) from error
+    name = PurePosixPath(found.file).name or "report"
 
-    async def endpoint(request: Request) -> Response:
-        asked = Asked(request.query_params, REPORT)
-        found, _ = await find(site.store, request.path_params["id"], asked.name("cluster"), asked.name("host"))
-        pieces = original(site.archive, found)
-        try:
-            first = await anext(pieces, b"")
-        except FileNotFoundError as error:
-            raise Refused("not_found", str(error)) from error
-        name = PurePosixPath(found.file).name or "report"
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
 
-        async def body() -> AsyncIterator[bytes]:
-            yield first
-            async for piece in pieces:
-                yield piece
-
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(found.length)}
-        return StreamingResponse(body(), headers=headers, media_type="application/octet-stream")
-
-    return endpoint
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(found.length)}
+    return StreamingResponse(body(), headers=headers, media_type="application/octet-stream")
 
 
-def _retry(site: Site) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        return json({"retried": await retry(site, request)})
-
-    return endpoint
+async def _retry(site: Site, request: Request) -> dict[str, bool]:
+    return {"retried": await retry(site, request)}
 
 
 async def retry(site: Site, request: Request) -> bool:

@@ -1,6 +1,6 @@
 """The groups: their list, one group, and what an operator decides of it; each as a page, as JSON, and the list as CSV."""
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, get_args
 from urllib.parse import parse_qsl
 
@@ -19,9 +19,10 @@ from lae_monitor.query.group_page import GroupPage, group_page
 from lae_monitor.query.groups import MAX_GROUPS, MAX_OFFSET, ORDERS, STATES, WITHIN, Asking, Groups, find_id, groups
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
-from lae_monitor.web.answering import csv, json, page
+from lae_monitor.web.answering import page
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import bars
+from lae_monitor.web.route import as_csv, as_json, route
 from lae_monitor.web.shown import days
 from lae_monitor.web.site import Site
 from lae_monitor.web.table import groups_csv
@@ -38,8 +39,6 @@ WANTED: Final = {
     "active": ("open", "regressed"), "all": STATES, **{state: (state,) for state in STATES},
 }  # fmt: skip
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 
 class Changed(msgspec.Struct, kw_only=True):
     """What holds of the group `id` after a decision."""
@@ -50,44 +49,29 @@ class Changed(msgspec.Struct, kw_only=True):
 
 def group_api(site: Site) -> list[Route]:
     """The addresses of groups that answer in JSON or CSV."""
+    at = partial(route, site)
     return [
-        Route("/groups.json", _json(site, listed)),
-        Route("/group/{id}.json", _json(site, _one)),
-        Route("/api/groups", _json(site, listed)),
-        Route("/api/groups.csv", _csv(site)),
-        Route("/api/groups/{id}/{act}", _json(site, _change), methods=["POST"]),
-        Route("/api/groups/{id}", _json(site, _one)),
+        at("/groups.json", as_json(listed)),
+        at("/group/{id}.json", as_json(_one)),
+        at("/api/groups", as_json(listed)),
+        at("/api/groups.csv", as_csv("groups", _csv)),
+        at("/api/groups/{id}/{act}", as_json(_change), "POST"),
+        at("/api/groups/{id}", as_json(_one)),
     ]
 
 
 def group_pages(site: Site) -> list[Route]:
     """The addresses of groups that a browser shows."""
-
-    def bound(answer: Callable[[Site, Request], Awaitable[Response]]) -> Endpoint:
-        async def endpoint(request: Request) -> Response:
-            return await answer(site, request)
-
-        return endpoint
-
+    at = partial(route, site)
     return [
-        Route("/groups", bound(_list_page)),
-        Route("/group/{id}/{act}", bound(_decide), methods=["POST"]),
-        Route("/group/{id}", bound(_group_page)),
+        at("/groups", _list_page),
+        at("/group/{id}/{act}", _decide, "POST"),
+        at("/group/{id}", _group_page),
     ]
 
 
-def _json(site: Site, answer: Callable[[Site, Request], Awaitable[msgspec.Struct]]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        return json(await answer(site, request))
-
-    return endpoint
-
-
-def _csv(site: Site) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        return csv(groups_csv((await listed(site, request)).groups), "groups")
-
-    return endpoint
+async def _csv(site: Site, request: Request) -> str:
+    return groups_csv((await listed(site, request)).groups)
 
 
 async def listed(site: Site, request: Request) -> Groups:

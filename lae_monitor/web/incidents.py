@@ -1,7 +1,7 @@
 """The incidents: the newest ones, and how many there are of each category; as a page, as JSON, and as an Atom feed."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
@@ -19,10 +19,11 @@ from lae_monitor.query.incidents import Incidents, about, incidents, latest, onl
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import Plan, plan
 from lae_monitor.query.reports import Report, report
-from lae_monitor.web.answering import json, page
+from lae_monitor.web.answering import page
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import bars
 from lae_monitor.web.feed import ENTRIES, MEDIA_TYPE, Feed
+from lae_monitor.web.route import as_json, route
 from lae_monitor.web.site import Site
 
 FILTERS: Final = ("q", "cluster", "host", "category", "level", "since")
@@ -33,28 +34,20 @@ UNCLASSIFIED: Final = "-"  # as a category: those that are not classified yet
 SHOWN_CATEGORIES: Final = 40  # on the page; the API has them all
 TIMES: Final = ("1d", "7d", "30d", "90d")
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 
 def incident_api(site: Site) -> list[Route]:
     """The addresses of incidents that answer in JSON or Atom."""
+    at = partial(route, site)
     return [
-        Route("/incidents.json", _bound(site, _json)),
-        Route("/api/incidents", _bound(site, _json)),
-        Route("/incidents.atom", _bound(site, _feed)),
+        at("/incidents.json", as_json(_list)),
+        at("/api/incidents", as_json(_list)),
+        at("/incidents.atom", _feed),
     ]
 
 
 def incident_pages(site: Site) -> list[Route]:
     """The addresses of incidents that a browser shows."""
-    return [Route("/incidents", _bound(site, _page))]
-
-
-def _bound(site: Site, answer: Callable[[Site, Request], Awaitable[Response]]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        return await answer(site, request)
-
-    return endpoint
+    return [route(site, "/incidents", _page)]
 
 
 async def listed(site: Site, asked: Asked) -> Incidents:
@@ -92,8 +85,8 @@ def _planned(asked: Asked, now: float, category: str) -> Plan:
     return only_incidents(planned, now, unclassified=category == UNCLASSIFIED)
 
 
-async def _json(site: Site, request: Request) -> Response:
-    return json(await listed(site, Asked(request.query_params, LIST)))
+async def _list(site: Site, request: Request) -> Incidents:
+    return await listed(site, Asked(request.query_params, LIST))
 
 
 async def _page(site: Site, request: Request) -> Response:

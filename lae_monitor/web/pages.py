@@ -1,6 +1,6 @@
 """The pages: the fleet, one host's timeline, one report, a search."""
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,29 +15,22 @@ from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import overview, sparkline
 from lae_monitor.web.groups import group_pages
 from lae_monitor.web.incidents import incident_pages, whole_report
+from lae_monitor.web.route import route
 from lae_monitor.web.shown import days
 from lae_monitor.web.site import Site
 
 MAX_SHOWN_HOSTS = 1_000  # on one page; search and the API have them all
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 
 def page_routes(site: Site) -> list[Route]:
     """Every address that a browser shows."""
-
-    def bound(answer: Callable[[Site, Request], Awaitable[Response]]) -> Endpoint:
-        async def endpoint(request: Request) -> Response:
-            return await answer(site, request)
-
-        return endpoint
-
+    at = partial(route, site)
     return [
-        Route("/", bound(_fleet)),
-        Route("/search", bound(_search)),
-        Route("/host/{cluster}/{host}", bound(_host)),
-        Route("/report/{id:path}/retry", bound(_retry), methods=["POST"]),
-        Route("/report/{id:path}", bound(_report)),
+        at("/", _fleet),
+        at("/search", _search),
+        at("/host/{cluster}/{host}", _host),
+        at("/report/{id:path}/retry", _retry, "POST"),
+        at("/report/{id:path}", _report),
         *group_pages(site),
         *incident_pages(site),
     ]

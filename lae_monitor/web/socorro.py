@@ -4,7 +4,7 @@ Source: Socorro's webapp API. There are no permissions yet: what is private is n
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from functools import partial
 from json import dumps
 from typing import Any, Final
 
@@ -20,28 +20,28 @@ from lae_monitor.query.crashes import Stored, crash_id_of, has_row, is_stored, p
 from lae_monitor.query.super_search import super_search
 from lae_monitor.web.answering import json
 from lae_monitor.web.asked import Asked
+from lae_monitor.web.route import Answer, route
 from lae_monitor.web.site import Site
 
 MEMORY_REPORT: Final = "memory_report"  # Firefox's; gzipped JSON
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
-Answer = Callable[[Site, Request], Awaitable[Response]]
-
 
 def socorro_routes(site: Site) -> list[Route]:
     """Socorro's addresses."""
+    at = partial(route, site)
     return [
-        Route("/api/RawCrash/", _endpoint(site, _raw)),
-        Route("/api/ProcessedCrash/", _endpoint(site, _processed)),
-        Route("/api/CrashVerify/", _endpoint(site, _verify)),
-        Route("/api/SuperSearch/", _endpoint(site, _search)),
+        at("/api/RawCrash/", _refusing(_raw)),
+        at("/api/ProcessedCrash/", _refusing(_processed)),
+        at("/api/CrashVerify/", _refusing(_verify)),
+        at("/api/SuperSearch/", _refusing(_search)),
     ]
 
 
-def _endpoint(site: Site, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+def _refusing(answer: Answer) -> Answer:
     """What is refused is said as Socorro says it: one sentence under `error`."""
 
-    async def endpoint(request: Request) -> Response:
+    async def refusing(site: Site, request: Request) -> Response:
         try:
             return await answer(site, request)
         except Refused as refused:
@@ -50,7 +50,7 @@ def _endpoint(site: Site, answer: Answer) -> Callable[[Request], Awaitable[Respo
             )
             return json({"error": text}, refused.status)
 
-    return endpoint
+    return refusing
 
 
 async def _crash(site: Site, request: Request, known: tuple[str, ...] = ()) -> tuple[Asked, Stored]:
