@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
-from lae_monitor.terminal.owner import as_owner
+from lae_monitor.terminal.options import EXIT_FINDINGS, Invocation, common
 from lae_monitor.terminal.table import Cell, Column, Painted, table
 
 if TYPE_CHECKING:
     from lae_monitor.query.decisions import Act
 
-PROCESS: Final = "command"  # whose file in the journal it is, when nothing runs
 COLUMNS: Final = (
     "id", "last", "worst", "kind", Column("count", right=True), "on", "30 days",
     Column("what they have in common", spare=40), "",
@@ -231,21 +228,15 @@ def reopen(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
 
 
 def _decide(invocation: Invocation, act: Act, ids: Sequence[str], *, note: str, into: str = "") -> None:
-    """Decides of each group in turn: by the running `serve`, or in the store itself when nothing runs."""
+    """Decides of each group in turn."""
     from urllib.parse import urlencode
 
     from lae_monitor.terminal.answers import address, answers
 
     by = getpass.getuser()
     fields = {name: value for name, value in (("note", note), ("into", into), ("by", by)) if value}
-    with answers(invocation) as asked:
-        running = asked.running
-        changed = (
-            [asked.post(f"{address('api', 'groups', id_, act)}?{urlencode(fields)}") for id_ in ids] if running else []
-        )
-    if not running:
-        with as_owner(invocation.settings.state.path):
-            changed = asyncio.run(_decide_alone(invocation, act, ids, by=by, note=note, into=into))
+    with answers(invocation, decides=True) as asked:
+        changed = [asked.post(f"{address('api', 'groups', id_, act)}?{urlencode(fields)}") for id_ in ids]
     done = {"close": "closed", "reopen": "open again", "merge": "merged", "unmerge": "by itself again"}[act]
 
     def text() -> str:
@@ -257,39 +248,3 @@ def _decide(invocation: Invocation, act: Act, ids: Sequence[str], *, note: str, 
     if not invocation.as_json:
         shown = changed[0]["decided"]["into"] if act == "merge" else changed[0]["id"]
         click.echo(f"Next: lae-monitor group show {shown}", err=True)
-
-
-async def _decide_alone(
-    invocation: Invocation, act: Act, ids: Sequence[str], *, by: str, note: str, into: str
-) -> list[dict[str, Any]]:
-    """Writes to the journal as a process of its own, and to the store that nobody else has open."""
-    import msgspec
-
-    from lae_monitor.archive import ArchiveError, Journal
-    from lae_monitor.core.refusals import Refused
-    from lae_monitor.query.decisions import Decisions, decided
-    from lae_monitor.query.groups import find_id
-    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive
-    from lae_monitor.service.serve import PROCESS as SERVE
-    from lae_monitor.service.serve import opened_store
-    from lae_monitor.store import StoreError
-
-    settings = invocation.settings
-    changed: list[dict[str, Any]] = []
-    try:
-        with only_one(settings.state.path, SERVE):
-            async with opened_archive(settings, PROCESS) as archive, opened_store(settings) as store:
-                decisions = Decisions(store, archive, Journal(archive))
-                known = await decided(store)
-                target = await find_id(store, into, 0.0, known) if into else ""
-                for id_ in [await find_id(store, beginning, 0.0, known) for beginning in ids]:
-                    after = await decisions.decide(act, id_, by=by, note=note, into=target)
-                    changed.append({"id": id_, "decided": msgspec.to_builtins(after)})
-    except AlreadyRunning as error:
-        invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again")
-    except Refused as refused:
-        code = EXIT_FINDINGS if refused.status == 404 else EXIT_USAGE
-        invocation.fail(f"{refused.reason.text}: {refused.detail}", code, following="lae-monitor group list")
-    except (StoreError, ArchiveError) as error:
-        invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor archive status")
-    return changed

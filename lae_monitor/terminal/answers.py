@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from lae_monitor.config import Settings
 
+PROCESS: Final = "command"  # whose file in the journal it is, when nothing runs
 SOCKET: Final = "serve.sock"  # in the state folder: where `serve` answers root and its own account
 NODE_URL: Final = "node.url"  # in the state folder: where `serve` says how it is reached
 TOKEN_FILE: Final = "LAE_MONITOR_TOKEN_FILE"  # noqa: S105 - the environment variable
@@ -51,6 +52,7 @@ class Source(Protocol):
     """Who answers."""
 
     running: bool  # whether new events come in meanwhile
+    decides: bool  # whether it takes what changes something
 
     def exchange(self, method: str, target: str, sink: Callable[[int], Sink]) -> int:
         """Asks, and hands the body piece by piece to what `sink(status)` returns. Returns the status.
@@ -88,7 +90,7 @@ class Served:
         seconds: without a byte.
     """
 
-    running = True
+    running = decides = True
 
     def __init__(self, place: str | Path, token: str = "", seconds: float = TIMEOUT) -> None:
         self._seconds = seconds
@@ -136,9 +138,10 @@ class Opened:
 
     running = False
 
-    def __init__(self, runner: Runner, app: Starlette) -> None:
+    def __init__(self, runner: Runner, app: Starlette, *, decides: bool) -> None:
         self._runner = runner
         self._app = app
+        self.decides = decides
 
     def exchange(self, method: str, target: str, sink: Callable[[int], Sink]) -> int:
         path, _, query = target.partition("?")
@@ -189,7 +192,7 @@ class Answers:
         return self._json("GET", path, parameters)
 
     def post(self, path: str) -> Any:
-        if not self.running:
+        if not self._source.decides:
             self._invocation.fail(
                 "only a running lae-monitor can do that", EXIT_UNAVAILABLE, following="lae-monitor run, or serve"
             )
@@ -259,14 +262,18 @@ def address(*parts: str) -> str:
 
 
 @contextmanager
-def answers(invocation: Invocation) -> Iterator[Answers]:
-    """Who answers now. Ends the command (69) when nobody does."""
+def answers(invocation: Invocation, *, decides: bool = False) -> Iterator[Answers]:
+    """Who answers now. Ends the command (69) when nobody does.
+
+    Args:
+        decides: decisions about groups are taken also when nothing runs; else nothing is changed then.
+    """
     settings = invocation.settings
     running = served(invocation)
     if running is not None:
         yield running
         return
-    with as_owner(settings.state.path), _opened(invocation, settings) as opened:
+    with as_owner(settings.state.path), _opened(invocation, settings, decides=decides) as opened:
         yield Answers(invocation, opened)
 
 
@@ -335,13 +342,14 @@ def _token(invocation: Invocation) -> str:
 
 
 @contextmanager
-def _opened(invocation: Invocation, settings: Settings) -> Iterator[Opened]:
-    """The store, opened here; read only, as far as commands go."""
+def _opened(invocation: Invocation, settings: Settings, *, decides: bool) -> Iterator[Opened]:
+    """The store, opened here, and for decisions the journal; no other process has the store meanwhile."""
     import asyncio
 
-    from lae_monitor.archive import Archive
+    from lae_monitor.archive import Archive, ArchiveError, Journal
     from lae_monitor.archive.identity import NotOurs
-    from lae_monitor.kinds.context import installation
+    from lae_monitor.kinds.context import archive_of, installation
+    from lae_monitor.query.decisions import Decisions
     from lae_monitor.store import Store, StoreError
     from lae_monitor.store.chdb_driver import ChdbDriver
     from lae_monitor.web import create_app
@@ -361,16 +369,24 @@ def _opened(invocation: Invocation, settings: Settings) -> Iterator[Opened]:
         installation(settings).check_store(path)
         driver = ChdbDriver(path, memory=settings.store.memory, readers=settings.store.readers)
     except (StoreError, NotOurs, OSError, ValueError) as error:
+        is_busy = decides and isinstance(error, StoreError) and error.in_use
         invocation.fail(
-            f"nothing answers, and the store cannot be opened: {error}", EXIT_UNAVAILABLE, following=following
+            f"nothing answers, and the store cannot be opened: {error}",
+            EXIT_TRY_AGAIN if is_busy else EXIT_UNAVAILABLE,
+            following="try again" if is_busy else following,
         )
     with asyncio.Runner() as runner:
-        archive = Archive(settings.archive_roots, "command")
+        archive = archive_of(settings, PROCESS) if decides else Archive(settings.archive_roots, PROCESS)
         store = Store(driver)
+        decisions = Decisions(store, archive, Journal(archive)) if decides else None
         try:
+            if decides:
+                runner.run(archive.open())
             runner.run(store.open())
-            app = create_app(store, archive, fleet=settings.fleet.name, retry=retry, status=dict)
-            yield Opened(runner, app)
+            app = create_app(store, archive, fleet=settings.fleet.name, retry=retry, status=dict, decisions=decisions)
+            yield Opened(runner, app, decides=decides)
+        except ArchiveError as error:
+            invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor archive status")
         except StoreError as error:
             invocation.fail(f"the store cannot be read: {error}", EXIT_UNAVAILABLE, following=following)
         finally:
