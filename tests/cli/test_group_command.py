@@ -132,6 +132,26 @@ def test_decisions_hold_with_serve_without_it_and_in_a_new_store(monitor):
     assert {"serve.jsonl", "command.jsonl"} <= journals
 
 
+HOLD = """
+import sys
+from pathlib import Path
+from lae_monitor.store.chdb_driver import ChdbDriver
+driver = ChdbDriver(Path(sys.argv[1]), memory=2**29)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_while_another_command_has_the_store_nothing_is_decided(monitor):
+    (id_,) = (found["id"] for found in monitor.groups("--state", "all", "--limit", "1").values())
+    command = [sys.executable, "-c", HOLD, str(monitor.state / "store")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"open\n"
+        assert monitor("group", "close", id_, "--note", "not to be", code=75).stderr.endswith("Next: try again\n")
+        other.stdin.close()
+    assert monitor.json("group", "show", id_)["group"]["note"] != "not to be"
+
+
 def test_the_list_has_a_line_for_each_group_and_says_what_next(cli, site, place):
     site.put(
         event(place, "h1", group=f"{place} | SIGSEGV | a", time=NOW - 60, attrs={"Version": "1.0"}),
