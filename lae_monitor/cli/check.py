@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from lae_monitor.kinds import KINDS
+from lae_monitor.terminal.lines import painted
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, common
 
 if TYPE_CHECKING:
@@ -139,7 +139,4 @@ def _has_problem(findings: list[Finding]) -> bool:
 
 
 def _line(finding: Finding) -> str:
-    level = f"{finding.level:<8}"
-    if not os.environ.get("NO_COLOR"):
-        level = click.style(level, fg=_MARKS[finding.level])
-    return f"{level} {finding.about}: {finding.text}"
+    return f"{painted(f'{finding.level:<8}', fg=_MARKS[finding.level])} {finding.about}: {finding.text}"

@@ -12,11 +12,12 @@ from lae_monitor.net.access import Access
 from lae_monitor.net.http_limits import HttpLimits
 from lae_monitor.net.http_operations import operations
 from lae_monitor.net.http_request import Headers, Request, parse_networks, read_body, reply
-from lae_monitor.net.http_router import Route, Router
+from lae_monitor.net.http_router import Endpoint, Route, Router
 from lae_monitor.net.http_server import serve
 
 __all__ = [
     "Access",
+    "Endpoint",
     "Headers",
     "HttpLimits",
     "Request",

@@ -6,19 +6,20 @@ Whatever a handler raises becomes an answer; the process goes on.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from prometheus_client import Counter, Histogram
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.net.access import CHALLENGE, CHALLENGED
+from lae_monitor.net.connections import Network
 from lae_monitor.net.http_limits import RETRY_AFTER
 from lae_monitor.net.http_request import PLAIN_TEXT, Message, Receive, Request, Send, parse_networks, reply
 
-__all__ = ["RETRY_AFTER", "Handler", "Route", "Router"]
+__all__ = ["RETRY_AFTER", "Endpoint", "Handler", "Route", "Router"]
 
 log = logging.getLogger("lae_monitor.http")
 
@@ -46,35 +47,27 @@ class Route:
     prefix: bool = False
     wrong_method: str = "bad_method"
 
-    def matches(self, path: str) -> bool:
-        return path.startswith(self.path) if self.prefix else path == self.path
+
+Explain = Callable[[Refused], str | tuple[str, str]]
 
 
-class Router:
-    """The application that `routes` make; exact paths first, then prefixes, the longest first.
+def _code(refused: Refused) -> str:
+    return f"{refused.code}\n"
+
+
+class Endpoint:
+    """One address as an ASGI application: requests are counted, and refused alike, under Router or Starlette.
 
     Args:
-        routes: the addresses.
-        trusted_proxies: addresses or networks whose X-Forwarded-For is believed.
-        explain: the answer's text for a refusal, by default its code; or a pair of body and Content-Type.
+        route: who answers; None answers nothing but `not_found`.
+        trusted_proxies, explain: as Router has them.
     """
 
-    def __init__(
-        self,
-        routes: Iterable[Route],
-        *,
-        trusted_proxies: Iterable[str] = (),
-        explain: Callable[[Refused], str | tuple[str, str]] = lambda refused: f"{refused.code}\n",
-    ) -> None:
-        known = list(routes)
-        self._exact = {route.path: route for route in known if not route.prefix}
-        self._prefixes = sorted((route for route in known if route.prefix), key=lambda route: -len(route.path))
-        self._trusted = parse_networks(trusted_proxies)
+    def __init__(self, route: Route | None, trusted_proxies: Sequence[Network] = (), explain: Explain = _code) -> None:
+        self._route = route
+        self._name = route.path if route is not None else "unknown"
+        self._trusted = trusted_proxies
         self._explain = explain
-
-    def knows(self, path: str) -> bool:
-        """Whether a route answers at `path`."""
-        return path in self._exact or any(route.matches(path) for route in self._prefixes)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,19 +80,13 @@ class Router:
             await send(message)
 
         begun = time.perf_counter()
-        request = Request(scope, receive, counting, self._trusted)
-        route = self._route(request.path)
-        await self._answer(route, request)
-        address = route.path if route else "unknown"
-        _requests(address, status).inc()
-        _seconds(address).observe(time.perf_counter() - begun)
+        await self._answer(Request(scope, receive, counting, self._trusted))
+        _requests(self._name, status).inc()
+        _seconds(self._name).observe(time.perf_counter() - begun)
 
-    def _route(self, path: str) -> Route | None:
-        return self._exact.get(path) or next((route for route in self._prefixes if route.matches(path)), None)
-
-    async def _answer(self, route: Route | None, request: Request) -> None:
+    async def _answer(self, request: Request) -> None:
         try:
-            await self._handle(route, request)
+            await self._handle(request)
         except Refused as refused:
             await self._refuse(request, refused)
         except asyncio.CancelledError:  # the process stops, and has waited long enough
@@ -109,13 +96,13 @@ class Router:
             if not request.started:
                 await reply(request.send, 500, "internal_error\n")
 
-    async def _handle(self, route: Route | None, request: Request) -> None:
-        if route is None:
+    async def _handle(self, request: Request) -> None:
+        if self._route is None:
             raise Refused("not_found")
         method = "GET" if request.method == "HEAD" else request.method
-        handler = route.methods.get(method)
+        handler = self._route.methods.get(method)
         if handler is None:
-            raise Refused(route.wrong_method)
+            raise Refused(self._route.wrong_method)
         await handler(request)
 
     async def _refuse(self, request: Request, refused: Refused) -> None:
@@ -126,8 +113,33 @@ class Router:
             headers.append(("retry-after", str(RETRY_AFTER)))
         if refused.code in CHALLENGED:
             headers.append(CHALLENGE)
-        if refused.status == 405 and (route := self._route(request.path)) is not None:
-            headers.append(("allow", ", ".join(sorted(route.methods))))
+        if refused.status == 405 and self._route is not None:
+            headers.append(("allow", ", ".join(sorted(self._route.methods))))
         explained = self._explain(refused)
         body, media = (explained, PLAIN_TEXT) if isinstance(explained, str) else explained
         await reply(request.send, refused.status, body, media, headers)
+
+
+class Router:
+    """The application that `routes` make; exact paths first, then prefixes, the longest first.
+
+    Args:
+        routes: the addresses.
+        trusted_proxies: addresses or networks whose X-Forwarded-For is believed.
+        explain: the answer's text for a refusal, by default its code; or a pair of body and Content-Type.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], *, trusted_proxies: Iterable[str] = (), explain: Explain = _code
+    ) -> None:
+        endpoint = partial(Endpoint, trusted_proxies=parse_networks(trusted_proxies), explain=explain)
+        known = list(routes)
+        self._exact = {route.path: endpoint(route) for route in known if not route.prefix}
+        prefixes = sorted((route for route in known if route.prefix), key=lambda route: -len(route.path))
+        self._prefixes = [(route.path, endpoint(route)) for route in prefixes]
+        self._unknown = endpoint(None)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        found = self._exact.get(path) or next((one for prefix, one in self._prefixes if path.startswith(prefix)), None)
+        await (found or self._unknown)(scope, receive, send)

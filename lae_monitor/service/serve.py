@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.routing import Mount, Route, Router
+
 from lae_monitor import __version__
 from lae_monitor.alerts.watch import Watch
 from lae_monitor.archive import Archive, Journal
@@ -28,7 +30,7 @@ from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.moved_files import MovedFiles
 from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
-from lae_monitor.net.http import Access, Router, operations
+from lae_monitor.net.http import Access, Endpoint, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.service.control import control
@@ -177,25 +179,23 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
     alarms = _Alarms(settings, mover, archive)
     retention = Retention(mover, rules_of(settings))
     retiring = _Retiring(mover, retention)
-    machine = Router(
-        operations(
-            archive,
-            __version__,
-            warnings=lambda: [*filter(None, [alarms.trouble, _retention_trouble(mover)]), *notices()],
-            access=access,
-        )
+    machine = operations(
+        archive,
+        __version__,
+        warnings=lambda: [*filter(None, [alarms.trouble, _retention_trouble(mover)]), *notices()],
+        access=access,
     )
-    commands = Router(control(mover, retention, stop))
-    guarded_commands = guarded(commands, fleet, access)
+    app = Router(
+        [
+            *(Route(one.path, Endpoint(one)) for one in machine),
+            *(Route(one.path, guarded(Endpoint(one), fleet, access)) for one in control(mover, retention, stop)),
+            Mount("/", pages),
+        ]
+    )
     watch(mover)
     checks = Checks(mover, Journal(archive))
     mover.store.on_damage = checks.want
     aside = _Asides(settings, mover, Journal(archive), checks)
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        path = scope["path"] if scope["type"] == "http" else ""
-        answering = machine if machine.knows(path) else guarded_commands if commands.knows(path) else pages
-        await answering(scope, receive, send)
 
     parts = {
         "mover": asyncio.create_task(mover.run(stop)),
