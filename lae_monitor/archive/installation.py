@@ -12,8 +12,8 @@ A root gets its file
 - by `lae-monitor archive adopt ROOT`, at any time.
 An empty state over a root that has the file (the archive was restored, the state lost) becomes that installation.
 
-Its limit: at the very first start, and where an earlier release left no ledger of any kind, a disk that is not mounted looks
-like an empty folder. Units wait for their mounts.
+Its limit: at the very first start, and where an earlier release left no `mover.db`, a disk that is not mounted looks like an
+empty folder. Units wait for their mounts.
 """
 
 import os
@@ -140,8 +140,8 @@ class Installation:
         return Identity(taken or uuid.uuid4().hex, "state", standing)
 
     def _has_run(self) -> bool:
-        """Whether an earlier release left a ledger here, of any process: this one makes none before `begin`."""
-        return any(path.is_file() for path in self.state.glob("*.db*"))
+        """Whether an earlier release left the mover's ledger here: this one makes none before `begin`."""
+        return any(path.is_file() for path in self.state.glob(f"{LEDGER}*"))
 
     def check_root(self, root: str | Path) -> Place:
         """Which folder `root` leads to. Gives it its file first, if it may have it.
