@@ -24,7 +24,7 @@ from bench.recorded import copies, incident, name
 from lae_monitor.archive.hints import listen
 from lae_monitor.config import load
 from lae_monitor.fleet.registry import register_incident
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 from lae_monitor.service.process import MOVER_SOCKET
 
 LARGE = int(os.environ.get("BENCH_EVENTS", "1800"))  # events: what a busy node remembers
@@ -207,7 +207,7 @@ def gatherer(folder: Path) -> Iterator[Running]:
         f'[state]\npath = "{state}"\n[fleet]\nname = "lae"\n[archive]\nreserve = "64 MiB"\n[gatherers.incidents]\n'
         f'listen = "tcp:{port}:interface=127.0.0.1"\nlocation = "tcp:127.0.0.1:{port}"\n'
     )
-    settings = load(config, sections())
+    settings = load(config, KINDS)
 
     def saved() -> int:
         return sum(1 for _ in state.glob("archive/incidents/lae/incidents/*/*.flog.bz2"))

@@ -12,25 +12,26 @@ from typing import Any, Final, NamedTuple
 from lae_monitor.alerts.alarm import Condition
 from lae_monitor.alerts.ledger import Expected
 from lae_monitor.config import Settings
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.time import DAY, MINUTE, format_duration, format_time
 from lae_monitor.fleet.running import runs
 from lae_monitor.fleet.status import HostStatus, fleet_status
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store
+from lae_monitor.store.driver import Parameter
 
 DOWN_AFTER: Final = 5 * MINUTE  # an update of the monitor stops a gatherer for less
 GONE_AFTER: Final = 14 * DAY  # who sent samples, and did not for so long, is taken for retired
 MAX_HOSTS: Final = 100_000
 INCIDENTS: Final = "incidents"
-SONAR: Final = "sonar"
-_WHY: Final = {INCIDENTS: "has a FURL", SONAR: "sends samples"}
-KINDS: Final = (INCIDENTS, SONAR)
+HAS_FURL: Final = "has a FURL"
 CONFIGURED: Final = "alerts.expected"
 
 # Where only a receipt knows when something was received, its own time counts, unless it lies ahead.
 _AT: Final = "greatest(toUnixTimestamp64Micro(received), least(toUnixTimestamp64Micro(time), {now:Int64}))"
 _HEARD: Final = f"""
-SELECT cluster, host, max({_AT}) AS heard, maxIf({_AT}, kind = 'sonar') AS regular
+SELECT cluster, host, max({_AT}) AS heard,
+  maxMapIf(map(kind, {_AT}), has({{regular:Array(String)}}, kind)) AS regular
 FROM {{lae}}.events WHERE host != '' AND kind NOT IN ('alarm', 'mark')
   AND time >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') GROUP BY cluster, host LIMIT {{limit:UInt32}}
 """
@@ -39,10 +40,16 @@ Place = tuple[str, str]  # cluster and host
 
 
 class Stored(NamedTuple):
-    """When the store has last heard a host of anything, and of samples (0: never); seconds since the epoch."""
+    """When the store has last heard a host of anything, and of each regular kind; seconds since the epoch."""
 
     heard: float
-    regular: float
+    regular: Mapping[str, float]
+
+    def newest(self, other: "Stored") -> "Stored":
+        """The newer of both, of each."""
+        kinds = self.regular.keys() | other.regular.keys()
+        regular = {kind: max(self.regular.get(kind, 0.0), other.regular.get(kind, 0.0)) for kind in kinds}
+        return Stored(max(self.heard, other.heard), regular)
 
 
 class Heard(NamedTuple):
@@ -59,9 +66,25 @@ async def stored(store: Store, since: float, now: float) -> dict[Place, Stored]:
     Raises:
         StoreError
     """
-    values = {"now": micros(now), "since": micros(since), "limit": MAX_HOSTS}
+    regular = {kind.event: kind.name for kind in store.kinds.regular}
+    values: dict[str, Parameter] = {
+        "now": micros(now),
+        "since": micros(since),
+        "limit": MAX_HOSTS,
+        "regular": list(regular),
+    }
     rows: list[dict[str, Any]] = await store.query(_HEARD, values)
-    return {(row["cluster"], row["host"]): Stored(row["heard"] / 1e6, row["regular"] / 1e6) for row in rows}
+    return {
+        (row["cluster"], row["host"]): Stored(
+            row["heard"] / 1e6, {regular[event]: at / 1e6 for event, at in row["regular"].items()}
+        )
+        for row in rows
+    }
+
+
+def needed(kinds: Kinds) -> dict[str, str]:
+    """Why hosts are expected by the gatherer of each kind without which their silence is not known."""
+    return {INCIDENTS: HAS_FURL} | {kind.name: kind.regular for kind in kinds.regular}
 
 
 def listened(settings: Settings) -> tuple[Sequence[HostStatus], frozenset[str]]:
@@ -72,30 +95,30 @@ def listened(settings: Settings) -> tuple[Sequence[HostStatus], frozenset[str]]:
     """
     found = fleet_status(settings)
     running = {INCIDENTS} if found.is_open else set()
-    if runs(settings.state.path, f"gather-{SONAR}"):
-        running.add(SONAR)
+    running |= {kind.name for kind in settings.kinds.regular if runs(settings.state.path, f"gather-{kind.name}")}
     return found.hosts, frozenset(running)
 
 
 def expected(settings: Settings, heard: Heard, before: Sequence[Expected], now: float) -> list[Expected]:
     """Who is expected now, since when, and when he was heard last; in their order."""
     known = {(one.cluster, one.host): one for one in before}
+    regular = {kind.regular for kind in settings.kinds.regular}
     last = {place: one.heard for place, one in heard.stored.items() if one.heard}
     why: dict[Place, str] = {}
     for name in settings.alerts.expected:
         why[_place(name, str(settings.fleet.name))] = CONFIGURED
     for place, one in heard.stored.items():
-        if now - one.regular < GONE_AFTER:
-            why[place] = _WHY[SONAR]
+        for sent in (kind for kind in settings.kinds.regular if now - one.regular.get(kind.name, 0.0) < GONE_AFTER):
+            why[place] = sent.regular
     for status in heard.fleet:
         place = str(status.cluster), str(status.host)
         if status.registered or status.addresses:
-            why[place] = _WHY[INCIDENTS]
+            why[place] = HAS_FURL
         when = now if status.connections else status.last_heard
         if when is not None:
             last[place] = max(last.get(place, when), when)
     for place, former in known.items():  # the store tells of the last days only
-        if former.why == _WHY[SONAR] and former.heard is not None and now - former.heard < GONE_AFTER:
+        if former.why in regular and former.heard is not None and now - former.heard < GONE_AFTER:
             why.setdefault(place, former.why)
         if former.heard is not None and place in why:
             last[place] = max(last.get(place, former.heard), former.heard)
@@ -106,7 +129,7 @@ def expected(settings: Settings, heard: Heard, before: Sequence[Expected], now: 
     ]
 
 
-def silent(host: Expected, deaf: Mapping[str, float], after: float, now: float) -> Condition | None:
+def silent(host: Expected, deaf: Mapping[str, float], after: float, now: float, kinds: Kinds) -> Condition | None:
     """The condition that a host is in, if it is silent.
 
     Args:
@@ -114,7 +137,7 @@ def silent(host: Expected, deaf: Mapping[str, float], after: float, now: float) 
         after: seconds.
     """
     heard = host.heard if host.heard is not None else host.expected
-    kind = _needed(host)
+    kind = _needed(host, kinds)
     # A host that is expected by its name alone may report in any way.
     deaf_until = deaf[kind] if kind else min(deaf.values())
     if now - max(heard, deaf_until) < after:
@@ -134,14 +157,16 @@ def silent(host: Expected, deaf: Mapping[str, float], after: float, now: float) 
     )
 
 
-def down(hosts: Sequence[Expected], since: Mapping[str, float], now: float, monitor: str) -> Iterator[Condition]:
+def down(
+    hosts: Sequence[Expected], since: Mapping[str, float], now: float, monitor: str, kinds: Kinds
+) -> Iterator[Condition]:
     """The gatherers that do not run though hosts need them.
 
     Args:
         since: since when each of them does not.
     """
     for kind, begin in since.items():
-        waiting = sum(_needed(host) == kind for host in hosts)
+        waiting = sum(_needed(host, kinds) == kind for host in hosts)
         if waiting and now - begin >= DOWN_AFTER:
             yield Condition(
                 rule="gatherer down",
@@ -156,9 +181,9 @@ def down(hosts: Sequence[Expected], since: Mapping[str, float], now: float, moni
             )
 
 
-def _needed(host: Expected) -> str:
+def _needed(host: Expected, kinds: Kinds) -> str:
     """The gatherer without which nothing can be said of a host; "" when any will do."""
-    return next((kind for kind, why in _WHY.items() if why == host.why), "")
+    return next((kind for kind, why in needed(kinds).items() if why == host.why), "")
 
 
 def _reason(host: Expected) -> str:
@@ -166,7 +191,7 @@ def _reason(host: Expected) -> str:
 
 
 def _advice(host: Expected) -> str:
-    if host.why == _WHY[INCIDENTS]:
+    if host.why == HAS_FURL:
         return (
             f"See: lae-monitor fleet status --host {host.host}; whether its nodes run, and reach "
             "gatherers.incidents.location. A node tries again within about an hour; restarted, at once."

@@ -111,8 +111,9 @@ class Watch:
         hosts = silence.expected(self._settings, silence.Heard(self._stored, fleet, running), self._hosts, now)
         deaf = self._deaf(marks, running, now)
         after = float(self._settings.alerts.silent_after)
-        silent = [found for host in hosts if (found := silence.silent(host, deaf, after, now))]
-        down = silence.down(hosts, self._down, now, str(self._settings.fleet.name))
+        kinds = self._settings.kinds
+        silent = [found for host in hosts if (found := silence.silent(host, deaf, after, now, kinds))]
+        down = silence.down(hosts, self._down, now, str(self._settings.fleet.name), kinds)
         marks |= {DEAF + kind: until for kind, until in deaf.items()} | {LOOKED_AT: now}
         retention = self._retention()
         over = self._over(hosts, running, now, retention)
@@ -139,7 +140,7 @@ class Watch:
         marks = dict(self._marks)
         marks.setdefault(BEGUN, now)
         if now - marks.get(LOOKED_AT, 0.0) > DEAF_AFTER:
-            marks |= {DEAF + kind: now for kind in silence.KINDS}
+            marks |= {DEAF + kind: now for kind in silence.needed(self._settings.kinds)}
         return marks
 
     async def _look_at_store(self, marks: dict[str, float], now: float) -> newness.Seen:
@@ -162,17 +163,20 @@ class Watch:
         since = now - (HEARD_WITHIN if self._stored else silence.GONE_AFTER)
         for place, new in (await silence.stored(self._mover.store, since, now)).items():
             old = self._stored.get(place, new)
-            self._stored[place] = silence.Stored(max(new.heard, old.heard), max(new.regular, old.regular))
+            self._stored[place] = new.newest(old)
         self._heard_at = now
 
     def _deaf(self, marks: dict[str, float], running: frozenset[str], now: float) -> dict[str, float]:
         """Until when each gatherer did not run."""
-        for kind in silence.KINDS:
+        for kind in silence.needed(self._settings.kinds):
             if kind in running:
                 self._down.pop(kind, None)
             else:
                 self._down.setdefault(kind, now)
-        return {kind: marks.get(DEAF + kind, 0.0) if kind in running else now for kind in silence.KINDS}
+        return {
+            kind: marks.get(DEAF + kind, 0.0) if kind in running else now
+            for kind in silence.needed(self._settings.kinds)
+        }
 
     # ---- alarms ----------------------------------------------------------------------------------------------------
 

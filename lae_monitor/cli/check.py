@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lae_monitor.kinds import KINDS
 from lae_monitor.terminal.lines import painted
-from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, common
+from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, KindName, common
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
@@ -25,7 +24,7 @@ def check(_invocation: Invocation) -> None:
 
 
 @check.command("config")
-@click.argument("parts", nargs=-1, metavar="[PART]...", type=click.Choice([*KINDS, "serve"]))
+@click.argument("parts", nargs=-1, metavar="[PART]...", type=KindName("serve"))
 @click.option("--no-environment", is_flag=True, help="Look at the configuration only, not at this host.")
 @common
 def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment: bool) -> None:
@@ -49,7 +48,7 @@ def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment:
         mistakes = [
             Finding("ok", "configuration", f"understood: {settings.source or 'defaults'}"),
             *(Finding("warning", *warning.split(": ", 1)) for warning in settings.warnings),
-            *_gatherers(settings, parts or KINDS),
+            *_gatherers(settings, parts or settings.kinds.names),
         ]
         surroundings = [] if no_environment else list(look(settings, parts))
         if not no_environment and (not parts or "serve" in parts):
@@ -68,7 +67,7 @@ def check_config(invocation: Invocation, parts: tuple[str, ...], no_environment:
 
 
 @check.command("fleet")
-@click.argument("parts", nargs=-1, metavar="[PART]...", type=click.Choice([*KINDS, "serve"]))
+@click.argument("parts", nargs=-1, metavar="[PART]...", type=KindName("serve"))
 @common
 def check_fleet(invocation: Invocation, parts: tuple[str, ...]) -> None:
     """Ask everything that runs on this host whether it truly answers, as its clients would.
@@ -97,12 +96,11 @@ def check_fleet(invocation: Invocation, parts: tuple[str, ...]) -> None:
 
 def _gatherers(settings: Settings, wanted: Sequence[str]) -> Iterator[Finding]:
     """What each kind asks of its own section."""
-    from lae_monitor.kinds import module
     from lae_monitor.service.surroundings import Finding
 
-    for kind in (kind for kind in KINDS if kind in wanted):
-        about = f"gatherers.{kind}"
-        asked = module(kind, "check")
+    for kind in (kind for kind in settings.kinds if kind.name in wanted):
+        about = f"gatherers.{kind.name}"
+        asked = kind.part("check")
         try:
             problems = list(asked.check(settings))
         except OSError as error:

@@ -20,9 +20,8 @@ def config(_invocation: Invocation) -> None:
 def new(invocation: Invocation, path: Path | None) -> None:
     """Print a configuration file with every key, its meaning and its default. An existing file is never written over."""
     from lae_monitor.config.new import new as new_file
-    from lae_monitor.kinds import sections
 
-    text = new_file(sections())
+    text = new_file(invocation.kinds)
     if path is None:
         invocation.answer({"text": text}, text.rstrip("\n"))
         return
@@ -53,9 +52,8 @@ def explain(invocation: Invocation, key: str) -> None:
     from lae_monitor.config.explain import explain as explain_key
     from lae_monitor.config.keys import all_sections, unknown
     from lae_monitor.config.load import ConfigError, load_with_origins
-    from lae_monitor.kinds import sections
 
-    known = sections()
+    known = invocation.kinds
     problems: list[str] = []
     try:
         loaded = load_with_origins(invocation.config, known)

@@ -91,7 +91,6 @@ def _run(
     from lae_monitor.core.time import HOUR
     from lae_monitor.demo import announcement, stage
     from lae_monitor.demo.story import Story
-    from lae_monitor.kinds import KINDS, sections
     from lae_monitor.service.process import AlreadyRunning
     from lae_monitor.service.run import run_all
 
@@ -103,7 +102,7 @@ def _run(
         invocation.fail(str(error), EXIT_USAGE, following="give another --state, or none")
     except OSError as error:
         invocation.fail(str(error), EXIT_UNAVAILABLE, following="give another --port-base or --state")
-    settings = load(config, sections())
+    settings = load(config, invocation.kinds)
     story, _ = stage.read_told(folder / stage.FLEET)
     _greet(invocation, folder, ports, stage.USUAL, verbose=verbose)
 
@@ -117,7 +116,7 @@ def _run(
     with _log(folder, verbose=verbose):
         try:
             companions = {stage.FLEET: ["demo", "--fleet-only"]}
-            return run_all(settings, (*KINDS, "serve"), config, ready, companions)
+            return run_all(settings, (*invocation.kinds.names, "serve"), config, ready, companions)
         except AlreadyRunning as error:
             click.echo(f"lae-monitor: {error}", err=True)
             return EXIT_TRY_AGAIN

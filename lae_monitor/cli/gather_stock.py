@@ -57,9 +57,8 @@ def gather_stock(invocation: Invocation, folder: Path) -> int:
 def _settings(invocation: Invocation) -> tuple[Settings, set[str]]:
     """The settings, and which of the gatherer's own keys somebody gave."""
     from lae_monitor.config.load import load_with_origins
-    from lae_monitor.kinds import sections
 
-    loaded = load_with_origins(invocation.config, sections())
+    loaded = load_with_origins(invocation.config, invocation.kinds)
     prefix = f"gatherers.{KIND}."
     return loaded.settings, {key.removeprefix(prefix) for key in loaded.origins if key.startswith(prefix)}
 

@@ -1,18 +1,21 @@
 """The top of the command line. It imports click and nothing else of weight, so that --help is quick."""
 
 import os
-from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from lae_monitor import __version__
+from lae_monitor.core.kind import Command, Kinds, load
+from lae_monitor.kinds import KINDS
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_UNAVAILABLE, Invocation, common
 
 UMASK: Final = 0o077  # what we make is ours: files 0600, folders 0700; every process of ours begins here
 
+AFTER_KINDS: Final = "import"  # before it stand the commands of the kinds
+
 # name -> (where the command is, one line for --help). The order is that of --help.
-COMMANDS: Final = {
+_COMMANDS: Final = {
     "run": ("lae_monitor.cli.run:run", "Run the whole monitor, or some kinds, under one supervisor"),
     "gather": ("lae_monitor.cli.run:gather", "Run one gatherer"),
     "serve": ("lae_monitor.cli.run:serve", "Run mover, store, pages and API"),
@@ -23,9 +26,6 @@ COMMANDS: Final = {
     "report": ("lae_monitor.cli.report:report", "One report: show, save, retry"),
     "group": ("lae_monitor.cli.groups:group", "What is the same trouble: list, show, merge, close"),
     "alert": ("lae_monitor.cli.alert:alert", "Alarms: which hold, who was told; send a test"),
-    "crashes": ("lae_monitor.cli.crashes:crashes", "Send a crash report; try throttle rules"),
-    "incidents": ("lae_monitor.cli.incidents:incidents", "What incidents are called: try rules, count categories"),
-    "crashmover": ("lae_monitor.cli.crashmover:crashmover", "Hand stored crashes on to other systems"),
     "import": ("lae_monitor.cli.import_:import_", "Take over the reports of an older collector"),
     "fleet": (
         "lae_monitor.cli.fleet:fleet",
@@ -39,22 +39,36 @@ COMMANDS: Final = {
 }
 
 
+def commands(kinds: Kinds) -> dict[str, Command]:
+    """All commands by name, those of the kinds in the middle."""
+    found: dict[str, Command] = {}
+    for name, (where, text) in _COMMANDS.items():
+        if name == AFTER_KINDS:
+            found |= kinds.commands()
+        found[name] = Command(where, text)
+    return found
+
+
 class LazyGroup(click.Group):
     """Finds a command's module only when the command is asked for."""
 
-    def list_commands(self, _context: click.Context) -> list[str]:
-        return list(COMMANDS)
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        extra.setdefault("obj", Invocation(KINDS))
+        return super().make_context(info_name, args, parent, **extra)
 
-    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_commands_of(context))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        found = _commands_of(context).get(name)
+        command: click.Command | None = load(found.where) if found is not None else None
         return command
 
-    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, found.help) for name, found in _commands_of(context).items()])
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -64,9 +78,13 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             import difflib
 
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            near = difflib.get_close_matches(args[0], _commands_of(context), n=1)
             hint = f' Did you mean "{near[0]}"?' if near and "Did you mean" not in error.message else ""
             raise click.UsageError(error.message + hint, context) from None
+
+
+def _commands_of(context: click.Context) -> dict[str, Command]:
+    return commands(context.ensure_object(Invocation).kinds)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -83,10 +101,13 @@ def top(_invocation: Invocation) -> None:
     """
 
 
-def main() -> None:
-    """Runs the command line; exit codes: 0 fine, 1 findings, 2 usage, 69 unavailable, 75 try again, 78 configuration."""
+def main(kinds: Kinds = KINDS) -> None:
+    """Runs the command line for `kinds`.
+
+    Exit codes: 0 fine, 1 findings, 2 usage, 69 unavailable, 75 try again, 78 configuration.
+    """
     os.umask(UMASK)
-    invocation = Invocation()
+    invocation = Invocation(kinds)
     try:
         top.main(prog_name="lae-monitor", standalone_mode=True, obj=invocation)
     except OSError as error:

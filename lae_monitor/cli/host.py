@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import click
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.terminal.lines import sparkline
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.table import Cell, Column, Painted, table
@@ -95,7 +96,7 @@ def show(invocation: Invocation, name: str, cluster: str, since: str, limit: int
         )
     invocation.answer(page, lambda: _timeline(page))
     if not invocation.as_json:
-        _following(page, limit)
+        _following(page, limit, invocation.kinds)
     if not page["events"] and not page["gaps"]:
         raise SystemExit(EXIT_FINDINGS)
 
@@ -149,13 +150,14 @@ def _overview(activity: Mapping[str, Any]) -> tuple[list[int], list[str]]:
     return counts, worst
 
 
-def _following(page: Mapping[str, Any], limit: int) -> None:
+def _following(page: Mapping[str, Any], limit: int, kinds: Kinds) -> None:
     from lae_monitor.core.printable import one_line
 
     events = page["events"]
     if page["older"]:
         click.echo(f"shown are the newest {limit}; further ones with --limit", err=True)
-    if not page["routine"] and page["summary"]["counts"].get("sonar"):
-        click.echo("runs of Sonar with nothing wrong are left out; with --routine they are shown", err=True)
+    for kind in kinds:
+        if kind.runs and not page["routine"] and page["summary"]["counts"].get(kind.event):
+            click.echo(f"{kind.runs} with nothing wrong are left out; with --routine they are shown", err=True)
     following = f"lae-monitor report show {one_line(events[0]['id'])}" if events else "a longer time: --since 30d"
     click.echo(f"Next: {following}", err=True)

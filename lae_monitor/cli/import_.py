@@ -181,11 +181,11 @@ def _within_a_month(kept: Rules, summary: Summary, present: int) -> Iterator[str
 
 async def _bytes_of_crashes(invocation: Invocation) -> int:
     from lae_monitor.archive import Archive
-    from lae_monitor.mover.ages import CRASHES, folders_of
+    from lae_monitor.mover.ages import folders_of
 
     archive = await Archive(invocation.settings.archive_roots, PROCESS).open()
     try:
-        return sum([entry.size async for _, entries in folders_of(archive, CRASHES) for entry in entries])
+        return sum([entry.size async for _, entries in folders_of(archive, "crashes") for entry in entries])
     finally:
         await archive.close()
 

@@ -129,7 +129,7 @@ def _report(invocation: Invocation, plan: Plan, summary: Summary, error: str, *,
     }
     invocation.answer(data, lambda: "\n".join(_text(plan, summary, error, dry_run=dry_run)))
     if not invocation.as_json:
-        kept = float(invocation.settings.retention.incidents)
+        kept = float(getattr(invocation.settings.retention, KIND))
         if kept < MONTH:
             click.echo(
                 f"retention takes all of it {format_duration(kept)} after the import (retention.incidents)", err=True

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 
-from lae_monitor.kinds import KINDS
-from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, KindName, common
 
 
 @click.command(context_settings={"max_content_width": 120})
-@click.argument("kinds", nargs=-1, type=click.Choice([*KINDS, "serve"]), metavar="[KIND]...")
+@click.argument("kinds", nargs=-1, type=KindName("serve"), metavar="[KIND]...")
 @common
 def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
     """Run the whole monitor under one supervisor, until Ctrl-C.
@@ -29,14 +28,14 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
         click.echo("Next: lae-monitor host list; lae-monitor crashes submit; Ctrl-C stops it", nl=True)
         sys.stdout.flush()
 
-    names = tuple(dict.fromkeys(kinds)) or (*KINDS, "serve")
+    names = tuple(dict.fromkeys(kinds)) or (*invocation.kinds.names, "serve")
     moves = not kinds and invocation.settings.gatherers["crashes.crashmover"].destinations
     companions = {"crashmover": ["crashmover", "--forever"]} if moves else {}
     sys.exit(_guarded(invocation, lambda: run_all(invocation.settings, names, invocation.config, ready, companions)))
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=KindName(), metavar="KIND")
 @click.option(
     "--stock",
     type=click.Path(path_type=Path, file_okay=False),

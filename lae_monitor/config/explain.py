@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lae_monitor.config.describe import effective
-from lae_monitor.config.keys import Key, Sections, all_sections, keys, tables
+from lae_monitor.config.keys import Key, all_sections, keys, tables
 from lae_monitor.config.load import Loaded
 from lae_monitor.config.written import toml
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.secrets import redact
 
 
@@ -67,12 +68,12 @@ def _default_of(key: Key) -> str:
     return "none by default" if key.default is None else f"default {toml(key.default)}"
 
 
-def explain(about: str, sections: Sections, loaded: Loaded | None) -> list[Explained]:
+def explain(about: str, kinds: Kinds, loaded: Loaded | None) -> list[Explained]:
     """The key `about`, or all keys of the section `about`, or all there are for "".
 
     Args:
         about: a dotted name.
-        sections: the gatherers' own sections.
+        kinds: those whose sections there are.
         loaded: what was read, or None when that failed.
 
     Raises:
@@ -80,7 +81,7 @@ def explain(about: str, sections: Sections, loaded: Loaded | None) -> list[Expla
     """
     chosen = [
         key
-        for key in keys(all_sections(sections))
+        for key in keys(all_sections(kinds))
         if not about or key.dotted == about or key.dotted.startswith(f"{about}.")
     ]
     if not chosen:

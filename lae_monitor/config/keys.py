@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final, NamedTuple, Union
 import msgspec
 
 from lae_monitor.config.section import Section
-from lae_monitor.config.settings import SECTIONS
+from lae_monitor.config.settings import SECTIONS, retention
 from lae_monitor.config.tables import listed_kinds, single_kinds
 from lae_monitor.config.values import FORMS
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.refusals import shorten
 
 PREFIX: Final = "LAE_MONITOR__"  # of the variables that override a key
@@ -38,9 +39,14 @@ class Key(NamedTuple):
         return PREFIX + self.dotted.upper().replace(".", "__")
 
 
-def all_sections(gatherers: Sections) -> dict[str, type[Section]]:
-    """The sections that every process knows, and those of the gatherers."""
-    return {**SECTIONS, **gatherers}
+def all_sections(kinds: Kinds) -> dict[str, type[Section]]:
+    """The sections that every process knows, with a key of `[retention]` for each kind, and those of the kinds."""
+    found = {**SECTIONS, "retention": retention(kinds)}
+    for kind in kinds:
+        found[f"gatherers.{kind.name}"] = kind.part("config:Settings")
+        for name in kind.sections:
+            found[f"gatherers.{kind.name}.{name}"] = kind.part(f"{name}.config:Settings")
+    return found
 
 
 def keys(sections: Sections) -> Iterator[Key]:

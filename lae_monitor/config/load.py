@@ -17,8 +17,9 @@ from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, form, k
 from lae_monitor.config.meaning import contradictions, doubts
 from lae_monitor.config.section import Section
 from lae_monitor.config.settings import Settings
-from lae_monitor.config.tables import Kinds, field_of, listed_kinds, single_kinds
+from lae_monitor.config.tables import Forms, field_of, listed_kinds, single_kinds
 from lae_monitor.config.values import from_toml, what_it_is
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import shorten
 
@@ -52,34 +53,36 @@ class Given(NamedTuple):
     text: str | None = None
 
 
-def load(path: Path | None, sections: Sections, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path | None, kinds: Kinds, environ: Mapping[str, str] = os.environ) -> Settings:
     """Reads the settings.
 
     Args:
         path: the file; None for the default one, which may be missing (and must be readable if it is there).
-        sections: the gatherers' own sections by their dotted name, `gatherers.crashes`.
+        kinds: those whose sections there are.
         environ: `LAE_MONITOR__SECTION__KEY` overrides a key; the value is TOML, or else plain text.
 
     Raises:
         ConfigError: with every mistake found.
     """
-    return load_with_origins(path, sections, environ).settings
+    return load_with_origins(path, kinds, environ).settings
 
 
-def load_with_origins(path: Path | None, sections: Sections, environ: Mapping[str, str] = os.environ) -> Loaded:
+def load_with_origins(path: Path | None, kinds: Kinds, environ: Mapping[str, str] = os.environ) -> Loaded:
     """As `load`, and where the values came from.
 
     Raises:
         ConfigError: with every mistake found.
     """
-    known = all_sections(sections)
+    known = all_sections(kinds)
     source = path if path is not None else DEFAULT_PATH
     tree = _read(source, required=path is not None)
     problems: list[str] = []
     given = _from_file(tree or {}, known, source, problems)
     warnings: list[str] = []
     given |= _from_environment(environ, known, problems, warnings)
-    settings = _build(given, known, problems, source if tree is not None else None)
+    settings = msgspec.structs.replace(
+        _build(given, known, problems, source if tree is not None else None), kinds=kinds
+    )
     if not problems:
         problems += contradictions(settings, {dotted: value.origin for dotted, value in given.items()})
     if problems:
@@ -252,7 +255,7 @@ def _value(key: Key, given: Given, problems: list[str]) -> Any:
     return _converted(key, key.field.type, given, problems)
 
 
-def _table(name: str, kinds: Kinds, given: Given, table: Any, problems: list[str]) -> Section | None:
+def _table(name: str, kinds: Forms, given: Given, table: Any, problems: list[str]) -> Section | None:
     """The table `name`: one of `kinds`, which its `type` names."""
     tag = field_of(next(iter(kinds.values())))
     choices = ", ".join(f'"{choice}"' for choice in kinds)

@@ -13,7 +13,7 @@ import msgspec
 from lae_monitor.config.alerts_meaning import mistakes as alerts_mistakes
 from lae_monitor.config.describe import effective
 from lae_monitor.config.section import Section
-from lae_monitor.config.settings import Retention, Settings
+from lae_monitor.config.settings import Settings
 from lae_monitor.config.values import Duration, Kept, Listen, Size, is_bare
 from lae_monitor.core.time import DAY, format_duration
 
@@ -55,7 +55,9 @@ def doubts(settings: Settings, written: Mapping[str, Any]) -> Iterator[str]:
         if dotted in written:
             yield from _without_unit(dotted, written[dotted], value)
     crashes = settings.gatherers.get("crashes")
-    kept = {f"retention.{kind}": getattr(settings.retention, kind) for kind in Retention.__struct_fields__}
+    kept = {
+        f"retention.{kind}": getattr(settings.retention, kind) for kind in type(settings.retention).__struct_fields__
+    }
     for product, seconds in getattr(crashes, "product_retention", {}).items():
         kept[f"gatherers.crashes.product_retention.{product}"] = seconds
     for key, seconds in kept.items():

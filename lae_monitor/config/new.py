@@ -11,6 +11,7 @@ from lae_monitor.config.describe import effective
 from lae_monitor.config.keys import Sections, all_sections, keys
 from lae_monitor.config.settings import Settings
 from lae_monitor.config.written import toml
+from lae_monitor.core.kind import Kinds
 
 WIDTH = 100
 
@@ -26,14 +27,14 @@ _HEAD = """\
 """
 
 
-def new(gatherers: Sections) -> str:
+def new(kinds: Kinds) -> str:
     """The text of the file. Loading it gives the defaults, with and without the "#" before its keys.
 
     Args:
-        gatherers: the gatherers' own sections by their dotted name.
+        kinds: those whose sections there are.
     """
     defaults = dict(effective(Settings()))
-    return _HEAD + "".join(_section(name, {name: kind}, defaults) for name, kind in all_sections(gatherers).items())
+    return _HEAD + "".join(_section(name, {name: kind}, defaults) for name, kind in all_sections(kinds).items())
 
 
 def _section(name: str, section: Sections, defaults: Mapping[str, Any]) -> str:

@@ -1,16 +1,17 @@
-"""The sections that every process knows. A gatherer's own section is a struct in `kinds/<kind>/config.py`.
+"""The sections that every process knows. A kind's own section is a struct in `kinds/<kind>/config.py`.
 
 Each key's description is what `lae-monitor config explain` and docs/configuration.md say.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
 from lae_monitor.config.alerts import Alerts
 from lae_monitor.config.section import Section, key
 from lae_monitor.config.values import Duration, Inventory, Kept, Listen, Percentage, Share, Size, StoreUrl
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName
 
@@ -76,13 +77,10 @@ class Web(Section, frozen=True):
 
 
 class Retention(Section, frozen=True):
-    """How long things are kept, in archive and store alike."""
+    """How long things are kept, in archive and store alike. Each kind has a key; see `retention()`."""
 
     logs: Annotated[Kept, key("followed log files; no gatherer of this release writes any")] = Kept(30 * 86400)
-    sonar: Annotated[Kept, key("samples of HPC nodes")] = Kept(365 * 86400)
     stats: Annotated[Kept, key("numbers of storage nodes; no gatherer of this release writes any")] = Kept(365 * 86400)
-    crashes: Annotated[Kept, key("crash reports")] = Kept(2 * 365 * 86400)
-    incidents: Annotated[Kept, key("incident reports")] = Kept(2 * 365 * 86400)
     max_share: Annotated[
         Percentage,
         key(
@@ -101,7 +99,7 @@ class Log(Section, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was configured. `gatherers` maps a kind to its own section."""
+    """Everything that was configured. `gatherers` maps the name of each of `kinds` to its own section."""
 
     fleet: Fleet = Fleet()
     state: State = State()
@@ -112,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alerts: Alerts = Alerts()
     log: Log = Log()
     gatherers: dict[str, Any] = {}
+    kinds: Kinds = Kinds()
     source: Path | None = None  # the file it came from
     warnings: tuple[str, ...] = ()  # sentences, each begins with its key: legal, and perhaps not what is meant
 
@@ -126,6 +125,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def credentials(self) -> Path:
         return self.state.path / "credentials"
+
+
+def retention(kinds: Kinds) -> type[Retention]:
+    """The section with a key for each of `kinds`."""
+    fields = [(kind.name, Annotated[Kept, key(kind.about)], Kept.parse(kind.keep)) for kind in kinds]
+    made = msgspec.defstruct(
+        "Retention", fields, bases=(Retention,), frozen=True, namespace={"__doc__": Retention.__doc__}
+    )
+    return cast(type[Retention], made)
+    return cast(type[Retention], made)
 
 
 SECTIONS: dict[str, type[Section]] = {

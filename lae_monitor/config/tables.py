@@ -12,16 +12,16 @@ import msgspec
 
 from lae_monitor.config.section import Section
 
-Kinds = dict[str, type[Section]]  # by what their `type` says
+Forms = dict[str, type[Section]]  # by what their `type` says
 
 
-def listed_kinds(kind: Any) -> Kinds:
+def listed_kinds(kind: Any) -> Forms:
     """The tables that an array of the type `kind` may hold; none when it is no such array."""
     kind = _plain(kind)
     return single_kinds(typing.get_args(kind)[0]) if typing.get_origin(kind) is list else {}
 
 
-def single_kinds(kind: Any) -> Kinds:
+def single_kinds(kind: Any) -> Forms:
     """The tables of which one may stand where the type `kind` is wanted; none when it is no table."""
     kind = _plain(kind)
     of_union = typing.get_origin(kind) in {Union, types.UnionType}

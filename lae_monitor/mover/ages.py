@@ -13,9 +13,9 @@ import msgspec
 from lae_monitor.archive import Archive
 from lae_monitor.archive.kernel import Entry
 from lae_monitor.config import Settings
+from lae_monitor.core.kind import JOURNAL, Classes, load
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, MINUTE, format_duration
-from lae_monitor.kinds.crashes.program import clean
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.quota import Aged
@@ -23,19 +23,14 @@ from lae_monitor.mover.sweep import ours
 
 AHEAD: Final = 5 * MINUTE  # a file server's clock may be so far ahead of ours
 SETTLED_DAYS: Final = 3  # days with receipts after a gap, until the clock is believed that it was one
-CRASHES, JOURNAL = "crashes", "journal"
-
-# What is kept for a time, by the first folder of its path; docs/archive.md has the layout. Cursors and lists are no reports.
-REPORTS: Final = {
-    CRASHES: re.compile(r"crashes/\d{8}/"),
-    "incidents": re.compile(r"incidents/[^/]+/(?:incidents/[^/]+/incident-|logs/[^/]+/\d{4}/\d\d/)"),
-    "sonar": re.compile(r"sonar/[^/]+/\d{4}/\d\d/\d\d/"),
-    JOURNAL: re.compile(r"journal/\d{4}/\d\d/\d\d/"),
-}
+_OF_JOURNAL: Final = re.compile(r"journal/\d{4}/\d\d/\d\d/")
 
 
 class Rules(msgspec.Struct, kw_only=True, frozen=True):
-    """What is kept: seconds by kind, seconds by product, bytes of all crashes; `max_share` of a kind is usual in one run."""
+    """What is kept: seconds by kind, and of the kind that has classes (crashes: by product) by these and in bytes.
+
+    `max_share` of a kind is usual in one run.
+    """
 
     keep: dict[str, float]
     products: dict[str, float] = {}
@@ -46,7 +41,7 @@ class Rules(msgspec.Struct, kw_only=True, frozen=True):
         """By kind. The journal stays as long as anything that it tells of."""
         return {**self.keep, JOURNAL: max(*self.keep.values(), *self.products.values(), 0.0)}
 
-    def shortened(self, before: "Rules") -> list[str]:
+    def shortened(self, before: "Rules", classed: str) -> list[str]:
         """What is kept for less, or in less room, than `before` said."""
         found = [
             f"retention.{kind} from {format_duration(before.keep[kind])} to {format_duration(seconds)}"
@@ -54,8 +49,8 @@ class Rules(msgspec.Struct, kw_only=True, frozen=True):
             if seconds < before.keep.get(kind, 0.0)
         ]
         for product in sorted(self.products.keys() | before.products.keys()):
-            was = before.products.get(product, before.keep.get(CRASHES, 0.0))
-            now = self.products.get(product, self.keep.get(CRASHES, 0.0))
+            was = before.products.get(product, before.keep.get(classed, 0.0))
+            now = self.products.get(product, self.keep.get(classed, 0.0))
             if now < was:
                 found.append(f"product_retention of {product} from {format_duration(was)} to {format_duration(now)}")
         if self.max_kept < before.max_kept:
@@ -65,16 +60,13 @@ class Rules(msgspec.Struct, kw_only=True, frozen=True):
 
 def rules_of(settings: Settings) -> Rules:
     """What the configuration says of how long, and in how much room, everything is kept."""
-    crashes = settings.gatherers["crashes"]
-    products: dict[str, float] = {}
-    for product, kept in crashes.product_retention.items():  # two ways to write one product: the longer time counts
-        products[clean(product)] = max(float(kept), products.get(clean(product), 0.0))
-    return Rules(
-        keep={kind: float(getattr(settings.retention, kind)) for kind in REPORTS if kind != JOURNAL},
-        products=products,
-        max_kept=int(crashes.max_kept),
-        max_share=float(settings.retention.max_share),
-    )
+    keep = {kind.name: float(getattr(settings.retention, kind.name)) for kind in settings.kinds}
+    max_share = float(settings.retention.max_share)
+    kind = settings.kinds.named(settings.kinds.classed)
+    if kind is None:
+        return Rules(keep=keep, max_share=max_share)
+    classes: Classes = load(kind.classes)(settings.gatherers[kind.name])
+    return Rules(keep=keep, products=classes.keep, max_kept=classes.room, max_share=max_share)
 
 
 class Last(msgspec.Struct, kw_only=True):
@@ -85,7 +77,7 @@ class Last(msgspec.Struct, kw_only=True):
     seen: list[int] = []
 
 
-class Kind(msgspec.Struct, kw_only=True):
+class Tally(msgspec.Struct, kw_only=True):
     """What there is of a kind, and what of it is to go."""
 
     files: int = 0
@@ -112,10 +104,12 @@ class Look:
         self._rules = rules
         self._clock = clock
         self._floor = floor
+        self._classed = mover.store.kinds.classed
+        self._patterns = {kind.name: kind.is_report for kind in mover.store.kinds} | {JOURNAL: _OF_JOURNAL}
         self._newest_of: dict[int, float] = {}  # the newest receipt of each day
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, Tally] = {}
         self.old: dict[str, list[Aged]] = {}  # by kind: what may be due
-        self.crashes: list[Aged] = []
+        self.classed: list[Aged] = []  # of the kind that has classes: all
         self.doubtful: list[Aged] = []
         self.new: dict[str, Received] = {}
 
@@ -135,14 +129,14 @@ class Look:
 
     async def look(self) -> None:
         for name, seconds in self._rules.seconds().items():
-            if name in REPORTS:
-                least = min([seconds, *(self._rules.products.values() if name == CRASHES else ())])
-                self.kinds[name], self.old[name] = Kind(), []
+            if (pattern := self._patterns.get(name)) is not None:
+                least = min([seconds, *(self._rules.products.values() if name == self._classed else ())])
+                self.kinds[name], self.old[name] = Tally(), []
                 async for folder, entries in folders_of(self._mover.archive, name):
                     known = self._mover.ledger.received(folder)
                     for entry in entries:
                         path = f"{folder}/{entry.name}"
-                        if REPORTS[name].match(path):
+                        if pattern.match(path):
                             self._take(name, path, entry, known.get(path), least)
 
     def _take(self, name: str, path: str, entry: Entry, known: Received | None, least: float) -> None:
@@ -161,8 +155,8 @@ class Look:
         self._newest_of[day] = max(at, self._newest_of.get(day, 0.0))
         if at + least <= self._clock:
             self.old[name].append(file)
-        if name == CRASHES:
-            self.crashes.append(file)
+        if name == self._classed:
+            self.classed.append(file)
 
 
 async def folders_of(archive: Archive, folder: str) -> AsyncIterator[tuple[str, list[Entry]]]:

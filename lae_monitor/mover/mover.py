@@ -336,7 +336,8 @@ class Mover:
             log.error("%s: bytes %d to %d: %s; kept in quarantine as %s", *span, reason, key)
             kept.append(Quarantined(key, span, parser, reason))
             if self._journal is not None:
-                await keep(self.archive, self._journal, key, span, piece.data, reason, self._clock())
+                cluster = self.store.kinds.cluster_of(span.path)
+                await keep(self.archive, self._journal, key, span, piece.data, reason, self._clock(), cluster)
         return kept
 
     async def retry(self, key: str) -> bool:

@@ -17,7 +17,9 @@ OLDEST: Final = 0  # a reader's version below all: it is read again at the next 
 MAX_COPY: Final = 1 * MiB  # the archive has the whole; this is for looking at
 
 
-async def keep(archive: Archive, journal: Journal, key: str, span: Span, data: bytes, reason: str, now: float) -> None:
+async def keep(
+    archive: Archive, journal: Journal, key: str, span: Span, data: bytes, reason: str, now: float, cluster: str
+) -> None:
     """Writes `quarantine/<kind>/<key>.json` (the reason) and `<key>.raw` (the bytes), and an alarm into the journal.
 
     Best effort: the ledger knows of it too, and the bytes are in the archive.
@@ -31,11 +33,10 @@ async def keep(archive: Archive, journal: Journal, key: str, span: Span, data: b
             await archive.store(f"{FOLDER}/{kind}/{key}.json", [msgspec.json.format(msgspec.json.encode(note)), b"\n"])
         except Exists:
             return  # told already
-        parts = span.path.split("/")
         await journal.write(
             "alarm",
             rule="unreadable",
-            cluster=parts[1] if kind in {"incidents", "sonar"} and len(parts) > 2 else "",
+            cluster=cluster,
             host="",
             title=f"A piece of {kind} could not be read",
             text=f"{span.path}, bytes {span.start} to {span.end}: {reason}",

@@ -38,7 +38,7 @@ async def rebuild(mover: Mover, progress: Callable[[Status], None] = lambda _sta
     """
     await discard_unfinished(mover)
     old = mover.store
-    new = await Store(old.driver, old.database + SUFFIX).open()
+    new = await Store(old.driver, old.database + SUFFIX, kinds=old.kinds).open()
     ledger = Ledger(_ledger_path(mover))
     try:
         ledger.set_fact("store", new.identity)

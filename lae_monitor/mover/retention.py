@@ -25,12 +25,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lae_monitor.archive import ArchiveError
+from lae_monitor.core.kind import JOURNAL
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, HOUR, Clock, format_time, wall_clock
-from lae_monitor.mover.ages import CRASHES, JOURNAL, REPORTS, Kind, Last, Look, Rules
+from lae_monitor.mover.ages import Last, Look, Rules, Tally
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
-from lae_monitor.mover.quota import Aged, beyond, kept_by_product, without_row
+from lae_monitor.mover.quota import Aged, beyond, kept_by_class, without_row
 from lae_monitor.store.store import DELETED_AT_ONCE
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,13 @@ class Plan:
     newest: the receipt that ages count from.
     why: why the run stops instead, as a sentence; "" if it does not.
     doubtful: files whose receipt cannot be true.
-    over: the oldest crashes, as many as are beyond `max_kept`.
+    over: the oldest of the kind that has classes, as many as are beyond `max_kept`.
     new: receipts that the ledger does not have.
     """
 
     newest: float = 0.0
     why: str = ""
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, Tally] = field(default_factory=dict)
     doubtful: list[Aged] = field(default_factory=list)
     over: list[Aged] = field(default_factory=list)
     new: dict[str, Received] = field(default_factory=dict)
@@ -116,6 +117,8 @@ class Retention:
         self._mover = mover
         self._rules = rules
         self._clock = clock
+        self._kinds = mover.store.kinds
+        self._classed = self._kinds.named(self._kinds.classed)
         self._one = asyncio.Lock()  # two runs at once would count the same files
 
     @property
@@ -156,14 +159,14 @@ class Retention:
             )
         look = Look(self._mover, self._rules, clock, floor=0.0 if last is None or confirmed else last.newest - DAY)
         await look.look()
-        products = await kept_by_product(self._mover, self._rules.products)
+        products = await kept_by_class(self._mover, self._classed, self._rules.products) if self._classed else {}
         plan = Plan(newest=look.newest, doubtful=look.doubtful, new=look.new)
-        plan.over = beyond(look.crashes, self._rules.max_kept)
+        plan.over = beyond(look.classed, self._rules.max_kept)
         await self._decide(plan, look, products)
         if confirmed:
             return plan
         explained, is_settled = look.explained(last)
-        shortened = self._rules.shortened(last.rules) if last is not None else []
+        shortened = self._rules.shortened(last.rules, self._kinds.classed) if last is not None else []
         reasons = [f"less is to be kept: {', '.join(shortened)}"] if shortened else []
         if explained < look.newest:
             reasons.append(
@@ -182,16 +185,16 @@ class Retention:
     async def _decide(self, plan: Plan, look: "Look", products: Mapping[str, float]) -> None:
         """Which files are due, when ages count from `plan.newest`."""
         for name, seconds in self._rules.seconds().items():
-            if name not in REPORTS:
+            if name not in look.kinds:
                 continue
             kind = plan.kinds[name] = look.kinds[name]
-            due = {file.path: file for file in _aged(look, name, seconds, products, plan.newest)}
-            if name == CRASHES:
+            due = {file.path: file for file in self._aged(look, name, seconds, products, plan.newest)}
+            if self._classed is not None and name == self._classed.name:
                 longest = max([seconds, *self._rules.products.values()])
-                for path in await without_row(self._mover, list(due)) if longest > seconds else ():
+                for path in await without_row(self._mover, self._classed, list(due)) if longest > seconds else ():
                     if due[path].at + longest > plan.newest:
-                        del due[path]  # the store lost its row: it may be of the product that is kept for longest
-                staying = [file for file in look.crashes if file.path not in due]
+                        del due[path]  # the store lost its row: it may be of the class that is kept for longest
+                staying = [file for file in look.classed if file.path not in due]
                 due |= {file.path: file for file in beyond(staying, self._rules.max_kept)}
             if name == JOURNAL:
                 for path in await self._in_force(list(due)):
@@ -201,12 +204,20 @@ class Retention:
     def _has_long_been_due(self, look: "Look", products: Mapping[str, float]) -> bool:
         """Whether more than an unusual share of a kind was too old FIRST ago already."""
         for name, seconds in self._rules.seconds().items():
-            if name in REPORTS:
+            if name in look.kinds:
                 kind = look.kinds[name]
-                due = list(_aged(look, name, seconds, products, look.newest - FIRST))
-                if Kind(files=kind.files, bytes=kind.bytes, due=due).exceeds(self._rules.max_share):
+                due = list(self._aged(look, name, seconds, products, look.newest - FIRST))
+                if Tally(files=kind.files, bytes=kind.bytes, due=due).exceeds(self._rules.max_share):
                     return True
         return False
+
+    def _aged(
+        self, look: Look, name: str, seconds: float, products: Mapping[str, float], newest: float
+    ) -> Iterator[Aged]:
+        """The files of the kind `name` that are too old when ages count from `newest`."""
+        for file in look.old[name]:
+            if file.at + (products.get(file.path, seconds) if name == self._kinds.classed else seconds) <= newest:
+                yield file
 
     async def _in_force(self, paths: Sequence[str]) -> list[str]:
         """Those of the journal's files `paths` that hold a decision which is still in force."""
@@ -281,13 +292,6 @@ def _decoded(fact: str, kind: type[T]) -> T | None:
         return msgspec.json.decode(fact, type=kind)
     except msgspec.MsgspecError:
         return None
-
-
-def _aged(look: Look, name: str, seconds: float, products: Mapping[str, float], newest: float) -> Iterator[Aged]:
-    """The files of the kind `name` that are too old when ages count from `newest`."""
-    for file in look.old[name]:
-        if file.at + (products.get(file.path, seconds) if name == CRASHES else seconds) <= newest:
-            yield file
 
 
 def _is_behind(clock: float, last: Last) -> bool:

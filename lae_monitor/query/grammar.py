@@ -11,6 +11,7 @@ Letters are alike in both cases, except in names of hosts, clusters, groups, ids
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -20,7 +21,7 @@ from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import parse_duration, parse_time
 
 FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "category", "title", "since", "until")
-KINDS: Final = ("crash", "incident", "sonar", "stats", "log", "alarm", "mark")  # those that have a name in plural, too
+OF_JOURNAL: Final = ("alarm", "mark")  # kinds of events beside those of the kinds of reports
 TIMES: Final = frozenset({"since", "until"})
 COMPARISONS: Final = (">=", "<=", ">", "<")  # longer ones first: that is how they are looked for
 
@@ -118,9 +119,11 @@ def nearest_field(name: str) -> str | None:
     return next((field for field in FIELDS if low == field or (len(field) > 3 and _is_slip(low, field))), None)
 
 
-def nearest_kind(name: str) -> str | None:
-    """The kind that `name` is a slip or the plural of; None for what may be a kind of its own."""
-    return next((kind for kind in KINDS if name in {kind + "s", kind + "es"} or _is_slip(name, kind)), None)
+def nearest_kind(name: str, kinds: Iterable[str]) -> str | None:
+    """The one of `kinds`, or of ours, that `name` is a slip or the plural of; None for what may be a kind of its own."""
+    return next(
+        (kind for kind in (*kinds, *OF_JOURNAL) if name in {kind + "s", kind + "es"} or _is_slip(name, kind)), None
+    )
 
 
 def _is_slip(word: str, known: str) -> bool:

@@ -9,7 +9,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time
 from lae_monitor.query.decisions import Decided, Step, decided, root_of
 from lae_monitor.query.events import EventRow, select
-from lae_monitor.query.groups import GROUP_ID, MINIDUMP_SHA256, VERSION, Group, find_id, members_of, one
+from lae_monitor.query.groups import GROUP_ID, VERSION, Group, find_id, members_of, one, separate
 from lae_monitor.query.planner import LATEST, Plan
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -33,11 +33,11 @@ _MEMBERS: Final = f"""
 SELECT {GROUP_ID} AS id, any(kind) AS kinds, any(`group`) AS text, count() AS events
 FROM {{lae}}.events FINAL WHERE CONDITION GROUP BY id ORDER BY events DESC LIMIT {{limit:UInt32}}
 """
-_TWICE: Final = f"""
+_TWICE: Final = """
 SELECT id FROM (
-  SELECT id, row_number() OVER (PARTITION BY {MINIDUMP_SHA256}, attrs['guid'] ORDER BY received, key) AS turn
-  FROM {{lae}}.events FINAL WHERE CONDITION AND kind = 'crash' AND {MINIDUMP_SHA256} != ''
-) WHERE turn > 1 AND has({{ids:Array(String)}}, id) LIMIT {{limit:UInt32}}
+  SELECT id, row_number() OVER (PARTITION BY kind, SEPARATE ORDER BY received, key) AS turn
+  FROM {lae}.events FINAL WHERE CONDITION
+) WHERE turn > 1 AND has({ids:Array(String)}, id) LIMIT {limit:UInt32}
 """
 
 
@@ -108,7 +108,7 @@ async def group_page(store: Store, beginning: str, since: float, now: float) -> 
         return await store.query(sql.replace("CONDITION", where), {**place, **more, "limit": limit})
 
     reports = [hit.row for hit in await select(store, where, place, MAX_REPORTS)]
-    twice = await ask(_TWICE, MAX_REPORTS, ids=[row.id for row in reports])
+    twice = await ask(_TWICE.replace("SEPARATE", separate(store.kinds)), MAX_REPORTS, ids=[row.id for row in reports])
     return GroupPage(
         group=found,
         since=format_time(since),

@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
+from lae_monitor.core.kind import Kind, Kinds, load
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
-from lae_monitor.kinds.crashes.program import clean
-from lae_monitor.kinds.crashes.read import group_of
 from lae_monitor.query.decisions import ID_LENGTH, Decided, chain, decided, root_of
 from lae_monitor.query.events import RANK
 from lae_monitor.query.planner import LATEST, Plan, micros
@@ -47,22 +46,9 @@ PROCESS: Final = _program("process", "attrs['ProcessType']")
 CHANNEL: Final = _program("channel", "attrs['ReleaseChannel']")
 PLATFORM: Final = _program("platform", "splitByChar(' ', attrs['dump.os'])[1]")
 GROUP_ID: Final = f"lower(substring(hex(SHA256(concat(kind, char(0), `group`))), 1, {ID_LENGTH}))"  # decisions.group_id
-SEPARATE: Final = (
-    f"if(kind = 'crash' AND {MINIDUMP_SHA256} != '', concat({MINIDUMP_SHA256}, ' ', attrs['guid']), hex(key))"
-)
 ORDERS: Final = {
     "last": "last DESC", "first": "first DESC", "count": "events DESC", "hosts": "places DESC", "level": "worst DESC",
 }  # fmt: skip
-
-# By what gatherers.incidents.fingerprint says an incident's group was made from.
-INCIDENT_WHY: Final = {
-    "umid": "the same line of the program wrote them: its umid is UMID",
-    "format": "their messages have the same format, before anything is inserted",
-    "masked": (
-        "their messages are the same but for ids, addresses, paths, times and numbers, and so is the exception, "
-        "if there is one"
-    ),
-}
 
 _ROOT: Final = f"transform({GROUP_ID}, {{merged:Array(String)}}, {{roots:Array(String)}}, {GROUP_ID})"
 _CLOSED: Final = "toInt64OrZero(transform(root, {closed:Array(String)}, {closed_at:Array(String)}, '0'))"
@@ -83,12 +69,10 @@ _MOST: Final = (
 _GROUPS: Final = f"""
 SELECT *, count() OVER () AS total FROM (
   SELECT *, {_CLOSED} AS closed, multiIf(closed = 0, 'open', last > closed, 'regressed', 'closed') AS state FROM (
-    SELECT {_ROOT} AS root, count() AS events, uniqExact({SEPARATE}) AS separate, uniqExact(cluster, host) AS places,
+    SELECT {_ROOT} AS root, count() AS events, uniqExact(SEPARATE) AS separate, uniqExact(cluster, host) AS places,
       {_MOST} AS hosts, arraySort(groupUniqArrayIf({MAX_NAMES})({VERSION}, {VERSION} != '')) AS versions,
       min(toUnixTimestamp64Micro(time)) AS first, max(toUnixTimestamp64Micro(time)) AS last, max({RANK}) AS worst,
-      argMax((kind, title, `group`, id, cluster, host, attrs['signature.why'], attrs['umid'], attrs['fingerprint'],
-        attrs['fingerprint.version']),
-        ({GROUP_ID} = root, time, key)) AS newest,
+      argMax((kind, title, `group`, id, cluster, host, WHY), ({GROUP_ID} = root, time, key)) AS newest,
       {_counted("3600000000", "day")} AS hours, {_counted("86400000000", "month")} AS days
     FROM {{lae}}.events FINAL WHERE `group` != '' AND CONDITION GROUP BY root
   )
@@ -173,12 +157,14 @@ async def groups(store: Store, planned: Plan, asking: Asking, now: float) -> Gro
     since = planned.since or now - WITHIN
     where, parameters = planned.where(since, planned.until)
     if asking.product:
-        where += " AND kind = 'crash' AND startsWith(`group`, {product:String})"
-        parameters["product"] = group_of(clean(asking.product), "")
+        kind = store.kinds.named(store.kinds.classed)
+        where += " AND kind = {classed:String} AND startsWith(`group`, {product:String})"
+        parameters["classed"] = kind.event if kind is not None else ""
+        parameters["product"] = load(kind.class_group)(asking.product) if kind is not None else asking.product
     merged = {id_: root for id_ in known if (root := root_of(id_, known)) != id_}
     rows = await _aggregated(store, where, parameters, merged, known, asking, now)
     return Groups(
-        groups=[_group(row, known, merged) for row in rows],
+        groups=[_group(row, known, merged, store.kinds) for row in rows],
         total=rows[0]["total"] if rows else 0,
         offset=asking.offset,
         since=format_time(since),
@@ -198,7 +184,7 @@ async def one(store: Store, id_: str, since: float, now: float, known: Mapping[s
     asking = Asking(states=STATES, limit=1)
     merged = {member: id_ for member in members if member != id_}
     rows = await _aggregated(store, where, parameters, merged, known, asking, now)
-    return _group(rows[0], known, merged) if rows else None
+    return _group(rows[0], known, merged, store.kinds) if rows else None
 
 
 def members_of(id_: str, known: Mapping[str, Decided]) -> list[str]:
@@ -242,7 +228,12 @@ async def _aggregated(
     now: float,
 ) -> list[dict[str, Any]]:
     closed = {id_: micros(parse_time(decision.closed)) for id_, decision in known.items() if decision.closed}
-    sql = _GROUPS.replace("CONDITION", where).replace("ORDER BY ORDER", f"ORDER BY {ORDERS[asking.sort]}")
+    sql = (
+        _GROUPS.replace("SEPARATE", separate(store.kinds))
+        .replace("WHY", _attributes(store.kinds))
+        .replace("ORDER BY ORDER", f"ORDER BY {ORDERS[asking.sort]}")
+        .replace("CONDITION", where)
+    )
     return await store.query(
         sql,
         {
@@ -261,12 +252,35 @@ async def _aggregated(
     )
 
 
-def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[str, str]) -> Group:
-    kind, title, group, id_, cluster, host, why, umid, fingerprint, version = row["newest"]
+def separate(kinds: Kinds) -> str:
+    """An expression that is equal for events that are the same report, by the attributes that their kind names."""
+    pairs = "".join(
+        f"kind = '{kind.event}' AND {_same(kind)[0]} != '', {_same(kind)[1]}, " for kind in kinds if kind.same
+    )
+    return f"multiIf({pairs}hex(key))" if pairs else "hex(key)"
+
+
+def _same(kind: Kind) -> tuple[str, str]:
+    first, *_ = attributes = [f"attrs['{name}']" for name in kind.same]
+    joined = ", ' ', ".join([*attributes, "''"])
+    return first, f"concat({joined})"
+
+
+def _attributes(kinds: Kinds) -> str:
+    """The map of all attributes that kinds explain their groups by."""
+    names = sorted({name for kind in kinds for name in kind.why_attributes})
+    pairs = ", ".join(f"'{name}', attrs['{name}']" for name in names)
+    return f"map({pairs})"
+
+
+def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[str, str], kinds: Kinds) -> Group:
+    event, title, group, id_, cluster, host, attributes = row["newest"]
+    kind = kinds.of_event(event)
+    explained = load(kind.why)(group, attributes) if kind is not None and kind.why else "their group has the same name"
     decision = known.get(row["root"], Decided())
     return Group(
         id=row["root"],
-        kind=kind,
+        kind=event,
         group=group,
         title=title,
         state=row["state"],
@@ -278,9 +292,9 @@ def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[st
         first=format_time(row["first"] / 1e6),
         last=format_time(row["last"] / 1e6),
         worst=LEVELS[row["worst"] - 1] if row["worst"] else "",
-        why=_why(kind, group, why, fingerprint or ("umid" if umid and umid == group else ""), version),
-        fingerprint=fingerprint,
-        fingerprint_version=version,
+        why=explained,
+        fingerprint=attributes.get("fingerprint", ""),
+        fingerprint_version=attributes.get("fingerprint.version", ""),
         newest=Example(id=id_, cluster=cluster, host=host, time=format_time(row["last"] / 1e6)),
         hours=_spread(row["hours"], HOURS),
         days=_spread(row["days"], DAYS),
@@ -294,15 +308,3 @@ def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[st
 def _spread(counted: tuple[list[int], list[int]], pieces: int) -> list[int]:
     found = dict(zip(*counted, strict=True))
     return [found.get(number, 0) for number in range(pieces)]
-
-
-def _why(kind: str, group: str, signature: str, fingerprint: str, version: str) -> str:
-    """What the events of a group have in common, in words."""
-    if kind == "crash":
-        return (
-            f"product and signature are the same. The signature was made from: {signature}" if signature else "product"
-        )
-    if kind == "incident":
-        why = INCIDENT_WHY.get(fingerprint, "their message is the same").replace("UMID", group)
-        return f"{why} (fingerprint of version {version or 1})"
-    return "their group has the same name"

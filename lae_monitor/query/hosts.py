@@ -1,7 +1,7 @@
 """The hosts: when each was last heard, how bad its last day was, and how much it has reported of each kind.
 
-A host is heard by whatever it sent; alarms and marks are about it, and say nothing of its life. Only hosts that send samples
-(each run of Sonar is an event) are expected to be heard regularly, so only they can be silent.
+A host is heard by whatever it sent; alarms and marks are about it, and say nothing of its life. Only hosts that send events
+of a regular kind (each run of Sonar is one) are expected to be heard, so only they can be silent.
 """
 
 from typing import Any, Final
@@ -18,7 +18,6 @@ from lae_monitor.store.driver import Parameter
 MAX_HOSTS: Final = 5_000  # of one answer; a fleet beyond that asks by cluster
 HOURS: Final = 24  # of the histogram
 SILENT_AFTER: Final = 30 * MINUTE  # six runs at Sonar's usual five minutes
-REGULAR: Final = "sonar"  # the kind whose coming is expected
 
 _EVENTS: Final = """
 SELECT cluster, host, kind, count() AS events, countIf(time >= fromUnixTimestamp64Micro({day:Int64}, 'UTC')) AS lately,
@@ -45,7 +44,7 @@ class Host(msgspec.Struct, kw_only=True):
     """One host as the fleet page shows it.
 
     `counts` and `counts_24h`: events by kind; `hours` and `hours_worst`: events of each of the last 24 hours, oldest first,
-    and the worst level among them; `silent_for`: seconds since it was heard; `silent`: it has stopped sending samples.
+    and the worst level among them; `silent_for`: seconds since it was heard; `silent`: it sends nothing regular any more.
     """
 
     cluster: str
@@ -83,6 +82,7 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
     """
     condition, parameters = _condition(cluster, host, now)
     found: dict[tuple[str, str], _Heard] = {}
+    regular = {kind.event for kind in store.kinds.regular}
 
     async def ask(sql: str, rows_a_host: int = 1) -> list[tuple[_Heard, dict[str, Any]]]:
         limit = MAX_HOSTS * rows_a_host
@@ -95,8 +95,8 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
             heard.host.counts_24h[row["kind"]] = row["lately"]
         if row["kind"] not in _NOT_HEARD:
             heard.heard = max(heard.heard, row["heard"])
-        if row["kind"] == REGULAR:
-            heard.regular = row["heard"]
+        if row["kind"] in regular:
+            heard.regular = max(heard.regular, row["heard"])
     for heard, row in await ask(_HOURS, rows_a_host=HOURS):
         heard.host.hours[row["hour"]] = row["events"]
         heard.host.hours_worst[row["hour"]] = LEVELS[row["worst"] - 1] if row["worst"] else ""

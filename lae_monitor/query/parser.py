@@ -1,6 +1,7 @@
 """Text -> Query, and back. Whatever the text, the answer is a Query or a BadQuery that points at the place."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from lae_monitor.core.refusals import Refused
@@ -31,8 +32,11 @@ _NEEDS_QUOTES: Final = re.compile(r'\s|[,*]|^"|^$')
 _ESCAPED: Final = re.compile(r'"|\\(?=["\\]|$)')
 
 
-def parse(text: str) -> Query:
+def parse(text: str, kinds: Sequence[str] = ()) -> Query:
     """
+    Args:
+        kinds: of events, whose plurals and slips are told.
+
     Raises:
         BadQuery: a Refused, `bad_query`.
     """
@@ -42,14 +46,15 @@ def parse(text: str) -> Query:
         text.encode()
     except UnicodeEncodeError as error:
         raise BadQuery("this is not text in UTF-8", text, error.start, error.end) from None
-    return _Parser(text).query()
+    return _Parser(text, kinds).query()
 
 
 class _Parser:
     """One pass from left to right; `at` is the next character."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, kinds: Sequence[str]) -> None:
         self.text = text
+        self.kinds = kinds
         self.at = 0
         self.pieces = 0
 
@@ -203,7 +208,7 @@ class _Parser:
                     f"level is one of {', '.join(LEVELS)}; several with commas, or one with >=, >, <= or <",
                     self.text, value, self.at,
                 )  # fmt: skip
-            kind = nearest_kind(text.text) if term.name == "kind" and not text.wild else None
+            kind = nearest_kind(text.text, self.kinds) if term.name == "kind" and not text.wild else None
             if kind is not None:
                 raise BadQuery(f'did you mean "kind:{kind}"?', self.text, start, self.at)
         return Filter(term.name, lowered, term.comparison, term.attribute, term.negated)

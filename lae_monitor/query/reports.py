@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Final
 
 import msgspec
 
 from lae_monitor.archive import Archive
+from lae_monitor.core.kind import load
 from lae_monitor.core.limits import MiB, format_size
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.shown import Logged, Part, Section, Shown
 from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, Found, select
@@ -25,7 +23,6 @@ MAX_TAKEN_APART: Final = 32 * MiB  # bytes of a report that is shown; a larger o
 PIECE: Final = 1 * MiB  # bytes read at a time when a report is saved
 MAX_NAMESAKES: Final = 20  # events with one id that are told
 MAX_DUPLICATES: Final = 50  # of one crash that are told
-MINIDUMP: Final = "upload_file_minidump"  # the dump that crashes are compared by
 
 
 class Namesake(msgspec.Struct, kw_only=True):
@@ -37,7 +34,7 @@ class Namesake(msgspec.Struct, kw_only=True):
 
 
 class Duplicate(msgspec.Struct, kw_only=True):
-    """Another crash with the same minidump and the same guid: its client sent it more than once."""
+    """Another report with the same attributes (a crash: minidump and guid), which its client sent more than once."""
 
     id: str
     cluster: str
@@ -112,7 +109,8 @@ async def report(store: Store, archive: Archive, id: str, cluster: str = "", hos
         return answer
     try:
         data = await archive.read(_span(found))
-        shown = await asyncio.to_thread(_show, _span(found), data)
+        kind = store.kinds.of_path(found.file)
+        shown = await asyncio.to_thread(_show, kind.show if kind is not None else "", _span(found), data)
     except FileNotFoundError:
         answer.note = "The archive does not hand out its bytes: removed by retention, or its root does not answer."
     except Refused as refused:
@@ -123,15 +121,15 @@ async def report(store: Store, archive: Archive, id: str, cluster: str = "", hos
 
 
 async def _duplicates(store: Store, event: EventRow) -> list[Duplicate]:
-    digest = event.attrs.get(f"{MINIDUMP}.sha256", "")
-    if event.kind != "crash" or not digest:
+    kind = store.kinds.of_event(event.kind)
+    if kind is None or not kind.same or not event.attrs.get(kind.same[0]):
         return []
-    parameters: dict[str, Parameter] = {"sha256": digest, "guid": event.attrs.get("guid", ""), "id": event.id}
-    # The digest is a word of the text index, which spares the engine looking into the attributes of every crash.
-    where = (
-        f"kind = 'crash' AND hasAllTokens(words, {{sha256:String}}) AND attrs['{MINIDUMP}.sha256'] = {{sha256:String}} "
-        "AND attrs['guid'] = {guid:String} AND id != {id:String}"
-    )
+    parameters: dict[str, Parameter] = {"kind": kind.event, "id": event.id}
+    # The first is a word of the text index, which spares the engine looking into the attributes of every event.
+    where = "kind = {kind:String} AND id != {id:String} AND hasAllTokens(words, {same0:String})"
+    for number, name in enumerate(kind.same):
+        parameters[f"same{number}"] = event.attrs.get(name, "")
+        where += f" AND attrs['{name}'] = {{same{number}:String}}"
     found = await select(store, where, parameters, MAX_DUPLICATES, order="received, key")
     return [
         Duplicate(id=hit.row.id, cluster=hit.row.cluster, host=hit.row.host, received=hit.row.received or hit.row.time)
@@ -160,14 +158,10 @@ def _span(found: Found) -> Span:
     return Span(found.file, found.offset, found.offset + found.length)
 
 
-def _show(span: Span, data: bytes) -> Shown:
-    """What the kind makes of its bytes, without secrets; of those whose kind has no opinion, the text."""
-    kind = span.path.partition("/")[0]
-    name = f"lae_monitor.kinds.{kind}.show"
-    if kind in KINDS and find_spec(name) is not None:
-        shown = import_module(name).show(span, data)
-        assert isinstance(shown, Shown)
-        found: Shown = redacted(shown)
+def _show(show: str, span: Span, data: bytes) -> Shown:
+    """What a kind's `show` makes of the bytes, without secrets; without one, the text."""
+    if show:
+        found: Shown = redacted(load(show)(span, data))
         return found
     try:
         return Shown(sections=[Section(title="As stored", text=redact(data.decode()))])

@@ -45,7 +45,7 @@ async def search(store: Store, text: str, limit: int, now: float, *, seconds: fl
         StoreError: for anything but a lack of time or memory, which makes the answer incomplete instead.
     """
     started = time.perf_counter()
-    planned = plan(parse(text), now)
+    planned = plan(parse(text, store.kinds.events), now)
     limit = min(max(limit, 1), MAX_ROWS)
     found = _Found([])
     searched_from, reason = planned.since, ""

@@ -1,17 +1,19 @@
 """One host's timeline: its events newest first and page by page, and the times at which it was not heard."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import format_time
 from lae_monitor.query.events import MAX_ROWS, RANK, EventRow, select
 from lae_monitor.query.grammar import Query
-from lae_monitor.query.hosts import REGULAR, SILENT_AFTER
+from lae_monitor.query.hosts import SILENT_AFTER
 from lae_monitor.query.planner import LATEST, Plan, micros, plan
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -20,13 +22,12 @@ MAX_GAPS: Final = 100
 MAX_BUCKETS: Final = 400  # of an overview; more are narrower than a pixel
 MAX_SPANS: Final = MAX_BUCKETS * 12  # kinds times buckets
 
-ROUTINE: Final = "kind = 'sonar' AND level IN ('debug', 'info')"
 _CURSOR: Final = re.compile(r"([0-9]{1,16})-([0-9a-f]{32})")
 _GAPS: Final = """
 SELECT previous, at FROM (
   SELECT at, lagInFrame(at, 1, {since:Int64}) OVER (ORDER BY at) AS previous FROM (
     SELECT DISTINCT toUnixTimestamp64Micro(time) AS at FROM {lae}.events
-    WHERE cluster = {cluster:String} AND host = {host:String} AND kind = {kind:String}
+    WHERE cluster = {cluster:String} AND host = {host:String} AND kind IN {kinds:Array(String)}
       AND time >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND time < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
     UNION ALL SELECT {until:Int64} AS at
   )
@@ -34,7 +35,7 @@ SELECT previous, at FROM (
 """
 _FIRST: Final = """
 SELECT count() AS events, toUnixTimestamp64Micro(min(time)) AS first FROM {lae}.events
-WHERE cluster = {cluster:String} AND host = {host:String} AND kind = {kind:String}
+WHERE cluster = {cluster:String} AND host = {host:String} AND kind IN {kinds:Array(String)}
   AND time < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
 """
 _ACTIVITY: Final = f"""
@@ -95,7 +96,7 @@ async def timeline(
     """A page of the events of one host that `query` describes, those before the cursor `before`.
 
     Args:
-        routine: with the runs of Sonar in which nothing was wrong: one every few minutes.
+        routine: with what kinds call routine, such as runs of Sonar in which nothing was wrong: one every few minutes.
 
     Raises:
         Refused: `bad_parameters` for a cursor that is none.
@@ -103,8 +104,15 @@ async def timeline(
     """
     planned = plan(query, now).narrowed("cluster", cluster).narrowed("host", host)
     if not routine:
-        planned = replace(planned, conditions=(*planned.conditions, f"NOT ({ROUTINE})"))
+        planned = replace(planned, conditions=(*planned.conditions, *_not_routine(store.kinds)))
     return await page_of(store, planned, before=before, limit=limit)
+
+
+def _not_routine(kinds: Kinds) -> Iterator[str]:
+    """Conditions that leave out what the kinds call routine; their names and levels are ours."""
+    for kind in kinds:
+        for level in kind.routine:
+            yield f"NOT (kind = '{kind.event}' AND level = '{level}')"
 
 
 async def page_of(store: Store, planned: Plan, *, before: str, limit: int) -> Page:
@@ -135,12 +143,13 @@ def _before(cursor: str) -> tuple[str, dict[str, Parameter]]:
 
 
 async def gaps(store: Store, cluster: str, host: str, since: float, until: float) -> list[Gap]:
-    """When a host that sends samples sent none for longer than SILENT_AFTER, newest first; none for other hosts.
+    """When a host that sends something regular sent none for longer than SILENT_AFTER, newest first; none for other hosts.
 
     Raises:
         StoreError
     """
-    place: dict[str, Parameter] = {"cluster": cluster, "host": host, "kind": REGULAR, "until": micros(until)}
+    place: dict[str, Parameter] = {"cluster": cluster, "host": host, "until": micros(until)}
+    place["kinds"] = [kind.event for kind in store.kinds.regular]
     first = (await store.query(_FIRST, place))[0]
     if not first["events"]:
         return []

@@ -5,7 +5,6 @@ import logging
 
 from lae_monitor.archive import Journal
 from lae_monitor.config import Settings
-from lae_monitor.kinds import module
 from lae_monitor.kinds.context import Context
 from lae_monitor.service.logs import set_up_log
 from lae_monitor.service.notify import notify
@@ -21,6 +20,8 @@ def gather(kind: str, settings: Settings) -> int:
         AlreadyRunning
     """
     process = f"gather-{kind}"
+    found = settings.kinds.named(kind)
+    assert found is not None
     set_up_log(process, settings.log.format)
     log_settings(settings, gatherer=kind)
 
@@ -31,7 +32,7 @@ def gather(kind: str, settings: Settings) -> int:
     async def main(stop: asyncio.Event) -> None:
         async with opened_archive(settings, process) as archive:
             context = Context(settings=settings, archive=archive, journal=Journal(archive), stop=stop, ready=ready)
-            await module(kind, "gather").gather(context)
+            await found.part("gather:gather")(context)
         log.info("stopped")
 
     with only_one(settings.state.path, process):

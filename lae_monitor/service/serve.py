@@ -20,7 +20,6 @@ from lae_monitor.archive.identity import NotOurs
 from lae_monitor.archive.small_files import replace
 from lae_monitor.config import Settings
 from lae_monitor.core.time import DAY, MINUTE, format_duration
-from lae_monitor.kinds import FOLDERS, reader
 from lae_monitor.kinds.context import installation
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ages import rules_of
@@ -127,7 +126,7 @@ async def _open_store(settings: Settings) -> Store:
         ChdbDriver, settings.store_path, memory=settings.store.memory, readers=settings.store.readers
     )
     try:
-        return await Store(driver).open()
+        return await Store(driver, kinds=settings.kinds).open()
     except BaseException:
         await driver.close()
         raise
@@ -146,8 +145,8 @@ async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mo
             archive,
             store,
             ledger,
-            folders=tuple(FOLDERS),
-            find_reader=reader,
+            folders=settings.kinds.folders,
+            find_reader=settings.kinds.reader,
             hints=settings.state.path / MOVER_SOCKET,
             journal=Journal(archive),
         )

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.rows import Row
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.store.driver import DAMAGED_HELP, Batch, Driver, NewerStore, Parameter, StoreError
@@ -12,6 +13,7 @@ from lae_monitor.store.migrations import STEPS
 from lae_monitor.store.schema import DURABLE, TABLES, stream
 
 DATABASE: Final = "lae"
+NO_KINDS: Final = Kinds()
 DELETED_AT_ONCE: Final = 500  # spans or files in one delete
 _AWAY: Final = {60, 81}  # ClickHouse: no such table, no such database
 
@@ -26,8 +28,11 @@ _MOVED: Final = _MOVED_OF % "true"
 class Store:
     """One database of tables on an engine. `database` differs from DATABASE only while it is being rebuilt."""
 
-    def __init__(self, driver: Driver, database: str = DATABASE, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self, driver: Driver, database: str = DATABASE, clock: Clock = wall_clock, kinds: Kinds = NO_KINDS
+    ) -> None:
         self.driver = driver
+        self.kinds = kinds  # what queries ask of them
         self.database = database
         self.identity = ""
         self._clock = clock

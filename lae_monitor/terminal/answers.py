@@ -377,7 +377,7 @@ def _opened(invocation: Invocation, settings: Settings, *, decides: bool) -> Ite
         )
     with asyncio.Runner() as runner:
         archive = archive_of(settings, PROCESS) if decides else Archive(settings.archive_roots, PROCESS)
-        store = Store(driver)
+        store = Store(driver, kinds=settings.kinds)
         decisions = Decisions(store, archive, Journal(archive)) if decides else None
         try:
             if decides:

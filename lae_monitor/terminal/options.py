@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 from click.core import ParameterSource
 
+from lae_monitor.core.kind import Kinds
+
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
 
+NO_KINDS: Final = Kinds()
 EXIT_FINDINGS: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNAVAILABLE: Final = 69
@@ -21,9 +24,10 @@ EXIT_CONFIG: Final = 78
 
 
 class Invocation:
-    """One call of the command line: which configuration, and how to answer."""
+    """One call of the command line: which kinds there are, which configuration, and how to answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Kinds = NO_KINDS) -> None:
+        self.kinds = kinds
         self.config: Path | None = None
         self.as_json = False
         self._settings: Settings | None = None
@@ -37,9 +41,8 @@ class Invocation:
         """
         if self._settings is None:
             from lae_monitor.config import load
-            from lae_monitor.kinds import sections
 
-            self._settings = load(self.config, sections())
+            self._settings = load(self.config, self.kinds)
         return self._settings
 
     def answer(self, data: Any, text: Callable[[], str] | str) -> None:
@@ -74,6 +77,20 @@ class Invocation:
         if isinstance(error, NewerLedger):
             self.fail(message, EXIT_UNAVAILABLE, following="install the release that wrote it")
         self.fail(message, EXIT_TRY_AGAIN, following="try again; look at the log")
+
+
+class KindName(click.ParamType[str]):
+    """The name of a kind, or one of `others`."""
+
+    name = "kind"
+
+    def __init__(self, *others: str) -> None:
+        self._others = others
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        assert context is not None
+        known = click.Choice([*context.ensure_object(Invocation).kinds.names, *self._others])
+        return str(known.convert(value, parameter, context))
 
 
 def _set(context: click.Context, parameter: click.Parameter, value: Any) -> None:

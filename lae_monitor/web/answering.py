@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.printable import printable
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
@@ -43,6 +44,21 @@ _templates.globals.update(
     report_address=report_address,
     search_url=search_url,
 )
+
+
+_MARKS: Final = {  # of what no kind reports
+    "alarm": "M8 2a4 4 0 0 0-4 4c0 4-2 5.5-2 5.5h12S12 10 12 6a4 4 0 0 0-4-4zM6.8 14h2.4",
+    "mark": "M4 15V1.8h8.5l-2.2 3 2.2 3H4",
+}
+
+
+def show_kinds(kinds: Kinds) -> None:
+    """To be called before the first page: what pages say of `kinds`."""
+    _templates.globals.update(
+        marks=_MARKS | {kind.event: kind.mark for kind in kinds if kind.mark},
+        runs={kind.event: kind.runs for kind in kinds if kind.runs},
+        grouped=[kind.event for kind in kinds if kind.why],
+    )
 
 
 def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:

@@ -144,14 +144,15 @@ async def host_page(site: Site, cluster: str, host: str, asked: Asked) -> HostPa
         StoreError
     """
     now, store = site.clock(), site.store
-    query, kinds, level = parse(asked.text("q")), asked.several("kind"), asked.text("level")
+    query, kinds, level = parse(asked.text("q"), site.store.kinds.events), asked.several("kind"), asked.text("level")
     narrowed = Query((*query.terms, *_filters(kinds, level)))
     span = _span(asked)
     since, until = _window(SPANS[span], now)
     known = (await hosts(store, now, cluster=cluster, host=host)).hosts
     if not known:
         raise Refused("no_such_host", f"{host} of {cluster}"[:200])
-    routine = asked.flag("routine") or "sonar" in kinds or any(not is_time(term) for term in query.terms)
+    asks_for_runs = any(kind.routine for kind in store.kinds if kind.event in kinds)
+    routine = asked.flag("routine") or asks_for_runs or any(not is_time(term) for term in query.terms)
     before, limit = asked.text("before"), asked.number("limit", PAGE)
     page = await timeline(store, cluster, host, narrowed, now, before=before, limit=limit, routine=routine)
     return HostPage(
@@ -225,7 +226,7 @@ async def events(site: Site, asked: Asked) -> Events:
         StoreError
     """
     now = site.clock()
-    planned = plan(parse(asked.text("q")), now)
+    planned = plan(parse(asked.text("q"), site.store.kinds.events), now)
     for name in ("cluster", "host"):
         if value := asked.name(name):
             planned = planned.narrowed(name, value)

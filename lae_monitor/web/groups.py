@@ -96,7 +96,7 @@ async def listed(site: Site, request: Request) -> Groups:
         limit=asked.number("limit", PAGE, most=MAX_GROUPS),
         offset=asked.number("offset", 0, least=0, most=MAX_OFFSET),
     )
-    return await groups(site.store, plan(parse(query), now), asking, now)
+    return await groups(site.store, plan(parse(query, site.store.kinds.events), now), asking, now)
 
 
 def _one_of(
@@ -197,6 +197,6 @@ async def _group_page(site: Site, request: Request) -> Response:
         group=group,
         hours=bars(group.hours, group.worst),
         month=bars(group.days, group.worst),
-        days=days(shown.reports, [], older=True),
+        days=days(shown.reports, [], site.store.kinds, older=True),
         can_decide=site.decisions is not None,
     )

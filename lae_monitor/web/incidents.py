@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import format_time
@@ -59,17 +60,17 @@ async def listed(site: Site, asked: Asked) -> Incidents:
     now = site.clock()
     return await incidents(
         site.store,
-        _planned(asked, now, asked.text("category")),
-        _planned(asked, now, ""),
+        _planned(asked, now, asked.text("category"), site.store.kinds),
+        _planned(asked, now, "", site.store.kinds),
         before=asked.text("before"),
         limit=asked.number("limit", PAGE, most=MAX_ROWS - 1),
         now=now,
     )
 
 
-def _planned(asked: Asked, now: float, category: str) -> Plan:
+def _planned(asked: Asked, now: float, category: str, kinds: Kinds) -> Plan:
     """The incidents that are asked for, of `category` ("" for any)."""
-    terms = list(parse(asked.text("q")).terms)
+    terms = list(parse(asked.text("q"), kinds.events).terms)
     if level := asked.text("level"):
         if level not in LEVELS:
             raise Refused("bad_parameters", f"level: one of {', '.join(LEVELS)}, not", raw=level)
@@ -110,7 +111,7 @@ async def _page(site: Site, request: Request) -> Response:
 
 async def _feed(site: Site, request: Request) -> Response:
     asked = Asked(request.query_params, FILTERS)
-    found = await latest(site.store, _planned(asked, site.clock(), asked.text("category")), ENTRIES)
+    found = await latest(site.store, _planned(asked, site.clock(), asked.text("category"), site.store.kinds), ENTRIES)
     base = f"{request.url.scheme}://{request.url.netloc}"
     feed = Feed(found, site.fleet, base, _narrowed({name: asked.text(name) for name in FILTERS}))
     headers = {"ETag": feed.etag, "Last-Modified": feed.modified, "Cache-Control": "no-cache"}

@@ -61,7 +61,7 @@ async def _search(site: Site, request: Request) -> Response:
     limit = asked.number("limit", content.RESULTS)
     answer = await content.results(site, asked) if "q" in request.query_params else None
     now = format_time(site.clock())
-    shown = days(answer.rows, [], older=False) if answer else []
+    shown = days(answer.rows, [], site.store.kinds, older=False) if answer else []
     return page(
         "search.html",
         fleet=site.fleet,
@@ -87,7 +87,9 @@ async def _host(site: Site, request: Request) -> Response:
         page=shown,
         before=asked.text("before"),
         overview=overview(shown.activity, shown.load, shown.gaps, columns, cores),
-        days=days(shown.events, shown.gaps if not asked.text("before") else [], older=bool(shown.older)),
+        days=days(
+            shown.events, shown.gaps if not asked.text("before") else [], site.store.kinds, older=bool(shown.older)
+        ),
         levels=("warning", "error", "critical"),
         spans=list(content.SPANS),
     )

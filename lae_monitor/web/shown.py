@@ -5,20 +5,20 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.printable import one_line
 from lae_monitor.core.time import format_duration, parse_time
 from lae_monitor.query.events import EventRow
 from lae_monitor.query.grammar import Filter, Query, Text
-from lae_monitor.query.hosts import REGULAR
 from lae_monitor.query.parser import format_query
 from lae_monitor.query.timeline import Gap
 
-FEWEST_RUNS: Final = 3  # runs of Sonar in a row, alike and without anything between them, that are shown as one line
+FEWEST_RUNS: Final = 3  # routine events in a row (runs of Sonar), alike and together, that are shown as one line
 
 
 class Entry(NamedTuple):
-    """A line of a timeline: an event, a gap, or several runs of Sonar in a row that are alike."""
+    """A line of a timeline: an event, a gap, or several routine events in a row that are alike."""
 
     event: EventRow | None = None
     gap: Gap | None = None
@@ -33,7 +33,7 @@ class Day(NamedTuple):
     entries: list[Entry]
 
 
-def days(events: Sequence[EventRow], gaps: Iterable[Gap], *, older: bool) -> list[Day]:
+def days(events: Sequence[EventRow], gaps: Iterable[Gap], kinds: Kinds, *, older: bool) -> list[Day]:
     """A page of a timeline, with the gaps that lie within it, by day.
 
     Args:
@@ -47,14 +47,15 @@ def days(events: Sequence[EventRow], gaps: Iterable[Gap], *, older: bool) -> lis
     found: dict[str, list[Entry]] = {}
     for time, entry in timed:
         found.setdefault(time[:10], []).append(entry)
-    return [Day(date, _name(date), _folded(entries)) for date, entries in found.items()]
+    return [Day(date, _name(date), _folded(entries, kinds)) for date, entries in found.items()]
 
 
 def _name(date: str) -> str:
     return datetime.fromisoformat(date).replace(tzinfo=UTC).strftime("%A, %-d %B %Y")
 
 
-def _folded(entries: list[Entry]) -> list[Entry]:
+def _folded(entries: list[Entry], kinds: Kinds) -> list[Entry]:
+    folding = {kind.event for kind in kinds if kind.runs}
     folded: list[Entry] = []
     runs: list[EventRow] = []
 
@@ -64,9 +65,9 @@ def _folded(entries: list[Entry]) -> list[Entry]:
 
     for entry in entries:
         event = entry.event
-        if event is None or event.kind != REGULAR or (runs and _alike(event) != _alike(runs[-1])):
+        if event is None or event.kind not in folding or (runs and _alike(event) != _alike(runs[-1])):
             flush()
-        if event is not None and event.kind == REGULAR:
+        if event is not None and event.kind in folding:
             runs.append(event)
         else:
             folded.append(entry)
@@ -74,9 +75,9 @@ def _folded(entries: list[Entry]) -> list[Entry]:
     return folded
 
 
-def _alike(run: EventRow) -> tuple[str, str, str]:
-    """What runs of Sonar have in common that are shown as one line."""
-    return run.cluster, run.host, "info" if run.level == "debug" else run.level
+def _alike(run: EventRow) -> tuple[str, str, str, str]:
+    """What events have in common that are shown as one line."""
+    return run.kind, run.cluster, run.host, "info" if run.level == "debug" else run.level
 
 
 def ago(time: str | None, now: str) -> str:

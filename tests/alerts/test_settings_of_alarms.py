@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.config import ConfigError, load
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,14 +58,12 @@ HOOK = '[[alerts.destinations]]\ntype = "webhook"\nurl = "https://hooks.example/
 )
 def test_mistakes(tmp_path, text, said):
     with pytest.raises(ConfigError) as caught:
-        load(written(tmp_path, text), sections(), {})
+        load(written(tmp_path, text), KINDS, {})
     assert any(said in problem for problem in caught.value.problems), caught.value.problems
 
 
 def test_defaults_and_a_host_in_a_cluster_are_fine(tmp_path):
-    alerts = load(
-        written(tmp_path, 'expected = ["node7", "hpc/ml6.hpc.uio.no"]\n' + MAIL + HOOK), sections(), {}
-    ).alerts
+    alerts = load(written(tmp_path, 'expected = ["node7", "hpc/ml6.hpc.uio.no"]\n' + MAIL + HOOK), KINDS, {}).alerts
     assert [destination.title for destination in alerts.destinations] == ["mail", "webhook"]
     assert alerts.silent_after == 7200
 

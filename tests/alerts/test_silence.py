@@ -9,6 +9,7 @@ from lae_monitor.config.alerts import Alerts
 from lae_monitor.config.settings import Settings
 from lae_monitor.core.time import DAY, HOUR
 from lae_monitor.fleet.status import HostStatus
+from lae_monitor.kinds import KINDS
 
 NOW = 1_790_000_000.0
 BOTH = frozenset({"incidents", "sonar"})
@@ -16,7 +17,7 @@ NOT_DEAF = {"incidents": 0.0, "sonar": 0.0}
 
 
 def expected(*, stored=(), fleet=(), before=(), running=BOTH, now=NOW, **alerts):
-    settings = Settings(alerts=Alerts(**alerts))
+    settings = Settings(alerts=Alerts(**alerts), kinds=KINDS)
     return silence.expected(settings, Heard(dict(stored), fleet, running), before, now)
 
 
@@ -26,7 +27,7 @@ def furl(host="node1", **fields):
 
 def test_expected_is_who_has_a_furl_or_an_address_or_sends_samples_or_is_named():
     hosts = expected(
-        stored={("hpc", "ml6"): Stored(NOW - 60, NOW - 60), ("lae", "crashes-only"): Stored(NOW - 60, 0.0)},
+        stored={("hpc", "ml6"): Stored(NOW - 60, {"sonar": NOW - 60}), ("lae", "crashes-only"): Stored(NOW - 60, {})},
         fleet=[
             furl(last_heard=NOW - 90),
             HostStatus("lae", "claimed", registered=False, addresses=("10.0.0.1",)),
@@ -61,7 +62,7 @@ def test_unexpected_hosts_are_left_out(patterns, left):
 def test_connected_is_heard_and_so_is_anything_that_came():
     (host,) = expected(fleet=[furl(connections=1, last_heard=NOW - 3 * HOUR)])
     assert host.heard == NOW
-    (host,) = expected(fleet=[furl(last_heard=NOW - 3 * HOUR)], stored={("lae", "node1"): Stored(NOW - 5, 0.0)})
+    (host,) = expected(fleet=[furl(last_heard=NOW - 3 * HOUR)], stored={("lae", "node1"): Stored(NOW - 5, {})})
     assert host.heard == NOW - 5
 
 
@@ -79,8 +80,8 @@ def test_who_sent_samples_is_expected_until_he_is_taken_for_retired():
 
 def test_silent_from_the_limit_on_and_not_before():
     host = Expected("lae", "node1", NOW - DAY, "has a FURL", NOW - 2 * HOUR)
-    assert silence.silent(host, NOT_DEAF, 2 * HOUR + 1, NOW) is None
-    found = silence.silent(host, NOT_DEAF, 2 * HOUR, NOW)
+    assert silence.silent(host, NOT_DEAF, 2 * HOUR + 1, NOW, KINDS) is None
+    found = silence.silent(host, NOT_DEAF, 2 * HOUR, NOW, KINDS)
     assert (found.rule, found.about, found.since, found.lasting) == ("host silent", "lae/node1", NOW - 2 * HOUR, True)
     assert "node1 is silent for 2h" in found.title
     assert "lae-monitor fleet status --host node1" in found.text
@@ -88,29 +89,29 @@ def test_silent_from_the_limit_on_and_not_before():
 
 def test_a_host_that_was_never_heard_is_silent_from_when_it_was_expected():
     host = Expected("lae", "node1", NOW - HOUR, "has a FURL", None)
-    assert silence.silent(host, NOT_DEAF, 2 * HOUR, NOW) is None
-    assert "never heard" in silence.silent(host, NOT_DEAF, HOUR, NOW).title
+    assert silence.silent(host, NOT_DEAF, 2 * HOUR, NOW, KINDS) is None
+    assert "never heard" in silence.silent(host, NOT_DEAF, HOUR, NOW, KINDS).title
 
 
 def test_time_in_which_its_gatherer_did_not_run_does_not_count():
     host = Expected("lae", "node1", NOW - DAY, "has a FURL", NOW - 5 * HOUR)
-    assert silence.silent(host, {"incidents": NOW - HOUR, "sonar": 0.0}, 2 * HOUR, NOW) is None
-    assert silence.silent(host, {"incidents": 0.0, "sonar": NOW}, 2 * HOUR, NOW)
+    assert silence.silent(host, {"incidents": NOW - HOUR, "sonar": 0.0}, 2 * HOUR, NOW, KINDS) is None
+    assert silence.silent(host, {"incidents": 0.0, "sonar": NOW}, 2 * HOUR, NOW, KINDS)
     named = host._replace(why="alerts.expected")  # may report in any way: one gatherer is enough to hear it
-    assert silence.silent(named, {"incidents": 0.0, "sonar": NOW}, 2 * HOUR, NOW)
-    assert silence.silent(named, {"incidents": NOW, "sonar": NOW}, 2 * HOUR, NOW) is None
+    assert silence.silent(named, {"incidents": 0.0, "sonar": NOW}, 2 * HOUR, NOW, KINDS)
+    assert silence.silent(named, {"incidents": NOW, "sonar": NOW}, 2 * HOUR, NOW, KINDS) is None
 
 
 def test_a_gatherer_is_down_only_when_hosts_need_it_and_not_at_once():
     hosts = [Expected("lae", f"node{n}", NOW, "has a FURL", None) for n in range(3)]
     down = {"incidents": NOW - DOWN_AFTER, "sonar": NOW - DAY}
-    (found,) = silence.down(hosts, down, NOW, "lae")
+    (found,) = silence.down(hosts, down, NOW, "lae", KINDS)
     assert (found.rule, found.about, found.host) == ("gatherer down", "incidents", "")
     assert "3 hosts cannot report" in found.text
-    assert not [*silence.down(hosts, {"incidents": NOW - DOWN_AFTER + 1}, NOW, "lae")]
+    assert not [*silence.down(hosts, {"incidents": NOW - DOWN_AFTER + 1}, NOW, "lae", KINDS)]
 
 
 def test_what_the_store_told_once_is_no_reason_for_ever():
-    stored = {("hpc", "ml6"): Stored(NOW, NOW)}
+    stored = {("hpc", "ml6"): Stored(NOW, {"sonar": NOW})}
     assert [one.host for one in expected(stored=stored, now=NOW + GONE_AFTER - 1)] == ["ml6"]
     assert expected(stored=stored, now=NOW + GONE_AFTER) == []

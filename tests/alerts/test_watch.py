@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 import pytest
 from shelf import NOW, Shelf, event
 
-from lae_monitor import kinds as gatherers
 from lae_monitor.alerts import silence
 from lae_monitor.alerts.ledger import FILE, look
 from lae_monitor.alerts.watch import DEAF_AFTER, KEEP, Watch
@@ -17,6 +16,7 @@ from lae_monitor.config.settings import Fleet, Settings, State
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, MINUTE
 from lae_monitor.fleet.registry import register_incident
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.state import Heard
 from lae_monitor.kinds.incidents.state import State as GathererState
 from lae_monitor.mover import Mover
@@ -42,6 +42,7 @@ class House:
             state=State(path=folder),
             alerts=Alerts(destinations=[Webhook(url="http://127.0.0.1:1/")]),
             gatherers={},
+            kinds=KINDS,
         )
         self.reserve = Reserve(size=0)
 
@@ -54,7 +55,7 @@ class House:
         journal = Journal(archive, self.clock)
         ledger = MoverLedger(self.folder / "mover.db")
         mover = Mover(
-            archive, self.shelf.store, ledger, folders=tuple(gatherers.FOLDERS), find_reader=gatherers.reader,
+            archive, self.shelf.store, ledger, folders=KINDS.folders, find_reader=KINDS.reader,
             hints=self.folder / "mover.sock", journal=journal,
         )  # fmt: skip
         mover.state.caught_up = True
@@ -246,16 +247,9 @@ def register(house, host):
 def _with_incidents(settings):
     import msgspec
 
-    return msgspec.structs.replace(settings, gatherers={kind: section() for kind, section in _sections()})
-
-
-def _sections():
-    from lae_monitor.kinds import sections
-
-    for name, section in sections().items():
-        if name == "gatherers.incidents":
-            yield "incidents", section
+    incidents = KINDS.named("incidents").part("config:Settings")
+    return msgspec.structs.replace(settings, gatherers={"incidents": incidents()})
 
 
 def test_kinds_are_those_that_hosts_are_expected_by():
-    assert set(silence.KINDS) <= set(gatherers.KINDS)
+    assert set(silence.needed(KINDS)) <= set(KINDS.names)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from lae_monitor.archive.identity import FILE
 from lae_monitor.cli.group import top
 from lae_monitor.config import load
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.context import archive_of, installation
 
 
@@ -36,7 +36,7 @@ def home(tmp_path):
     )
 
     async def start():
-        archive = await archive_of(load(tmp_path / "lae.toml", sections()), "p").open()
+        archive = await archive_of(load(tmp_path / "lae.toml", KINDS), "p").open()
         await archive.store("crashes/20261122/x.zip", [b"x"])
         await archive.close()
 
@@ -89,7 +89,7 @@ def test_a_missing_root_is_made_and_one_that_nobody_configured_has_to_exist(tmp_
 def test_check_config_names_a_store_whose_disk_is_away(tmp_path, home, cli):
     with (tmp_path / "lae.toml").open("a") as config:
         config.write(f'[store]\nurl = "chdb://{tmp_path}/srv/store"\n')
-    settings = load(tmp_path / "lae.toml", sections())
+    settings = load(tmp_path / "lae.toml", KINDS)
     installation(settings).check_store(settings.store_path)
     assert "store.url" not in cli("check", "config", code=None).stdout  # the host's ports may be taken
     shutil.rmtree(tmp_path / "srv")

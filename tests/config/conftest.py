@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from lae_monitor.config import ConfigError, load
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def loaded(tmp_path):
     def load_text(text, **environ):
         file = tmp_path / "lae-monitor.toml"
         file.write_text(text)
-        return load(file, sections(), environ)
+        return load(file, KINDS, environ)
 
     return load_text
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lae_monitor.config import ConfigError, load
 from lae_monitor.config.keys import all_sections, keys
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 MISTAKES = [
     # unknown keys and sections
@@ -175,12 +175,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=5,
 )
-KEYS = [key.dotted for key in keys(all_sections(sections()))] + ["web", "gatherers", "gatherers.sonar", "nothing.such"]
+KEYS = [key.dotted for key in keys(all_sections(KINDS))] + ["web", "gatherers", "gatherers.sonar", "nothing.such"]
 
 
 def mistakes(file, environ):
     try:
-        load(file, sections(), environ)
+        load(file, KINDS, environ)
     except ConfigError as error:
         return error.problems
     return []

@@ -16,7 +16,7 @@ from lae_monitor.config.keys import all_sections, keys
 from lae_monitor.config.load import load_with_origins
 from lae_monitor.config.new import new
 from lae_monitor.config.written import toml
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 
 def run(*arguments, **environ):
@@ -33,21 +33,21 @@ def uncommented(text):
 
 
 def test_the_new_file_loads_to_the_defaults_as_it_is_and_with_every_key_in_force(tmp_path):
-    defaults = list(describe(load(None, sections(), {})))
+    defaults = list(describe(load(None, KINDS, {})))
     file = tmp_path / "a.toml"
-    for text in (new(sections()), uncommented(new(sections()))):
+    for text in (new(KINDS), uncommented(new(KINDS))):
         file.write_text(text)
-        assert list(describe(load(file, sections(), {}))) == defaults
-    everything = load_with_origins(file, sections(), {}).origins
-    assert set(everything) == {key.dotted for key in keys(all_sections(sections()))}
+        assert list(describe(load(file, KINDS, {}))) == defaults
+    everything = load_with_origins(file, KINDS, {}).origins
+    assert set(everything) == {key.dotted for key in keys(all_sections(KINDS))}
 
 
 def test_the_new_file_explains_every_key():
-    text = " ".join(new(sections()).replace("\n# ", " ").split())
-    for key in keys(all_sections(sections())):
+    text = " ".join(new(KINDS).replace("\n# ", " ").split())
+    for key in keys(all_sections(KINDS)):
         assert key.description, f"{key.dotted} has no description"
         assert " ".join(key.description.split()) in text
-    assert tomllib.loads(new(sections())).keys() == {
+    assert tomllib.loads(new(KINDS)).keys() == {
         "fleet",
         "state",
         "archive",
@@ -63,11 +63,11 @@ def test_the_new_file_explains_every_key():
 def test_it_is_printed_or_written_and_never_over_an_existing_file(tmp_path):
     path = tmp_path / "a.toml"
     printed = run("config", "new")
-    assert (printed.exit_code, printed.stdout) == (0, new(sections()))
+    assert (printed.exit_code, printed.stdout) == (0, new(KINDS))
     written = run("config", "new", "--path", path)
     assert written.exit_code == 0
     assert f"Next: lae-monitor check config --config {path}" in written.stdout
-    assert path.read_text() == new(sections())
+    assert path.read_text() == new(KINDS)
     assert not stat.S_IMODE(path.stat().st_mode) & 0o022
 
     path.write_text("mine")
@@ -105,8 +105,8 @@ def test_what_is_logged_at_start_shows_no_secret(loaded):
     furl = "pb://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@127.0.0.1:1/notsoswissnumber"
     settings = loaded(f"[gatherers.incidents]\nlocation = '{furl}'")
     assert "notsoswissnumber" not in "\n".join(describe(settings))
-    loaded_again = load_with_origins(settings.source, sections(), {})
-    (explained,) = explain("gatherers.incidents.location", sections(), loaded_again)
+    loaded_again = load_with_origins(settings.source, KINDS, {})
+    (explained,) = explain("gatherers.incidents.location", KINDS, loaded_again)
     assert "notsoswissnumber" not in explained.as_text()
     assert "notsoswissnumber" not in json.dumps(explained.as_json())
 
@@ -141,7 +141,7 @@ def test_json_has_every_key_with_type_default_value_and_origin(tmp_path):
     file.write_text("store.readers = 5")
     found = run("--json", "config", "explain", "--config", file, LAE_MONITOR__FLEET__NAME="x")
     answer = {one["key"]: one for one in json.loads(found.stdout)["keys"]}
-    assert set(answer) == {key.dotted for key in keys(all_sections(sections()))}
+    assert set(answer) == {key.dotted for key in keys(all_sections(KINDS))}
     assert (answer["store.readers"]["value"], answer["store.readers"]["from"]) == ("5", str(file))
     assert (answer["fleet.name"]["value"], answer["fleet.name"]["from"]) == ('"x"', "LAE_MONITOR__FLEET__NAME")
     assert (answer["web.listen"]["default"], answer["web.listen"]["from"]) == ('"127.0.0.1:8642"', "the default")
@@ -152,7 +152,7 @@ def test_a_section_is_all_its_keys(tmp_path):
     for name in ("retention", "[retention]", " retention "):
         found = run("config", "explain", name)
         assert [line for line in found.stdout.splitlines() if line[:1].strip()] == [
-            f"retention.{field}" for field in ("logs", "sonar", "stats", "crashes", "incidents", "max_share")
+            f"retention.{field}" for field in ("logs", "stats", "max_share", "crashes", "incidents", "sonar")
         ]
 
 
@@ -183,5 +183,5 @@ def test_keys_are_explained_even_while_the_file_is_wrong(tmp_path):
 
 
 def test_the_defaults_are_those_of_the_structs():
-    assert load(None, sections(), {}).state == Settings().state
+    assert load(None, KINDS, {}).state == Settings().state
     assert "LAE_MONITOR__STATE__PATH" not in os.environ

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.config import ConfigError, load
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 
 def refused(path):
     with pytest.raises(ConfigError) as caught:
-        load(path, sections(), {})
+        load(path, KINDS, {})
     assert len(caught.value.problems) == 1
     return caught.value.problems[0]
 
@@ -31,14 +31,14 @@ def nobody():
 
 
 def test_the_default_file_may_be_missing(default):
-    settings = load(None, sections(), {})
+    settings = load(None, KINDS, {})
     assert settings.source is None
     assert settings.state.path == Path("/var/lib/lae-monitor")
 
 
 def test_a_default_file_that_is_there_is_read(default):
     default.write_text("fleet.name = 'x'")
-    settings = load(None, sections(), {})
+    settings = load(None, KINDS, {})
     assert (settings.fleet.name, settings.source) == ("x", default)
 
 
@@ -94,13 +94,13 @@ def test_what_is_no_toml_is_refused(tmp_path, data, sentence):
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     file = tmp_path / "a.toml"
     file.write_bytes(b"\xef\xbb\xbf[fleet]\r\nname = 'x'\r\n")
-    assert load(file, sections(), {}).fleet.name == "x"
+    assert load(file, KINDS, {}).fleet.name == "x"
 
 
 def test_links_to_a_file_are_followed(tmp_path):
     (tmp_path / "real.toml").write_text("fleet.name = 'x'")
     (tmp_path / "a.toml").symlink_to("real.toml")
-    assert load(tmp_path / "a.toml", sections(), {}).fleet.name == "x"
+    assert load(tmp_path / "a.toml", KINDS, {}).fleet.name == "x"
 
 
 # ---- relative paths ------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_paths_are_relative_to_the_files_folder_and_end_up_absolute(tmp_path, mo
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.chdir(elsewhere)
     for path in (folder / "a.toml", Path("../conf/a.toml")):
-        settings = load(path, sections(), {})
+        settings = load(path, KINDS, {})
         assert settings.state.path.resolve() == folder / "state"
         assert settings.state.path.is_absolute()
         assert [root.resolve() for root in settings.archive_roots] == [
@@ -129,7 +129,7 @@ def test_paths_in_the_environment_are_relative_to_the_current_folder(tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "a.toml").write_text("")
-    settings = load(tmp_path / "conf" / "a.toml", sections(), {"LAE_MONITOR__STATE__PATH": "state"})
+    settings = load(tmp_path / "conf" / "a.toml", KINDS, {"LAE_MONITOR__STATE__PATH": "state"})
     assert settings.state.path == tmp_path / "state"
     assert settings.store_path == tmp_path / "state" / "store"
     assert settings.archive_roots == [tmp_path / "state" / "archive"]

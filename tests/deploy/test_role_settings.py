@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lae_monitor.config import load
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 HOUSE = Path(__file__).parents[2]
 PAGE = (HOUSE / "docs" / "deploy.md").read_text()
@@ -38,7 +38,7 @@ def written(tool, tmp_path):
             shutil.copy(macros, tmp_path)  # a role finds it beside its template
         given = json.dumps({**NEEDED[role], **variables, "lae_common_state": "/var/lib/lae-monitor"})
         tool("ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), "-e", given, cwd=tmp_path)
-        return load(tmp_path / "config.toml", sections(), {})
+        return load(tmp_path / "config.toml", KINDS, {})
 
     return run
 

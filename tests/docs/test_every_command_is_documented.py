@@ -8,6 +8,8 @@ import click
 import pytest
 
 from lae_monitor.cli.group import top
+from lae_monitor.kinds import KINDS
+from lae_monitor.terminal.options import Invocation
 
 
 def leaves(command, path=("lae-monitor",)):
@@ -15,7 +17,7 @@ def leaves(command, path=("lae-monitor",)):
     if isinstance(command, click.Group):
         if command.invoke_without_command:
             yield " ".join(path), command
-        context = click.Context(command)
+        context = click.Context(command, obj=Invocation(KINDS))
         for name in command.list_commands(context):
             yield from leaves(command.get_command(context, name), (*path, name))
     else:
@@ -55,7 +57,7 @@ def test_every_command_has_an_example_and_every_option_a_word(page, markdown, na
 
 @pytest.mark.parametrize(("name", "command"), LEAVES, ids=lambda value: value if isinstance(value, str) else "")
 def test_help_says_what_it_does_without_stray_marks(name, command):
-    text = command.get_help(click.Context(command, info_name=name))
+    text = command.get_help(click.Context(command, info_name=name, obj=Invocation(KINDS)))
     assert len((command.help or "").split()) >= 5
     assert "\\b" not in text
 

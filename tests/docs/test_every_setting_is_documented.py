@@ -4,13 +4,13 @@ import re
 
 from lae_monitor.config.keys import all_sections, keys
 from lae_monitor.config.written import toml
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 
 def wanted():
     """The rows of the page's tables, section by section."""
-    for section in all_sections(sections()):
-        yield section, [row(key) for key in keys({section: all_sections(sections())[section]})]
+    for section in all_sections(KINDS):
+        yield section, [row(key) for key in keys({section: all_sections(KINDS)[section]})]
 
 
 def row(key):
@@ -36,11 +36,11 @@ def test_each_section_has_its_table(page, markdown):
 
 def test_no_section_is_documented_that_does_not_exist(page):
     documented = {line[5:-1] for line in page("configuration.md").splitlines() if line.startswith("### [")}
-    assert documented == set(all_sections(sections()))
+    assert documented == set(all_sections(KINDS))
 
 
 def test_variables_are_explained_by_some_that_exist(all_pages, markdown):
-    known = {key.variable for key in keys(all_sections(sections()))}
+    known = {key.variable for key in keys(all_sections(KINDS))}
     named = {
         variable
         for text in all_pages.values()

@@ -15,7 +15,7 @@ from lae_monitor.config import load
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.secrets import Furl
 from lae_monitor.fleet.registry import register_incident
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 from lae_monitor.net.tubs_furls import HostFurls
 from lae_monitor.net.tubs_identity import identity, tub_id
 
@@ -41,7 +41,7 @@ def register(config, *arguments):
 
 
 def settings(config):
-    return load(config, sections(), {})
+    return load(config, KINDS, {})
 
 
 def test_furl_is_made_once_and_shown_again(config):

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lae_monitor.archive import Archive, Journal, Reserve
-from lae_monitor.kinds import FOLDERS, reader
+from lae_monitor.kinds import KINDS
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.store import Store
@@ -14,15 +14,15 @@ from lae_monitor.store.chdb_driver import ChdbDriver
 
 
 @asynccontextmanager
-async def opened(folder: Path, store_class=Store, find_reader=reader):
+async def opened(folder: Path, store_class=Store, find_reader=KINDS.reader):
     archive = Archive([folder / "archive"], "serve", reserve=Reserve(), hints=folder / "mover.sock")
     await archive.open()
     driver = ChdbDriver(folder / "store", memory=400 << 20)
-    store = await store_class(driver).open()
+    store = await store_class(driver, kinds=KINDS).open()
     ledger = Ledger(folder / "mover.db")
     mover = Mover(
         archive, store, ledger,
-        folders=tuple(FOLDERS), find_reader=find_reader, hints=folder / "mover.sock", journal=Journal(archive),
+        folders=KINDS.folders, find_reader=find_reader, hints=folder / "mover.sock", journal=Journal(archive),
     )  # fmt: skip
     try:
         await mover.recover()
@@ -52,6 +52,8 @@ async def receive(mover: Mover, path: str, data: bytes, at: float) -> None:
 class NoStore:
     """In place of a store, where only files matter: it has no rows, and forgets them."""
 
+    kinds = KINDS
+
     async def query(self, *_ignored):
         return []
 
@@ -65,7 +67,7 @@ async def without_store(folder: Path):
     archive = await Archive([folder / "archive"], "serve", reserve=Reserve()).open()
     ledger = Ledger(folder / "mover.db")
     ledger.moved = lambda _path: 2**40
-    mover = Mover(archive, NoStore(), ledger, folders=(), find_reader=reader)
+    mover = Mover(archive, NoStore(), ledger, folders=(), find_reader=KINDS.reader)
     try:
         yield mover
     finally:

@@ -6,7 +6,7 @@ import spine
 
 from lae_monitor.archive import Archive, Reserve
 from lae_monitor.archive.homecoming import bring_home
-from lae_monitor.kinds import FOLDERS, reader
+from lae_monitor.kinds import KINDS
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.store import Store
@@ -29,8 +29,8 @@ def test_what_went_to_the_fallback_root_shows_once(tmp_path):
         await archive.open()
         driver = ChdbDriver(tmp_path / "store", memory=400 << 20)
         mover = Mover(
-            archive, await Store(driver).open(), Ledger(tmp_path / "mover.db"),
-            folders=tuple(FOLDERS), find_reader=reader,
+            archive, await Store(driver, kinds=KINDS).open(), Ledger(tmp_path / "mover.db"),
+            folders=KINDS.folders, find_reader=KINDS.reader,
         )  # fmt: skip
         await mover.recover()
 

@@ -8,6 +8,7 @@ import pytest
 import spine
 
 from lae_monitor.core.names import CrashId
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes import read as reader
 from lae_monitor.kinds.crashes.container import Writer
 from lae_monitor.kinds.crashes.program import Program
@@ -130,7 +131,7 @@ def test_products_of_the_configuration_are_in_the_form_in_which_they_are_shown()
     kept = {"My  Editor": 7 * DAY, "My\tEditor": 30 * DAY, "Release": DAY}
     crashes = SimpleNamespace(product_retention=kept, max_kept=1)
     retention = SimpleNamespace(crashes=1, incidents=1, sonar=1, max_share=0.05)
-    rules = rules_of(SimpleNamespace(gatherers={"crashes": crashes}, retention=retention))
+    rules = rules_of(SimpleNamespace(gatherers={"crashes": crashes}, retention=retention, kinds=KINDS))
     assert rules.products == {"My Editor": 30 * DAY, "Release": DAY}
 
 

@@ -9,6 +9,7 @@ from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.rows import Event, Receipt, Row
 from lae_monitor.core.time import parse_time
+from lae_monitor.kinds import KINDS
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver
 
@@ -26,7 +27,7 @@ class Shelf:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         driver = ChdbDriver(path, memory=400 * MiB)
-        self.store = self.run(Store(driver).open())
+        self.store = self.run(Store(driver, kinds=KINDS).open())
 
     def run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)

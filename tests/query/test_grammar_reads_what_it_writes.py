@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
+from lae_monitor.kinds import KINDS
 from lae_monitor.query.grammar import FIELDS, BadQuery, Filter, Query, Text, Words, levels_of, moment
 from lae_monitor.query.parser import MAX_QUERY, MAX_TERMS, format_query, parse
 
@@ -96,7 +97,7 @@ def test_each_way_of_writing_has_its_meaning(text, terms):
 )
 def test_a_mistake_is_pointed_at_and_the_way_out_named(text, at, says):
     with pytest.raises(BadQuery) as caught:
-        parse(text)
+        parse(text, KINDS.events)
     assert (caught.value.start, caught.value.end) == at
     assert says in caught.value.detail
     assert caught.value.code == "bad_query"

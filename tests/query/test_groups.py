@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelf import NOW, event
 
-from lae_monitor import kinds as gatherers
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, HOUR, MINUTE, format_time
+from lae_monitor.kinds import KINDS
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.rebuild import rebuild
@@ -237,7 +237,7 @@ def test_a_decision_is_in_the_journal_and_outlives_the_store(desk, name):
             desk.shelf.store,
             Ledger(desk.folder / "mover.db"),
             folders=("journal",),
-            find_reader=gatherers.reader,
+            find_reader=KINDS.reader,
         )
         await mover.recover()
         await mover.catch_up()
@@ -259,7 +259,7 @@ def test_a_decision_that_a_later_release_wrote_is_no_trouble(desk, place, name):
     id_ = group_id("crash", name)
     journal = Journal(desk.archive, lambda: NOW)
     span = desk.shelf.run(journal.write("decision", subject="group", about=id_, value='{"steps": 7}', by="x"))
-    rows = list(gatherers.reader(span.path).read(span, desk.shelf.run(desk.archive.read(span))))
+    rows = list(KINDS.reader(span.path).read(span, desk.shelf.run(desk.archive.read(span))))
     desk.shelf.put(*rows)
     assert desk.groups(place).groups[0].state == "open"
     desk.decide("close", id_)

@@ -6,8 +6,8 @@ import pytest
 from shelf import NOW, event
 from test_groups import Desk
 
-from lae_monitor import kinds as gatherers
 from lae_monitor.core.time import DAY, HOUR, format_time
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.flog import pack
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
@@ -27,7 +27,7 @@ class Grid(Desk):
         super().__init__(shelf, folder)
         self.place = place
         self.ledger = Ledger(folder / "mover.db")
-        self.mover = Mover(self.archive, shelf.store, self.ledger, folders=("incidents",), find_reader=gatherers.reader)
+        self.mover = Mover(self.archive, shelf.store, self.ledger, folders=("incidents",), find_reader=KINDS.reader)
 
     def happened(self, host="node1", *, ago=HOUR, **trigger) -> str:
         """The name of an incident of `host`, which the store has when this returns."""

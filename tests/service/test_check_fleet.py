@@ -18,7 +18,7 @@ from monitor import LAE_MONITOR, Monitor, await_that, free_ports
 
 from lae_monitor.config import load
 from lae_monitor.core.limits import MiB
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 from lae_monitor.net.tubs_identity import CERTIFICATE, identity
 from lae_monitor.service import answering
 
@@ -230,7 +230,7 @@ def impostor(idle, monkeypatch):
     identity(folder / CERTIFICATE)
 
     def ask(part: str, answer) -> str:
-        settings = load(idle.config, sections(), {})
+        settings = load(idle.config, KINDS, {})
         with (
             (idle.state / f"gather-{part}.lock").open() as lock,
             socket.create_server(("127.0.0.1", idle.ports[part])) as listening,
@@ -377,7 +377,7 @@ def test_a_tub_with_another_certificate(impostor, tmp_path):
 
 
 def test_a_port_that_nobody_listens_on_while_the_lock_says_so(idle, impostor):
-    settings = load(idle.config, sections(), {})
+    settings = load(idle.config, KINDS, {})
     with (idle.state / "gather-crashes.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (found,) = answering.ask(settings, ("crashes",))
@@ -386,7 +386,7 @@ def test_a_port_that_nobody_listens_on_while_the_lock_says_so(idle, impostor):
 
 def test_any_free_port_cannot_be_asked(idle, impostor):
     idle.config.write_text(idle.config.read_text().replace(f"127.0.0.1:{idle.ports['crashes']}", "127.0.0.1:0"))
-    settings = load(idle.config, sections(), {})
+    settings = load(idle.config, KINDS, {})
     with (idle.state / "gather-crashes.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (found,) = answering.ask(settings, ("crashes",))

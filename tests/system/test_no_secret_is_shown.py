@@ -186,9 +186,9 @@ def send_samples(monitor, canaries) -> dict[str, str]:
 
 def send_incidents(monitor, canaries, folder):
     from lae_monitor.config import load
-    from lae_monitor.kinds import sections
+    from lae_monitor.kinds import KINDS
 
-    furl = register_incident(load(monitor.config, sections(), {}), "node1").furl
+    furl = register_incident(load(monitor.config, KINDS, {}), "node1").furl
     canaries.secrets[furl.swissnum.reveal()] = "the host's own FURL"
     node = subprocess.Popen(
         [sys.executable, PUBLISHER, furl.reveal(), folder / "incidents", "", "1"],

@@ -18,7 +18,7 @@ from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.rows import Node, Row, Span
 from lae_monitor.core.time import DAY, HOUR, MINUTE, day_path, format_time
-from lae_monitor.kinds import reader
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes.container import Writer
 from lae_monitor.kinds.crashes.report import Report, envelope
 from lae_monitor.kinds.crashes.sample import minidump
@@ -77,7 +77,7 @@ class Fleet:
         return self.now - self.random.random() ** 2 * days * DAY - 60
 
     def _keep(self, span: Span, data: bytes) -> None:
-        for row in reader(span.path).read(span, data):
+        for row in KINDS.reader(span.path).read(span, data):
             self.rows.setdefault(row.table, []).append((row, span.path, span.start))
 
     async def _flush(self) -> None:
@@ -205,7 +205,7 @@ class Fleet:
 async def build(folder: Path, now: float, days: float = 7) -> tuple[Archive, Store]:
     """The fleet below `folder`, as it is at `now`, with samples of so many days; archive and store are open."""
     archive = await Archive([folder / "archive"], "believable").open()
-    store = await Store(ChdbDriver(folder / "store", memory=400 * MiB)).open()
+    store = await Store(ChdbDriver(folder / "store", memory=400 * MiB), kinds=KINDS).open()
     if not await store.query("SELECT 1 AS one FROM {lae}.events LIMIT 1"):
         await Fleet(archive, store, now, days).build()
     return archive, store

@@ -15,7 +15,7 @@ from test_pages_and_twins_answer import Page
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.rows import Categories
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
-from lae_monitor.kinds import reader
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.flog import pack
 from lae_monitor.query.decisions import group_id
 
@@ -250,7 +250,7 @@ def stored(site, place, host, trigger, events):
     header = {"type": "incident", "trigger": trigger, "versions": {"foolscap": "24.9.0"}, "pid": 7}
     data = b"".join(pack((header, events), "z" * 32, NOW).chunks)
     span = site.run(site.archive.store(f"incidents/{place}/incidents/{host}/{name}.flog.bz2", [data]))
-    site.put(*reader(span.path).read(span, data))
+    site.put(*KINDS.reader(span.path).read(span, data))
     return name
 
 

@@ -12,7 +12,7 @@ from shelf import event
 from lae_monitor.core.ids import new_crash_id
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.time import DAY, HOUR, format_time
-from lae_monitor.kinds import reader
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes.container import Writer
 from lae_monitor.kinds.crashes.report import Report, envelope
 from lae_monitor.kinds.crashes.sample import minidump
@@ -50,7 +50,7 @@ class Crash:
         path = f"crashes/{self.id.day}/{self.id}.zip"
         span = site.run(site.archive.store(path, [data]))
         if moved:
-            site.put(*reader(path).read(span, data))
+            site.put(*KINDS.reader(path).read(span, data))
 
 
 def asked(site, target, status=200):

@@ -1,5 +1,8 @@
 """`gunicorn lae_monitor.gatherers.crashes.wsgi:application`; see `lae_monitor.kinds.crashes.wsgi`."""
 
-from lae_monitor.kinds.crashes.wsgi import application
+from functools import partial
 
-__all__ = ["application"]
+from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.crashes.wsgi import answer
+
+application = partial(answer, KINDS)

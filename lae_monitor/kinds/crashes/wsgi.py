@@ -24,8 +24,8 @@ from lae_monitor.archive import Journal
 from lae_monitor.archive.small_files import hold, make_folder
 from lae_monitor.config import load
 from lae_monitor.config.load import PATH_VARIABLE
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.limits import KiB
-from lae_monitor.kinds import sections
 from lae_monitor.kinds.context import Context, archive_of
 from lae_monitor.kinds.crashes.gather import application as addresses
 from lae_monitor.kinds.crashes.gather import make_collector
@@ -43,10 +43,14 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 
-def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """The WSGI application. What it needs is opened at the first request of each process, after any fork."""
+def answer(kinds: Kinds, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answers one request. What it needs is opened at the first request of each process, after any fork.
+
+    Args:
+        kinds: those that the configuration may have.
+    """
     try:
-        status, headers, body = _Worker.of_this_process().answer(environ)
+        status, headers, body = _Worker.of_this_process(kinds).answer(environ)
     except NotReady:
         body = b"Discarded=archive_failed"
         status, headers = 503, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
@@ -67,7 +71,7 @@ class _Worker:
     _not_before = 0.0  # by time.monotonic(): when it is tried again after it failed
 
     @classmethod
-    def of_this_process(cls) -> "_Worker":
+    def of_this_process(cls, kinds: Kinds) -> "_Worker":
         """
         Raises:
             NotReady: it could not be opened, now or a moment ago.
@@ -78,17 +82,17 @@ class _Worker:
             if time.monotonic() < cls._not_before:
                 raise NotReady
             try:
-                cls._current = cls()
+                cls._current = cls(kinds)
             except Exception as error:
                 cls._not_before = time.monotonic() + AGAIN_AFTER
                 log.exception("the crash collector cannot begin; again in %.0f s", AGAIN_AFTER)
                 raise NotReady from error
             return cls._current
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Kinds) -> None:
         self.pid = os.getpid()
         path = os.environ.get(PATH_VARIABLE)
-        self._settings = load(Path(path) if path else None, sections())
+        self._settings = load(Path(path) if path else None, kinds)
         self._process, self._slot = _take_slot(self._settings.state.path)
         self._loop = asyncio.new_event_loop()
         self._app: Any = None

@@ -4,3 +4,27 @@ A node connects to the FURL in its `tahoe.cfg` (`[node] log_gatherer.furl`) and 
 after something went wrong is fetched and kept as flogtool keeps it. Replaces `flogtool create-incident-gatherer`. Each host
 has a FURL of its own, so that it is known by its credential, and stays the same host when its nodes restart.
 """
+
+from typing import Final
+
+from lae_monitor.core.kind import Command, Kind
+
+INCIDENTS: Final = Kind(
+    name="incidents",
+    event="incident",
+    room=__name__,
+    keep="2y",
+    about="incident reports",
+    reports=r"incidents/(?P<cluster>[^/]+)/(?:incidents/[^/]+/incident-|logs/[^/]+/\d{4}/\d\d/)",
+    readers=((r"incidents/[^/]+/logs/", f"{__name__}.log_read"),),
+    why=f"{__name__}.fingerprint:why",
+    why_attributes=("umid", "fingerprint", "fingerprint.version"),
+    show=f"{__name__}.show:show",
+    commands=(
+        (
+            "incidents",
+            Command("lae_monitor.cli.incidents:incidents", "What incidents are called: try rules, count categories"),
+        ),
+    ),
+    mark="M8 1.8 15 14H1zM8 6v4M8 11.9v.4",
+)

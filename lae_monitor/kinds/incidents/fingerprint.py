@@ -22,6 +22,15 @@ MAX_PLACE: Final = 100  # characters of a file's and a function's name
 FEWEST_WORDS: Final = 3  # letters of a format beside what it inserts: a format without says nothing
 UMID, FORMAT, MESSAGE = "umid", "format", "masked"  # what `by` may be
 
+_WHY: Final = {
+    UMID: "the same line of the program wrote them: its umid is {umid}",
+    FORMAT: "their messages have the same format, before anything is inserted",
+    MESSAGE: (
+        "their messages are the same but for ids, addresses, paths, times and numbers, and so is the exception, "
+        "if there is one"
+    ),
+}
+
 _TRACEBACK: Final = "Traceback (most recent call last):"
 _UNHANDLED: Final = re.compile(r"(?i)\s*unhandled (?:error|exception)")
 _PLACE: Final = re.compile(r'File "([^"\n]*)", line \d+, in ([^\s\n]+)')
@@ -147,3 +156,15 @@ def _version_1(trigger: Mapping[str, Any]) -> str:
 
 
 EARLIER: Final[tuple[Callable[[Mapping[str, Any]], str], ...]] = (_version_1,)
+
+
+def why(group: str, attributes: Mapping[str, str]) -> str:
+    """What the incidents of a group have in common, in words.
+
+    Args:
+        attributes: of the newest of them; before VERSION 2 an incident did not say by what it was grouped.
+    """
+    umid, by = attributes.get("umid", ""), attributes.get("fingerprint", "")
+    sentence = _WHY.get(by or (UMID if umid and umid == group else ""), "their message is the same")
+    version = attributes.get("fingerprint.version") or 1
+    return f"{sentence.replace('{umid}', group)} (fingerprint of version {version})"

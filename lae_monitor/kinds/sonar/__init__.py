@@ -8,3 +8,21 @@ its file tree stays, so its tools still read it. Addresses, replies and the form
     records     one line -> one sample     runs        one run of Sonar -> one mark on the timeline
     waiting     bytes that wait            receipts    what was accepted or refused, into the journal
 """
+
+from typing import Final
+
+from lae_monitor.core.kind import Kind
+
+SONAR: Final = Kind(
+    name="sonar",
+    event="sonar",
+    room=__name__,
+    keep="1y",
+    about="samples of HPC nodes",
+    reports=r"sonar/(?P<cluster>[^/]+)/\d{4}/\d\d/\d\d/",
+    routine=("debug", "info"),
+    runs="runs of Sonar",
+    regular="sends samples",
+    show=f"{__name__}.show:show",
+    mark="M1 8h3l2-5.5 3.5 11 2-5.5H15",
+)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lae_monitor import kinds as gatherers
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Span
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes import read as reader
 from lae_monitor.kinds.crashes.container import Writer, entries
 from lae_monitor.kinds.crashes.minidump import MAX_INFLATED, unwrapped
@@ -58,7 +58,7 @@ def event_of(annotations, files=None) -> Event:
 
 
 def test_the_mover_finds_the_reader():
-    assert gatherers.reader(f"crashes/20261122/{CRASH}.zip") is reader
+    assert KINDS.reader(f"crashes/20261122/{CRASH}.zip") is reader
     assert reader.WHOLE
     assert reader.cut("crashes/x.zip", b"abc") == 3
 

@@ -199,7 +199,7 @@ def test_a_killed_workers_acknowledged_reports_are_whole_and_the_next_worker_cle
 
 def test_a_server_that_does_not_mark_the_end_of_a_body_needs_its_length(tmp_path, monkeypatch):
     monkeypatch.setenv("LAE_MONITOR_CONFIG", environ_of(tmp_path)["LAE_MONITOR_CONFIG"])
-    from lae_monitor.kinds.crashes.wsgi import application
+    from lae_monitor.gatherers.crashes.wsgi import application
 
     class Quiet(WSGIRequestHandler):
         def log_message(self, *_arguments) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.classifying import Classifying
 from lae_monitor.kinds.incidents.receipts import Place
@@ -28,7 +28,7 @@ async def take(reader, folder, archive, job):
 
 
 async def main(config):
-    settings = load(config, sections(), {})
+    settings = load(config, KINDS, {})
     archive = await Archive(settings.archive_roots, "gather-incidents", reserve=Reserve(size=1)).open()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -20,7 +20,7 @@ from lae_monitor.archive import Archive, Full, Journal
 from lae_monitor.archive.kernel import LinuxKernel
 from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents import door
 from lae_monitor.kinds.incidents import gather as gather_module
@@ -75,7 +75,7 @@ def tell_hooks():
 
 
 async def main(config, limits):
-    settings = load(config, sections())
+    settings = load(config, KINDS)
     if limits.pop("hooks", False):
         tell_hooks()
     if most := limits.pop("descriptors", None):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lae_monitor.config import load
 from lae_monitor.fleet.registry import register_incident
-from lae_monitor.kinds import sections
+from lae_monitor.kinds import KINDS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -102,7 +102,7 @@ class Gatherer:
 
     @property
     def settings(self):
-        return load(self.config, sections(), {})
+        return load(self.config, KINDS, {})
 
     def register(self, host, cluster=None):
         return register_incident(self.settings, host, cluster)

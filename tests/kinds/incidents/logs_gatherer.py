@@ -8,7 +8,7 @@ from gatherer_process import HERE, Gatherer, await_that
 
 from lae_monitor.core.rows import Span
 from lae_monitor.fleet.tailing import register_tail
-from lae_monitor.kinds import reader
+from lae_monitor.kinds import KINDS
 
 
 def await_subscribers(program, count):
@@ -69,7 +69,7 @@ class LogGatherer(Gatherer):
         rows = []
         for path in self.log_files(host):
             name, data = str(path.relative_to(self.state / "archive")), path.read_bytes()
-            found, start = reader(name), 0
+            found, start = KINDS.reader(name), 0
             assert not found.WHOLE
             while start < len(data):
                 size = found.cut(name, data[start : start + 3_000]) or len(data)

@@ -10,7 +10,7 @@ import pytest
 from logs_gatherer import log_gatherer_in
 
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds import reader
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.show import show
 
 BIN = Path(sys.executable).parent
@@ -286,15 +286,15 @@ def test_each_piece_of_a_file_has_a_head_of_its_own(tmp_path):
     assert {span.path for span in same} != {span.path for span in beside}
     assert (tmp_path / same[0].path).read_bytes() == b"head\n" + 4 * b"line\n"
     assert (tmp_path / beside[0].path).read_bytes() == b"head\n" + 2 * b"line\n"
-    assert reader(beside[0].path) is reader(same[0].path)
-    assert [one.title for one in reader(beside[0].path).read(beside[0], b'{"header": {}}\n')] == []
+    assert KINDS.reader(beside[0].path) is KINDS.reader(same[0].path)
+    assert [one.title for one in KINDS.reader(beside[0].path).read(beside[0], b'{"header": {}}\n')] == []
 
 
 def test_bytes_that_are_no_events_become_marks():
     path = "incidents/lae/logs/node1/2026/11/22.flog"
     good = json.dumps({"from": "x", "rx_time": 1795300000.0, "d": {"num": 1, "time": 1795300000.0, "message": "good"}})
     data = b"\0\0garbage\n" + good.encode() + b'\n[1]\n{"d": 5}\n{"d": {}}\n'
-    rows = list(reader(path).read(Span(path, 100, 100 + len(data)), data))
+    rows = list(KINDS.reader(path).read(Span(path, 100, 100 + len(data)), data))
     assert [row.kind for row in rows] == ["mark", "log", "mark", "mark", "log"]
     assert rows[1].title == "good"
     assert rows[1].offset == 110

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive.homecoming import bring_home
-from lae_monitor.kinds import FOLDERS, reader
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.logs_file import LogFile, Room
 from lae_monitor.kinds.incidents.logs_losses import Losses
 from lae_monitor.kinds.incidents.receipts import Place, Receipts
@@ -49,7 +49,11 @@ async def with_store(folder, roots, go):
     archive = await Archive(roots, "serve", reserve=Reserve()).open()
     driver = ChdbDriver(folder / "store", memory=400 << 20)
     mover = Mover(
-        archive, await Store(driver).open(), Ledger(folder / "mover.db"), folders=tuple(FOLDERS), find_reader=reader
+        archive,
+        await Store(driver, kinds=KINDS).open(),
+        Ledger(folder / "mover.db"),
+        folders=KINDS.folders,
+        find_reader=KINDS.reader,
     )
     try:
         await mover.recover()

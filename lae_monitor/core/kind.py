@@ -1,0 +1,156 @@
+"""What the spine, the pages and the command line ask of a kind. The list is made in kinds/; service and cli hand it down.
+
+A kind has a name in the plural, `crashes`: that of its room in kinds/, its section `[gatherers.crashes]`, its folder in the
+archive, its key in `[retention]`. Its events have one in the singular, `crash`. What is named `"module:attribute"` is
+imported when it is used: a gatherer loads nothing of the pages, and nothing of other kinds.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+JOURNAL: Final = "journal"  # the folder of all that is no report; see archive.journal
+_OF_JOURNAL: Final = "lae_monitor.archive.journal"
+
+
+class Command(NamedTuple):
+    """A command of a kind: where it is, and one line for --help."""
+
+    where: str
+    help: str
+
+
+class Classes(NamedTuple):
+    """Classes of reports that are kept for another time than most: in seconds by class; and the bytes that all may take."""
+
+    keep: dict[str, float]
+    room: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of report.
+
+    Args:
+        name: in the plural.
+        event: the kind of its events.
+        room: the package it lives in, which has `config:Settings`, `gather:gather`, `check:check` and `read`.
+        keep: how long reports are kept by default, such as "2y"; `about` says what they are.
+        reports: the pattern of the paths of its reports in the archive; what else is there, such as cursors, stays. Its
+            group `cluster`, if it has one, is the cluster in a path.
+        readers: patterns of paths with the module that reads these, where that is not `<room>.read`.
+        sections: sections below its own, by name: "crashmover" is `[gatherers.crashes.crashmover]`.
+        routine: levels of events that a timeline folds away.
+        runs: what many of them in a row are called, such as "runs of Sonar", where a timeline shows these as one.
+        regular: what a host does that is expected to go on, such as "sends samples"; "" where silence says nothing.
+        same: attributes that are equal in what was sent twice; the first is a word of its own in the text index.
+        why: gives the sentence that says what the events of a group have in common, from the group's name and the
+            attributes `why_attributes` of its newest event.
+        classes: gives the `Classes` that its section of the settings names; one kind at most has them.
+        class_group: gives the beginning that the groups of a class have.
+        show: takes a report apart for people: `show(span, data) -> Shown`.
+        commands: of the command line, by name.
+        routes: gives further pages and addresses: `routes(site) -> list[Route]`.
+        alarms: gives the alarm conditions that hold: `await alarms(settings, store, now) -> list[Condition]`.
+        mark: an SVG path of 16 x 16 that stands for it on a timeline.
+    """
+
+    name: str
+    event: str
+    room: str
+    keep: str
+    about: str
+    reports: str
+    readers: tuple[tuple[str, str], ...] = ()
+    sections: tuple[str, ...] = ()
+    routine: tuple[str, ...] = ()
+    runs: str = ""
+    regular: str = ""
+    same: tuple[str, ...] = ()
+    why: str = ""
+    why_attributes: tuple[str, ...] = ()
+    classes: str = ""
+    class_group: str = ""
+    show: str = ""
+    commands: tuple[tuple[str, Command], ...] = ()
+    routes: str = ""
+    alarms: str = ""
+    mark: str = ""
+
+    @cached_property
+    def is_report(self) -> re.Pattern[str]:
+        """Matches from its beginning the path of a report."""
+        return re.compile(self.reports)
+
+    def part(self, name: str) -> Any:
+        """`gather:gather` of its room."""
+        return load(f"{self.room}.{name}")
+
+    def reader(self, path: str) -> Any:
+        """The module that reads the archive's file `path` (core.rows.Reader)."""
+        return load(next((module for pattern, module in self.readers if re.match(pattern, path)), f"{self.room}.read"))
+
+
+class Kinds(tuple[Kind, ...]):
+    """All kinds, in the order in which they are shown."""
+
+    __slots__ = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(kind.name for kind in self)
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        return tuple(kind.event for kind in self)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The top folders of the archive that are read."""
+        return (*self.names, JOURNAL)
+
+    @property
+    def regular(self) -> tuple[Kind, ...]:
+        return tuple(kind for kind in self if kind.regular)
+
+    @property
+    def classed(self) -> str:
+        """The name of the kind that has classes; "" for none."""
+        return next((kind.name for kind in self if kind.classes), "")
+
+    def named(self, name: str) -> Kind | None:
+        return next((kind for kind in self if kind.name == name), None)
+
+    def of_event(self, event: str) -> Kind | None:
+        return next((kind for kind in self if kind.event == event), None)
+
+    def of_path(self, path: str) -> Kind | None:
+        """The kind whose folder has the archive's file `path`."""
+        return self.named(path.partition("/")[0])
+
+    def cluster_of(self, path: str) -> str:
+        """The cluster that the path of a report names; "" for none."""
+        kind = self.of_path(path)
+        found = kind.is_report.match(path) if kind is not None else None
+        return found.groupdict().get("cluster", "") if found is not None else ""
+
+    def reader(self, path: str) -> Any:
+        """What reads the archive's file `path`; None for a file that nothing reads."""
+        if path.startswith(f"{JOURNAL}/"):
+            return load(_OF_JOURNAL)
+        kind = self.of_path(path)
+        return kind.reader(path) if kind is not None else None
+
+    def commands(self) -> Iterator[tuple[str, Command]]:
+        for kind in self:
+            yield from kind.commands
+
+
+def load(where: str) -> Any:
+    """The module, or with a colon what is in it, that `where` names."""
+    module, _, attribute = where.partition(":")
+    found: Any = import_module(module)
+    return getattr(found, attribute) if attribute else found
