@@ -17,13 +17,14 @@ from lae_monitor.core.printable import one_line
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time, parse_duration, parse_time, wall_clock
 from lae_monitor.terminal.lines import when
-from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_USAGE, Invocation, common
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.progress import counted
 from lae_monitor.terminal.table import Column, table
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.crashes.program import Program
-    from lae_monitor.kinds.crashes.throttle import Rules, Verdict
+    from lae_monitor.kinds.crashes.throttle_rules import Rules
+    from lae_monitor.kinds.crashes.throttle_verdict import Verdict
 
 MAX_CRASH: Final = 512 * MiB  # bytes of a file that is read; a crash has up to 200 MiB
 MAX_SEED: Final = 2**32
@@ -119,15 +120,14 @@ def throttle_test(
 def _rules(invocation: Invocation, name: str | None) -> tuple[Rules, str]:
     """The rules, and what they are called."""
     from lae_monitor.kinds.crashes.check import rules_path
-    from lae_monitor.kinds.crashes.throttle import RulesError, RulesFile
+    from lae_monitor.kinds.crashes.throttle_rules import rules_file
+    from lae_monitor.kinds.rule_files.table import RulesError
 
     source = name if name is not None else rules_path(invocation.settings)
     try:
-        return RulesFile(source).current(), source
+        return rules_file(source).value, source
     except RulesError as error:
-        more = "".join(f"\nlae-monitor: {problem}" for problem in error.problems[1:])
-        following = "correct the file; docs/throttling.md tells what rules are made of"
-        invocation.fail(f"{error.problems[0]}{more}", EXIT_CONFIG, following=following)
+        invocation.fail_rules(error.problems, "docs/throttling.md")
 
 
 def _cutoff(invocation: Invocation, since: str | None) -> float:

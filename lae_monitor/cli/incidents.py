@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.incidents_classify import answer_of, fail_for, listed, started, tell_troubles, try_rules
+from lae_monitor.cli.incidents_classify import answer_of, listed, started, tell_troubles, try_rules
 from lae_monitor.core.printable import printable
 from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
@@ -73,23 +73,22 @@ def classify(
 
 def _sources(invocation: Invocation, rules: str | None, classifiers: str | None) -> tuple[Sources, float]:
     """The rules and classifiers to use, and the seconds that an incident may take."""
-    from lae_monitor.kinds.incidents.class_rules import RulesError
-    from lae_monitor.kinds.incidents.class_sources import Places, places_of, read_sources
+    from lae_monitor.kinds.incidents.class_sources import Places, checked, places_of, read_sources
+    from lae_monitor.kinds.rule_files.table import RulesError
 
     if rules is not None and classifiers is not None:
         configured, seconds = Places(rules, classifiers), LIMIT
     else:
         configured = places_of(invocation.settings)
         seconds = float(invocation.settings.gatherers["incidents"].classify_limit)
+    places = Places(
+        rules if rules is not None else configured.rules,
+        classifiers if classifiers is not None else configured.folder,
+    )
     try:
-        return read_sources(
-            Places(
-                rules if rules is not None else configured.rules,
-                classifiers if classifiers is not None else configured.folder,
-            )
-        ), seconds
+        return checked(read_sources(places)), seconds
     except RulesError as error:
-        fail_for(invocation, error.problems)
+        invocation.fail_rules(error.problems, "docs/classification.md")
 
 
 async def _classified(

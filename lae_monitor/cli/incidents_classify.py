@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from lae_monitor.core.printable import one_line
-from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, Invocation
 from lae_monitor.terminal.owner import as_owner
 from lae_monitor.terminal.progress import counted
 from lae_monitor.terminal.table import Cell, table
@@ -141,12 +141,6 @@ def _text(answer: dict[str, Any]) -> Iterator[str]:
 # ---- one incident --------------------------------------------------------------------------------------------------
 
 
-def fail_for(invocation: Invocation, problems: list[str]) -> NoReturn:
-    """Ends the command: the rules are wrong."""
-    following = "correct them; docs/classification.md tells what rules are made of"
-    invocation.fail("\n".join(problems), EXIT_CONFIG, following=following)
-
-
 async def started(invocation: Invocation, classifier: Classifier) -> None:
     """Starts it, or ends the command; files that are no classifiers are told."""
     from lae_monitor.kinds.incidents.class_process import ChildFailed
@@ -155,8 +149,6 @@ async def started(invocation: Invocation, classifier: Classifier) -> None:
         loaded = await classifier.start()
     except ChildFailed as error:
         invocation.fail(str(error), EXIT_UNAVAILABLE)
-    if loaded.problems:
-        fail_for(invocation, loaded.problems)
     for name, why in loaded.broken.items():
         click.echo(f"lae-monitor: {one_line(name)} has no opinion: {one_line(why)}", err=True)
 

@@ -70,6 +70,10 @@ class Invocation:
                 click.echo(f"Next: {following}", err=True)
         raise SystemExit(code)
 
+    def fail_rules(self, problems: list[str], page: str) -> NoReturn:
+        """Ends the command: a file of rules is wrong, as `problems` say; `page` of the documentation tells what is right."""
+        self.fail("\n".join(problems), EXIT_CONFIG, following=f"correct the file; {page} tells what rules are made of")
+
     def fail_for_ledger(self, error: Exception, message: str) -> NoReturn:
         """Ends the command since a ledger cannot be read: perhaps only now, but not when a newer release wrote it."""
         from lae_monitor.store.sqlite import NewerLedger

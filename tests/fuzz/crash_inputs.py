@@ -32,7 +32,7 @@ from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH, Report, envelo
 from lae_monitor.kinds.crashes.sample import minidump
 from lae_monitor.kinds.crashes.show import show
 from lae_monitor.kinds.crashes.spool import Budget
-from lae_monitor.kinds.crashes.throttle import RulesFile
+from lae_monitor.kinds.crashes.throttle_rules import rules_file
 from lae_monitor.kinds.crashes.wire import Part
 from lae_monitor.net.http import Request
 
@@ -42,7 +42,7 @@ MOST_CUTS = 6  # of one body; more show nothing new, and cost time
 EVERY_BYTE = 64  # bytes of a body that is also cut after each of them
 FORM = b"multipart/form-data; boundary=B"
 SETTINGS = Settings()
-RULES = RulesFile("socorro", lambda: NOW)
+RULES = rules_file("socorro", lambda: NOW)
 ABOUT = envelope(
     peer="", host=HostName("h"), cluster=ClusterName("c"), user_agent="", size=1, compressed=False, query={}
 )

@@ -10,8 +10,9 @@ from lae_monitor.core.names import ClusterName, HostName, usual_address
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.kinds.crashes.crashmover.check import check as check_crashmover
-from lae_monitor.kinds.crashes.throttle import PRESETS, RulesError, RulesFile
+from lae_monitor.kinds.crashes.throttle_rules import PRESETS, RulesFile, rules_file
 from lae_monitor.kinds.crashes.tokens import FILE, Tokens
+from lae_monitor.kinds.rule_files.table import RulesError
 from lae_monitor.net.http import parse_networks
 from lae_monitor.net.statsd import parse_address
 
@@ -44,16 +45,12 @@ def rules_of(settings: Settings, clock: Clock = wall_clock) -> RulesFile:
     Raises:
         RulesError
     """
-    return RulesFile(rules_path(settings), clock)
+    return rules_file(rules_path(settings), clock)
 
 
 def rules_path(settings: Settings) -> str:
     """The preset's name, or the absolute path of the file of throttle rules."""
-    name = str(settings.gatherers["crashes"].rules)
-    if name in PRESETS:
-        return name
-    base = settings.source.absolute().parent if settings.source is not None else Path()
-    return str(base / Path(name).expanduser())
+    return PRESETS.path(str(settings.gatherers["crashes"].rules), settings.source)
 
 
 def fatal(settings: Settings) -> Iterator[str]:

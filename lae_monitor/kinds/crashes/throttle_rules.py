@@ -1,19 +1,21 @@
-"""Throttle rules: which reports are kept. TOML in, verdicts out; pure, and without I/O. See docs/throttling.md."""
+"""Throttle rules: which reports are kept. TOML in, verdicts out. See docs/throttling.md."""
 
-import re
-import tomllib
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from lae_monitor.config.rule_table import NUMBER, TEXT, TEXTS, TRUTH, Table
 from lae_monitor.core.refusals import shorten
+from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.kinds.crashes.program import Program, clean
-from lae_monitor.kinds.crashes.throttle_conditions import KEYS, Condition, Lists, condition
-from lae_monitor.kinds.crashes.throttle_facts import Facts, Version, version
-from lae_monitor.kinds.crashes.throttle_verdict import NO_MATCH, Result, RulesError, Verdict
+from lae_monitor.kinds.crashes.throttle_facts import Facts, Lists, language
+from lae_monitor.kinds.crashes.throttle_verdict import KEPT, NO_MATCH, Result, Verdict
+from lae_monitor.kinds.rule_files.conditions import Condition, Language, Version, version
+from lae_monitor.kinds.rule_files.file import InForce, Presets
+from lae_monitor.kinds.rule_files.patterns import TooSlow
+from lae_monitor.kinds.rule_files.table import NUMBER, TEXT, TEXTS, TRUTH, RuleTables, Table
 
-MAX_RULES: Final = 1000  # every report passes all of them; Antenna has 16
-MAX_NAME: Final = 100  # characters of a rule's name: it goes to clients, and into the names of metrics
+PRESETS: Final = Presets(Path(__file__).with_name("presets"), ("accept-all", "antenna", "socorro"))
 RESERVED: Final = frozenset({NO_MATCH, "FROM_CRASHID"})  # what stands in the place of a rule's name where none decided
 
 REFUSAL: Final = "minimal_version_for_understanding_refusal"
@@ -22,9 +24,10 @@ CRASH_ID: Final = "crash_id"
 
 _RESULTS: Final = {result.name.lower(): result for result in Result}
 _VERDICTS: Final = [name for name, result in _RESULTS.items() if result is not Result.CONTINUE]
-_NAME: Final = re.compile("[A-Za-z0-9_]+")
 _TOP: Final = ("products", "packages", REFUSAL, "never_discard", "rule")
 _IMPLIED: Final = {"product": "unsupported_product", "package": "unsupported_packagename"}
+
+_LOG: Final = logging.getLogger(__name__)
 
 Chance = Callable[[], float]
 
@@ -47,12 +50,14 @@ class Rule(NamedTuple):
     """A rule; where its condition holds, it gives its result, or draws."""
 
     name: str
-    holds: Condition
+    holds: Condition[Facts]
     outcome: Result | Sample
 
 
 class Rules:
     """A rules file.
+
+    A report that cannot be searched in time is never dropped: rules with patterns pass it by, and it is deferred.
 
     Attributes:
         names: of the rules, in the order in which they are tried.
@@ -65,6 +70,7 @@ class Rules:
         self._rules = tuple(rules)
         self._understanding = understanding
         self._never_discard = never_discard
+        self._slow: set[str] = set()  # rules that were logged for it
         self.names = [rule.name for rule in self._rules]
         self.is_random = any(isinstance(rule.outcome, Sample) and rule.outcome.by == RANDOM for rule in self._rules)
 
@@ -75,23 +81,16 @@ class Rules:
         Raises:
             RulesError: with every mistake found.
         """
-        problems: list[str] = []
-        top = Table(_tree(text, source), source, problems)
-        top.only(_TOP)
+        file = RuleTables(text, source, _TOP)
+        top = file.top
         lists = Lists(frozenset(map(clean, top.take("products", TEXTS) or ())), _packages(top))
-        tables = top.inners("rule")
         if "rule" not in top:
             top.problem("", "holds no [[rule]], so every report would be rejected")
-        elif len(tables) > MAX_RULES:
-            top.problem("rule", f"has more than {MAX_RULES} rules")
-        rules = [_rule(table, lists) for table in tables[:MAX_RULES]]
-        names = [rule.name for rule in rules]
-        for name in sorted({name for name in names if name and names.count(name) > 1}):
-            top.problem("rule", f"there is more than one with the name {shorten(name)}")
+        words = language(lists)
+        rules = [_rule(*file.named(table, "_", RESERVED), words) for table in file.rules]
         understanding, never_discard = _understanding(top), bool(top.take("never_discard", TRUTH))
-        if problems:
-            raise RulesError(problems)
-        return cls([*_implied(tables, lists), *rules], understanding, never_discard=never_discard)
+        file.check()
+        return cls([*_implied(file.rules, lists), *rules], understanding, never_discard=never_discard)
 
     def decide(
         self, annotations: Mapping[str, Any], *, program: Program, crash_id: str, now: float, random: Chance
@@ -107,7 +106,12 @@ class Rules:
         """
         facts = Facts(annotations, program, crash_id, now)
         for rule in self._rules:
-            if not rule.holds(facts):
+            try:
+                if not rule.holds(facts):
+                    continue
+            except TooSlow as slow:
+                self._log_slow(rule.name, slow)
+                facts.is_unsure = True
                 continue
             if isinstance(rule.outcome, Result):
                 return self._verdict(rule.outcome, rule.name, None, facts)
@@ -119,7 +123,14 @@ class Rules:
     def _verdict(self, result: Result, rule: str, percent: float | None, facts: Facts) -> Verdict:
         if result is Result.REJECT and not self._may_be_refused(facts):
             result = Result.DEFER
+        if facts.is_unsure and result not in KEPT:
+            result = Result.DEFER
         return Verdict(result, rule, percent)
+
+    def _log_slow(self, rule: str, slow: TooSlow) -> None:
+        if rule not in self._slow:
+            self._slow.add(rule)
+            _LOG.error("throttle rules: rule %s: %s; write its pattern otherwise: reports are kept instead", rule, slow)
 
     def _may_be_refused(self, facts: Facts) -> bool:
         """Whether the client would understand a refusal, and is to hear one: Socorro's rule."""
@@ -128,14 +139,6 @@ class Rules:
         least = self._understanding.get(facts.text("ProductName") or "")
         found = version(facts.text("Version") or "")
         return least is not None and found is not None and found >= least
-
-
-def _tree(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError and no TOMLDecodeError
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise RulesError([f"{source}: not TOML: {reason}"]) from error
 
 
 def _packages(top: Table) -> dict[str, frozenset[str]]:
@@ -158,18 +161,9 @@ def _understanding(top: Table) -> dict[str, Version] | None:
     return found
 
 
-def _rule(table: Table, lists: Lists) -> Rule:
-    name = table.take("name", TEXT)
-    if "name" not in table:
-        table.problem("name", "has to be given")
-    elif name in RESERVED:
-        table.problem("name", f"{name} is what stands in the place of a rule's name where none decided")
-    elif name is not None and (not _NAME.fullmatch(name) or len(name) > MAX_NAME):
-        table.problem("name", f"is 1 to {MAX_NAME} letters, digits and _; this is {shorten(name)}")
-    elif name is not None:
-        table = table.named(f"rule {name}")
-    table.only(("name", *KEYS, "result", "sample"))
-    return Rule(name or "", condition(table, lists), _outcome(table))
+def _rule(name: str, table: Table, words: Language[Facts]) -> Rule:
+    table.only(("name", *words.keys, "result", "sample"))
+    return Rule(name, words.condition(table), _outcome(table))
 
 
 def _outcome(table: Table) -> Result | Sample:
@@ -208,4 +202,21 @@ def _implied(tables: Iterable[Table], lists: Lists) -> Iterable[Rule]:
     said = {table.take("unlisted", TEXT) for table in tables}
     for what, name in _IMPLIED.items():
         if what not in said and (lists.products if what == "product" else lists.packages):
-            yield Rule(name, condition(Table({"unlisted": what}, "", []), lists), Result.REJECT)
+            yield Rule(name, language(lists).condition(Table({"unlisted": what}, "", [])), Result.REJECT)
+
+
+RulesFile = InForce[str, Rules]
+
+
+def rules_file(name_or_path: str, clock: Clock = wall_clock) -> RulesFile:
+    """The rules of a running collector: a preset, or a file, which is read again when it changes.
+
+    Raises:
+        RulesError: there is no such file, or it is wrong.
+    """
+
+    def make(text: str) -> Rules:
+        return Rules.parse(text, name_or_path)
+
+    text = PRESETS.read(name_or_path)
+    return InForce("throttle rules", lambda: PRESETS.read(name_or_path), make, (text, make(text)), clock)

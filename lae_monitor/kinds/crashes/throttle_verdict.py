@@ -6,14 +6,6 @@ from typing import Final, NamedTuple
 NO_MATCH: Final = "NO_MATCH"  # the rule of a report that no rule applied to; Antenna's name
 
 
-class RulesError(Exception):
-    """Rules are wrong; `problems` are sentences, one a mistake, that name file, rule and key."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
 class Result(IntEnum):
     """What becomes of a report."""
 
@@ -26,6 +18,8 @@ class Result(IntEnum):
         5  # dropped, and the client is told that its program is not supported: what Socorro does without a percentage
     )
 
+
+KEPT: Final = frozenset({Result.ACCEPT, Result.DEFER})
 
 _LEGACY: Final = {
     Result.ACCEPT: 0, Result.DEFER: 1, Result.REJECT: 2, Result.FAKEACCEPT: 2, Result.IGNORE: 3,

@@ -7,8 +7,10 @@ from lae_monitor.config import Settings
 from lae_monitor.config.values import Listen
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.class_check import problems
+from lae_monitor.kinds.incidents.class_process import ChildFailed, load_blocking
+from lae_monitor.kinds.incidents.class_sources import checked, places_of, read_sources
 from lae_monitor.kinds.incidents.flog import MAX_INCIDENT
+from lae_monitor.kinds.rule_files.table import RulesError
 from lae_monitor.net.tubs_address import parse_listen, parse_location
 
 SECTION = "gatherers.incidents"
@@ -42,7 +44,7 @@ def _is_here(host: str) -> bool:
 
 def check(settings: Settings) -> Iterator[str]:
     """A sentence for each problem."""
-    yield from problems(settings)
+    yield from _classification(settings)
     section = settings.gatherers["incidents"]
     if section.http:
         try:
@@ -68,3 +70,22 @@ def check(settings: Settings) -> Iterator[str]:
     for host, _ in hints:
         if host in {"0.0.0.0", "::"}:  # noqa: S104 - it is refused
             yield f"{SECTION}.location: {host} means all addresses; nodes need the name or address of this host"
+
+
+def _classification(settings: Settings) -> Iterator[str]:
+    """What is wrong with rules and classifiers, which are loaded in a process of their own; blocks for that long."""
+    places = places_of(settings)
+    for key, place in (("classifiers", places._replace(rules="none")), ("rules", places._replace(folder=""))):
+        try:
+            sources = checked(read_sources(place))
+        except RulesError as error:
+            yield from (f"{SECTION}.{key}: {problem}" for problem in error.problems)
+            continue
+        if not sources.classifiers:
+            continue
+        try:
+            loaded = load_blocking(sources, float(settings.gatherers["incidents"].classify_limit))
+        except ChildFailed as error:
+            yield f"{SECTION}.{key}: {error}"
+        else:
+            yield from (f"{SECTION}.{key}: {name}: {why}" for name, why in loaded.broken.items())

@@ -4,7 +4,7 @@
     first       a Setup in JSON  ->  a Loaded in JSON
     then        a Question in JSON, the incident's file as it is  ->  an Opinion in JSON
 
-Only here are regular expressions of operators tried, classifiers run, and files of nodes unpacked for it. The process limits
+Only here are classifiers run, and files of nodes unpacked for them and for rules. The process limits
 itself, and ends when its time is up; who started it kills it sooner, and reads in the shared memory what it was at.
 """
 
@@ -28,7 +28,6 @@ from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.class_conditions import Incident
 from lae_monitor.kinds.incidents.class_frames import (
-    FIRST_RULE,
     READING,
     SETTING_UP,
     SLOW,
@@ -41,12 +40,14 @@ from lae_monitor.kinds.incidents.class_frames import (
     write_frame,
 )
 from lae_monitor.kinds.incidents.class_plugins import Broken, ask, explain, load
-from lae_monitor.kinds.incidents.class_rules import Rules, RulesError
+from lae_monitor.kinds.incidents.class_rules import Rules
 from lae_monitor.kinds.incidents.flog import unpack
 from lae_monitor.kinds.incidents.render import plain_text
+from lae_monitor.kinds.rule_files.patterns import TooSlow
 
 MEMORY: Final = 512 * MiB  # of address space; a file takes up to 24 MiB of values, Python and its modules about 100
 NICE: Final = 10  # what is being gathered comes first
+RULES: Final = 4  # a rule may search for a fourth of the seconds that an incident has
 GRACE: Final = 2.0  # seconds beyond the limit until the process ends itself; who started it is sooner
 MAX_VERSIONS: Final = 50  # programs that an incident names
 MAX_VERSION: Final = 200  # characters
@@ -62,13 +63,10 @@ class Child:
         self._begun = time.perf_counter()
         self._seconds: defaultdict[int, float] = defaultdict(float)
         self.loaded = Loaded()
-        self._rules = Rules()
+        self._rules = Rules.parse(setup.rules, setup.source)
+        self._searching = setup.limit / RULES
         self._functions: dict[int, Callable[[Any], Any]] = {}
         skipped = set(setup.skip)
-        try:
-            self._rules = Rules.parse(setup.rules, setup.source, self._begin_rule) if setup.rules else Rules()
-        except RulesError as error:
-            self.loaded.problems = error.problems
         self.loaded.steps = [f"rule {name}" for name in self._rules.names]
         for place, (name, text) in enumerate(setup.classifiers):
             number = len(self.loaded.steps)
@@ -88,9 +86,6 @@ class Child:
         self._seconds[self._step] += now - self._begun
         self._step, self._begun = step, now
         self._shown[:STEP_SIZE] = struct.pack(">i", step)
-
-    def _begin_rule(self, number: int) -> None:
-        self.begin(FIRST_RULE - number)
 
     def classify(self, question: Question, data: bytes) -> Opinion:
         self._seconds.clear()
@@ -119,9 +114,13 @@ class Child:
             raise Refused("unreadable", "no header of an incident")
         skipped = set(question.skip)
         incident = Incident(question.cluster, question.host, _versions(header))
-        known = self._rules.apply(incident, trigger, self._events(objects), self.begin, skipped.__contains__)
-        for step, rule in known:
-            opinion.by[self.loaded.steps[step]] = list(rule.categories)
+        for step, rule in self._rules.apply(
+            incident, trigger, self._events(objects), seconds=self._searching, begin=self.begin, skipped=skipped
+        ):
+            if isinstance(rule, TooSlow):
+                opinion.failed[self.loaded.steps[step]] = str(rule)
+            else:
+                opinion.by[self.loaded.steps[step]] = list(rule.categories)
         for step, function in self._functions.items():
             if step in skipped:
                 continue

@@ -11,10 +11,9 @@ MAX_FRAME: Final = 80 * MiB  # a file has up to 64
 MAX_ANSWER: Final = 4 * MiB  # of what is taken from the child: 1,000 rules with 50 categories each are 3
 SLOW: Final = 0.25  # seconds of one rule or classifier with one incident, from which on it is told
 STEP_SIZE: Final = 4  # bytes of shared memory: the number of what it is at
-# What is not the number of a rule or classifier. While they are loaded, classifiers count from 0, and rules down from -3.
+# What is not the number of a rule or classifier. While classifiers are loaded, they count from 0.
 READING: Final = -1
 SETTING_UP: Final = -2
-FIRST_RULE: Final = -3
 
 
 class Setup(msgspec.Struct, kw_only=True):
@@ -32,11 +31,10 @@ class Setup(msgspec.Struct, kw_only=True):
 
 
 class Loaded(msgspec.Struct, kw_only=True):
-    """What was loaded: `steps`, of which the first `rules` are rules. `problems` of rules; `broken` classifiers, and why."""
+    """What was loaded: `steps`, of which the first `rules` are rules; `broken` classifiers, and why."""
 
     steps: list[str] = []
     rules: int = 0
-    problems: list[str] = []
     broken: dict[str, str] = {}
 
 

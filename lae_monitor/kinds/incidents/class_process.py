@@ -18,7 +18,6 @@ from typing import Final
 import msgspec
 
 from lae_monitor.kinds.incidents.class_frames import (
-    FIRST_RULE,
     MAX_ANSWER,
     SETTING_UP,
     STEP_SIZE,
@@ -54,13 +53,13 @@ class Classifier:
     """Asks about one incident after the other.
 
     Args:
-        sources: the rules and classifiers.
+        sources: the classifiers, and rules that are right.
         limit: seconds for one incident.
         start: seconds for loading them.
         loud: what classifiers print appears on standard error.
 
     Attributes:
-        loaded: what was loaded; also what is wrong with it. Known once it was started.
+        loaded: what was loaded, and which classifiers are broken. Known once it was started.
     """
 
     def __init__(self, sources: Sources, limit: float, *, start: float = START, loud: bool = False) -> None:
@@ -97,26 +96,13 @@ class Classifier:
                 raise ChildFailed(f"the process that classifies does not start: {error}") from error
             except _Died as died:
                 await self.stop()
-                if (stuck := self._stuck(died)) is not None:
-                    return stuck
+                if not 0 <= died.step < len(self.sources.classifiers):
+                    raise ChildFailed(f"the process that classifies does not start: {died.why}") from None
+                self._broken[self.sources.classifiers[died.step][0]] = died.why
             else:
                 self.loaded = msgspec.json.decode(answer, type=Loaded)
                 self.loaded.broken |= self._broken
         return self.loaded
-
-    def _stuck(self, died: _Died) -> Loaded | None:
-        """What is known when loading never ended: a rule that is wrong; None for a classifier, which is left out.
-
-        Raises:
-            ChildFailed
-        """
-        if 0 <= died.step < len(self.sources.classifiers):
-            self._broken[self.sources.classifiers[died.step][0]] = died.why
-            return None
-        if died.step <= FIRST_RULE:
-            problem = f"{self.sources.source}: rule[{FIRST_RULE - died.step + 1}]: its regular expression {died.why}"
-            return Loaded(problems=[problem])
-        raise ChildFailed(f"the process that classifies does not start: {died.why}")
 
     async def classify(self, cluster: str, host: str, data: bytes) -> Opinion:
         """What the incident in the file `data` is called.
@@ -143,6 +129,8 @@ class Classifier:
                 self._strikes[error.step] += 1
                 failed[self.loaded.steps[error.step]] = error.why
                 continue
+            for step in range(self.loaded.rules):
+                self._strikes[step] += self.loaded.steps[step] in opinion.failed  # its search was stopped
             opinion.failed |= failed
             return opinion
         return Opinion(failed=failed, error=f"the process that classifies was killed {MAX_KILLS} times")

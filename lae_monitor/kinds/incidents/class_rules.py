@@ -1,51 +1,29 @@
 """Classification rules: what an incident is called. TOML in, categories out; without I/O. See docs/classification.md."""
 
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
-from lae_monitor.config.rule_table import TEXT, Table
 from lae_monitor.core.refusals import shorten
-from lae_monitor.kinds.incidents.class_conditions import (
-    EVENT_KEYS,
-    INCIDENT_KEYS,
-    Conditions,
-    Facts,
-    Incident,
-    conditions,
-)
+from lae_monitor.kinds.incidents.class_conditions import EVENT, TRIGGER, Facts, Incident
+from lae_monitor.kinds.incidents.render import MAX_MESSAGE
+from lae_monitor.kinds.rule_files.conditions import NOT, Condition
+from lae_monitor.kinds.rule_files.patterns import Searches, TooSlow
+from lae_monitor.kinds.rule_files.table import RuleTables, Table
 
 UNKNOWN: Final = "unknown"  # flogtool's word for what nothing knew
 CATEGORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)  # it becomes a file's name
-MAX_RULES: Final = 1000
 MAX_CATEGORIES: Final = 50  # of one rule, or of one answer of a classifier
-MAX_NAME: Final = 100  # characters of a rule's name
-
-_NAME: Final = re.compile("[A-Za-z0-9_-]+")
-_KEYS: Final = ("name", "category", *EVENT_KEYS, *INCIDENT_KEYS, "event", "unless")
-
-
-class RulesError(ValueError):
-    """Rules that are wrong; `problems` has a sentence for each mistake."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
 
 
 class Rule(NamedTuple):
-    """What holds of the trigger, what of any one event, and what must not hold of the trigger."""
+    """What holds of the trigger, and, if it is given, of any one event."""
 
     name: str
     categories: tuple[str, ...]
-    trigger: Conditions
-    event: Conditions
-    unless: Conditions
-
-    def knows(self, facts: Facts, incident: Incident) -> bool:
-        """Whether all that is said of the trigger holds."""
-        return self.trigger.hold(facts, incident) and not (self.unless and self.unless.hold(facts, incident))
+    trigger: Condition[Facts]
+    event: Condition[Facts] | None
 
 
 class Rules:
@@ -56,27 +34,15 @@ class Rules:
         self.names = [rule.name for rule in self.rules]
 
     @classmethod
-    def parse(cls, text: str, source: str, begin: Callable[[int], None] = lambda _number: None) -> Self:
-        """The rules in `text`; `source` names it in sentences; `begin` is told the number of each before it is read.
+    def parse(cls, text: str, source: str) -> Self:
+        """The rules in `text`; `source` names it in sentences.
 
         Raises:
             RulesError: with every mistake found.
         """
-        problems: list[str] = []
-        top = Table(_tree(text, source), source, problems)
-        top.only(("rule",))
-        tables = top.inners("rule")
-        if len(tables) > MAX_RULES:
-            top.problem("rule", f"has more than {MAX_RULES} rules")
-        rules = []
-        for number, table in enumerate(tables[:MAX_RULES]):
-            begin(number)
-            rules.append(_rule(table))
-        names = [rule.name for rule in rules]
-        for name in sorted({name for name in names if name and names.count(name) > 1}):
-            top.problem("rule", f"there is more than one with the name {name}")
-        if problems:
-            raise RulesError(problems)
+        file = RuleTables(text, source)
+        rules = [_rule(*file.named(table, "_-")) for table in file.rules]
+        file.check()
         return cls(rules)
 
     def apply(
@@ -84,48 +50,42 @@ class Rules:
         incident: Incident,
         trigger: dict[str, Any],
         events: Iterator[dict[str, Any]],
-        begin: Callable[[int], None],
-        skipped: Callable[[int], bool],
-    ) -> Iterator[tuple[int, Rule]]:
-        """The rules that know the incident, with their numbers.
+        *,
+        seconds: float,
+        begin: Callable[[int], None] = lambda _number: None,
+        skipped: Container[int] = (),
+    ) -> Iterator[tuple[int, Rule | TooSlow]]:
+        """The numbers of the rules that know the incident, with the rule, or with why it has no opinion.
 
         Args:
             events: all of them; taken only as far as a rule wants to know.
-            begin: told the number of each rule before it is tried: whoever watches then knows who is slow.
-            skipped: whether a rule is left out.
+            seconds: that each rule may search.
+            begin: called with the number of a rule before it searches: if it hangs, the one that watches knows which it is.
+            skipped: rules that are left out.
         """
-        facts = Facts(trigger)
-        waiting: list[tuple[int, Rule]] = []
+        searches = [Searches(seconds, MAX_MESSAGE, partial(begin, number)) for number in range(len(self.rules))]
+
+        def try_on(facts: Facts, number: int, condition: Condition[Facts]) -> bool | TooSlow:
+            facts.searches = searches[number]
+            try:
+                return condition(facts)
+            except TooSlow as slow:
+                return slow
+
+        facts = Facts(trigger, incident)
+        waiting: dict[int, tuple[Rule, Condition[Facts]]] = {}
         for number, rule in enumerate(self.rules):
-            if skipped(number) or not rule.trigger.may_hold(facts, incident):
-                continue
-            begin(number)
-            if rule.knows(facts, incident):
-                if rule.event:
-                    waiting.append((number, rule))
-                else:
-                    yield number, rule
-        if waiting:
-            yield from _in_events(incident, waiting, events, begin)
-
-
-def _in_events(
-    incident: Incident,
-    waiting: list[tuple[int, Rule]],
-    events: Iterator[dict[str, Any]],
-    begin: Callable[[int], None],
-) -> Iterator[tuple[int, Rule]]:
-    for event in events:
-        facts = Facts(event)
-        for number, rule in list(waiting):
-            if not rule.event.may_hold(facts, incident):
-                continue
-            begin(number)
-            if rule.event.hold(facts, incident):
-                waiting.remove((number, rule))
-                yield number, rule
-        if not waiting:
-            return
+            known = number not in skipped and try_on(facts, number, rule.trigger)
+            if isinstance(known, TooSlow) or (known and rule.event is None):
+                yield number, rule if known is True else known
+            elif known and rule.event is not None:
+                waiting[number] = rule, rule.event
+        while waiting and (event := next(events, None)) is not None:
+            facts = Facts(event, incident)
+            for number, (rule, condition) in list(waiting.items()):
+                if known := try_on(facts, number, condition):
+                    del waiting[number]
+                    yield number, rule if known is True else known
 
 
 def is_category(value: Any) -> bool:
@@ -133,28 +93,13 @@ def is_category(value: Any) -> bool:
     return isinstance(value, str) and CATEGORY.fullmatch(value) is not None
 
 
-def _tree(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError and no TOMLDecodeError
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise RulesError([f"{source}: not TOML: {reason}"]) from error
-
-
-def _rule(table: Table) -> Rule:
-    name = table.take("name", TEXT)
-    if "name" not in table:
-        table.problem("name", "has to be given")
-    elif name is not None and (not _NAME.fullmatch(name) or len(name) > MAX_NAME):
-        table.problem("name", f"is 1 to {MAX_NAME} letters, digits, _ and -; this is {shorten(name)}")
-    elif name is not None:
-        table = table.named(f"rule {name}")
-    table.only(_KEYS)
-    trigger = conditions(table, (*EVENT_KEYS, *INCIDENT_KEYS))
-    event, unless = _inner(table, "event", EVENT_KEYS), _inner(table, "unless", (*EVENT_KEYS, *INCIDENT_KEYS))
-    if not any(key in table for key in (*EVENT_KEYS, *INCIDENT_KEYS, "event")):
-        table.problem("", f"says nothing of the incident; it wants one of {', '.join((*EVENT_KEYS, 'event'))}")
-    return Rule(name or "", _categories(table), trigger, event, unless)
+def _rule(name: str, table: Table) -> Rule:
+    table.only(("name", "category", "event", *TRIGGER.keys))
+    trigger = TRIGGER.condition(table)
+    event = EVENT.inner(table, "event")
+    if not any(key in table for key in (*TRIGGER.keys, "event") if key not in NOT):
+        table.problem("", f"says nothing of the incident; it wants one of {', '.join((*EVENT.own, 'event'))}")
+    return Rule(name, _categories(table), trigger, event)
 
 
 def _categories(table: Table) -> tuple[str, ...]:
@@ -169,13 +114,3 @@ def _categories(table: Table) -> tuple[str, ...]:
     if len(found) > MAX_CATEGORIES:
         table.problem("category", f"has more than {MAX_CATEGORIES} of them")
     return tuple(found)
-
-
-def _inner(table: Table, key: str, keys: tuple[str, ...]) -> Conditions:
-    inner = table.inner(key)
-    if inner is None:
-        return Conditions()
-    inner.only(keys)
-    if not any(name in inner for name in keys):
-        inner.problem("", f"says nothing; it wants one of {', '.join(keys)}")
-    return conditions(inner, keys)

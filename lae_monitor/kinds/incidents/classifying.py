@@ -20,12 +20,13 @@ from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.class_frames import Opinion
 from lae_monitor.kinds.incidents.class_lists import Item, Lists, Mark, stored_items, stored_places
 from lae_monitor.kinds.incidents.class_process import ChildFailed, Classifier
-from lae_monitor.kinds.incidents.class_rules import UNKNOWN, RulesError
-from lae_monitor.kinds.incidents.class_sources import Sources, places_of, read_sources
+from lae_monitor.kinds.incidents.class_rules import UNKNOWN
+from lae_monitor.kinds.incidents.class_sources import Sources, checked, places_of, read_sources
 from lae_monitor.kinds.incidents.flog import MAX_INFLATED
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.stored import path_of
+from lae_monitor.kinds.rule_files.file import InForce
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,13 @@ class Classifying:
         self._archive = context.archive
         self._journal = context.journal
         self._clock: Clock = context.clock
-        self._places = places_of(context.settings)
+        places = places_of(context.settings)
+        self._sources: InForce[Sources, Sources | None] = InForce(
+            "classification rules", lambda: read_sources(places), checked, (None, None), context.clock
+        )
         self._limit = float(own.classify_limit)
         self._lists = Lists(context.archive)
         self._classifier: Classifier | None = None
-        self._refused: Sources | None = None  # sources that are wrong, and are not tried again
         self._new: deque[Item] = deque(maxlen=MAX_NEW)
         self._backlog: list[Item] = []  # the newest last
         self._done = 0  # of the backlog
@@ -123,44 +126,29 @@ class Classifying:
 
     async def _look(self) -> None:
         """Takes new rules, if there are some; what was deleted of the lists has to be classified again."""
-        try:
-            sources = await asyncio.to_thread(read_sources, self._places)
-        except RulesError as error:
-            self._tell_problems(error.problems)
-        else:
-            if sources != self._refused and (self._classifier is None or sources != self._classifier.sources):
-                await self._take(sources)
+        sources = await asyncio.to_thread(self._sources.current)
+        if sources is not None and (self._classifier is None or sources != self._classifier.sources):
+            await self._take(sources)
         if gone := await self._lists.deleted():
             log.info("%d incidents are in no list any more: classifying them again", len(gone))
             await self._add(gone)
 
     async def _take(self, sources: Sources) -> None:
-        """Classifies by `sources` from now on, unless they are wrong."""
+        """Classifies by `sources` from now on."""
         classifier = Classifier(sources, self._limit)
         try:
             loaded = await classifier.start()
         except BaseException:
             await classifier.stop()
             raise
-        if loaded.problems:
-            await classifier.stop()
-            self._refused = sources
-            self._tell_problems(loaded.problems)
-            return
-        self._refused = None
         self._told.clear()
         for name, why in loaded.broken.items():
             log.warning("%s has no opinion: %s", name, why)
         if self._classifier is not None:
             await self._classifier.stop()
-            log.info("classification rules were read anew: classifying stored incidents")
+            log.info("classifying stored incidents")
         self._classifier = classifier
         await self._begin_again()
-
-    def _tell_problems(self, problems: list[str]) -> None:
-        kept = "those read before stay in force" if self._classifier is not None else "nothing is classified until then"
-        for problem in problems:
-            self._tell(problem, "classification rules: %s; %s", problem, kept)
 
     def _tell(self, what: str, message: str, *arguments: object) -> None:
         """Once."""

@@ -109,19 +109,26 @@ umid = "aaaaaa"
 [[rule]]
 name = "hot"
 category = "hot"
-{key} = '^(a+)+$'
+{key} = '^((a|a){{9}}){{9}}b'
 """
 
 
 @pytest.mark.parametrize("key", ["message", "event.message"])
 def test_a_regular_expression_that_never_ends_is_named_and_left_out(key):
-    hot = flog({**TRIGGER, "message": "a" * 60 + "b"})
+    hot = flog({**TRIGGER, "message": "a" * 99})
     _, (opinion, cool), _ = ask(
-        sources(SLOW.format(key=key), GOOD), hot, flog({**TRIGGER, "message": "aaa"}), limit=1.0
+        sources(SLOW.format(key=key), GOOD), hot, flog({**TRIGGER, "message": "a" * 81 + "b"}), limit=1.0
     )
     assert opinion.categories == ["good", "quick"]
-    assert opinion.failed == {"rule hot": "took longer than 1 s"}
+    assert opinion.failed == {"rule hot": "took longer than 0.25 s"}
     assert cool.categories == ["good", "hot", "quick"]
+
+
+def test_a_search_that_was_stopped_a_few_times_is_tried_no_more():
+    hot = flog({**TRIGGER, "message": "a" * 99})
+    _, opinions, classifier = ask(sources(SLOW.format(key="message")), *[hot] * (STRIKES + 1), limit=1.0)
+    assert [list(opinion.failed) for opinion in opinions] == [["rule hot"]] * STRIKES + [[]]
+    assert classifier.given_up == ["rule hot"]
 
 
 def test_a_slow_step_is_told_with_its_seconds():

@@ -127,7 +127,7 @@ def test_new_rules_are_taken_without_a_restart_and_only_changes_are_written(job)
     job.start().await_lists(alpha=[0, 2], unknown=[1])
     job.rules.write_text(MORE)
     job.await_lists(alpha=[0, 2], beta=[1])
-    job.process.await_log("classification rules were read anew")
+    job.process.await_log("classification rules were read again")
     assert sorted(job.journal()) == [
         (name(0), "alpha"), (name(1), "beta"), (name(1), "unknown"), (name(2), "alpha"),
     ]  # fmt: skip
@@ -153,7 +153,7 @@ def test_wrong_rules_change_nothing_and_are_told_once(job):
 def test_wrong_rules_at_the_start_wait_for_good_ones(job):
     job.plant(0, "aaaaaa")
     job.rules.write_text("[[rule]")
-    job.start().process.await_log("nothing is classified until then")
+    job.start().process.await_log("none are in force until then")
     assert job.lists() == {}
     job.rules.write_text(RULES)
     job.await_lists(alpha=[0])

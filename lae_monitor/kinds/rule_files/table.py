@@ -1,11 +1,25 @@
-"""A table of a rules file as it is read: what is wrong with it becomes sentences that name file, rule and key."""
+"""The tables of a file of rules: each mistake becomes a sentence with file, rule and key."""
 
 import difflib
+import re
+import tomllib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.config.keys import shown
 from lae_monitor.config.values import what_it_is
+from lae_monitor.core.refusals import shorten
+
+MAX_RULES: Final = 1000  # each report or incident passes all of them; Antenna has 16
+MAX_NAME: Final = 100  # characters of a rule's name
+
+
+class RulesError(ValueError):
+    """Rules are wrong; `problems` are sentences, one for each mistake, that name file, rule and key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class Kind(NamedTuple):
@@ -113,3 +127,66 @@ class Table:
 
     def _of(self, values: Mapping[str, Any], key: str) -> "Table":
         return Table(values, f"{self._place}: {shown(key)}", self._problems)
+
+
+class RuleTables:
+    """The tables of a file of rules.
+
+    Args:
+        text: TOML.
+        source: names the file in sentences.
+        keys: of the file, `rule` among them.
+
+    Raises:
+        RulesError: it is not TOML.
+    """
+
+    def __init__(self, text: str, source: str, keys: Collection[str] = ("rule",)) -> None:
+        self._problems: list[str] = []
+        self._names: list[str] = []
+        self.top = Table(_tree(text, source), source, self._problems)
+        self.top.only(keys)
+        self.rules = self.top.inners("rule")
+        if len(self.rules) > MAX_RULES:
+            self.top.problem("rule", f"has more than {MAX_RULES} rules")
+            del self.rules[MAX_RULES:]
+
+    def named(self, rule: Table, characters: str, reserved: Collection[str] = ()) -> tuple[str, Table]:
+        """The rule's name ("" if it is wrong), and its table at a place that says it.
+
+        Args:
+            characters: which may stand in it beside letters and digits.
+            reserved: names that no rule may have.
+        """
+        name = rule.take("name", TEXT)
+        if "name" not in rule:
+            rule.problem("name", "has to be given")
+        elif name in reserved:
+            rule.problem("name", f"{name} is what stands in the place of a rule's name where none decided")
+        elif name is not None and not re.fullmatch(f"[A-Za-z0-9{characters}]{{1,{MAX_NAME}}}", name):
+            words = (
+                " and ".join(("digits", *characters)) if len(characters) < 2 else f"digits, {' and '.join(characters)}"
+            )
+            rule.problem("name", f"is 1 to {MAX_NAME} letters, {words}; this is {shorten(name)}")
+        elif name is not None:
+            rule = rule.named(f"rule {name}")
+        self._names.append(name or "")
+        return name or "", rule
+
+    def check(self) -> None:
+        """
+        Raises:
+            RulesError: with every mistake.
+        """
+        for name in sorted({name for name in self._names if name and self._names.count(name) > 1}):
+            self.top.problem("rule", f"there is more than one with the name {shorten(name)}")
+        if self._problems:
+            raise RulesError(self._problems)
+
+
+def _tree(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError and no TOMLDecodeError
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RulesError([f"{source}: not TOML: {reason}"]) from error
