@@ -23,8 +23,8 @@ from lae_monitor.terminal.table import Column, table
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.crashes.program import Program
-    from lae_monitor.kinds.crashes.throttle_rules import Rules
-    from lae_monitor.kinds.crashes.throttle_verdict import Verdict
+    from lae_monitor.kinds.crashes.throttle.rules import Rules
+    from lae_monitor.kinds.crashes.throttle.verdict import Verdict
 
 MAX_CRASH: Final = 512 * MiB  # bytes of a file that is read; a crash has up to 200 MiB
 MAX_SEED: Final = 2**32
@@ -120,7 +120,7 @@ def throttle_test(
 def _rules(invocation: Invocation, name: str | None) -> tuple[Rules, str]:
     """The rules, and what they are called."""
     from lae_monitor.kinds.crashes.check import rules_path
-    from lae_monitor.kinds.crashes.throttle_rules import rules_file
+    from lae_monitor.kinds.crashes.throttle.rules import rules_file
     from lae_monitor.kinds.rule_files.table import RulesError
 
     source = name if name is not None else rules_path(invocation.settings)

@@ -90,7 +90,7 @@ def _watch(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, lea
 async def _show(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, least: str) -> None:
     import asyncio
 
-    from lae_monitor.kinds.incidents.class_conditions import LEVELS
+    from lae_monitor.kinds.incidents.classify.facts import LEVELS
     from lae_monitor.kinds.incidents.event import level_of
     from lae_monitor.kinds.incidents.tail_client import tail as events_of
 

@@ -16,7 +16,7 @@ from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, 
 from lae_monitor.terminal.table import Cell, Column, table
 
 if TYPE_CHECKING:
-    from lae_monitor.kinds.incidents.class_sources import Sources
+    from lae_monitor.kinds.incidents.classify.sources import Sources
 
 LIMIT: Final = 5.0  # seconds for one incident where no configuration is read
 MAX_HOSTS: Final = 4  # that a line names; --json has all
@@ -73,7 +73,7 @@ def classify(
 
 def _sources(invocation: Invocation, rules: str | None, classifiers: str | None) -> tuple[Sources, float]:
     """The rules and classifiers to use, and the seconds that an incident may take."""
-    from lae_monitor.kinds.incidents.class_sources import Places, checked, places_of, read_sources
+    from lae_monitor.kinds.incidents.classify.sources import Places, checked, places_of, read_sources
     from lae_monitor.kinds.rule_files.table import RulesError
 
     if rules is not None and classifiers is not None:
@@ -94,7 +94,7 @@ def _sources(invocation: Invocation, rules: str | None, classifiers: str | None)
 async def _classified(
     invocation: Invocation, sources: Sources, seconds: float, files: tuple[str, ...]
 ) -> list[tuple[dict[str, Any], bytes]]:
-    from lae_monitor.kinds.incidents.class_process import Classifier
+    from lae_monitor.kinds.incidents.classify.process import Classifier
 
     classifier = Classifier(sources, seconds, loud=True)
     found = []

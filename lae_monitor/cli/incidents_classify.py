@@ -18,10 +18,10 @@ from lae_monitor.terminal.table import Cell, table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lae_monitor.kinds.incidents.class_frames import Opinion
-    from lae_monitor.kinds.incidents.class_lists import Item
-    from lae_monitor.kinds.incidents.class_process import Classifier
-    from lae_monitor.kinds.incidents.class_sources import Sources
+    from lae_monitor.kinds.incidents.classify.frames import Opinion
+    from lae_monitor.kinds.incidents.classify.lists import Item
+    from lae_monitor.kinds.incidents.classify.process import Classifier
+    from lae_monitor.kinds.incidents.classify.sources import Sources
 
 MAX_EXAMPLES: Final = 3  # of each category that is gained or lost
 NOTHING: Final = "(not classified)"  # in place of what it was called, for an incident that has no category yet
@@ -99,7 +99,7 @@ class _Trial:
 
 
 async def _tried(invocation: Invocation, sources: Sources, seconds: float, limit: int | None) -> _Trial:
-    from lae_monitor.kinds.incidents.class_process import Classifier
+    from lae_monitor.kinds.incidents.classify.process import Classifier
 
     classifier = Classifier(sources, seconds, loud=True)
     try:
@@ -143,7 +143,7 @@ def _text(answer: dict[str, Any]) -> Iterator[str]:
 
 async def started(invocation: Invocation, classifier: Classifier) -> None:
     """Starts it, or ends the command; files that are no classifiers are told."""
-    from lae_monitor.kinds.incidents.class_process import ChildFailed
+    from lae_monitor.kinds.incidents.classify.process import ChildFailed
 
     try:
         loaded = await classifier.start()
@@ -155,7 +155,7 @@ async def started(invocation: Invocation, classifier: Classifier) -> None:
 
 def answer_of(about: dict[str, Any], opinion: Opinion | None, error: str) -> dict[str, Any]:
     """What there is to say of one incident."""
-    from lae_monitor.kinds.incidents.class_rules import UNKNOWN
+    from lae_monitor.kinds.incidents.classify.rules import UNKNOWN
 
     return {
         **about,
@@ -184,8 +184,8 @@ def tell_troubles(troubled: Iterator[tuple[str, dict[str, Any]]]) -> None:
 
 def listed(invocation: Invocation) -> dict[Item, list[str]]:
     """What the archive's lists say, by incident."""
-    from lae_monitor.kinds.incidents.class_lists import CLASSIFIED, Item, parse_list
-    from lae_monitor.kinds.incidents.class_rules import is_category
+    from lae_monitor.kinds.incidents.classify.lists import CLASSIFIED, Item, parse_list
+    from lae_monitor.kinds.incidents.classify.rules import is_category
 
     found: dict[Item, list[str]] = {}
     with as_owner(invocation.settings.state.path):
@@ -200,7 +200,7 @@ def listed(invocation: Invocation) -> dict[Item, list[str]]:
 
 
 def _stored(invocation: Invocation) -> set[Item]:
-    from lae_monitor.kinds.incidents.class_lists import Item
+    from lae_monitor.kinds.incidents.classify.lists import Item
     from lae_monitor.kinds.incidents.read import SUFFIX
 
     with as_owner(invocation.settings.state.path):

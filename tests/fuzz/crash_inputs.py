@@ -32,7 +32,7 @@ from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH, Report, envelo
 from lae_monitor.kinds.crashes.sample import minidump
 from lae_monitor.kinds.crashes.show import show
 from lae_monitor.kinds.crashes.spool import Budget
-from lae_monitor.kinds.crashes.throttle_rules import rules_file
+from lae_monitor.kinds.crashes.throttle.rules import rules_file
 from lae_monitor.kinds.crashes.wire import Part
 from lae_monitor.net.http import Request
 

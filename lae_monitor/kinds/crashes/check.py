@@ -10,7 +10,7 @@ from lae_monitor.core.names import ClusterName, HostName, usual_address
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.kinds.crashes.crashmover.check import check as check_crashmover
-from lae_monitor.kinds.crashes.throttle_rules import PRESETS, RulesFile, rules_file
+from lae_monitor.kinds.crashes.throttle.rules import PRESETS, RulesFile, rules_file
 from lae_monitor.kinds.crashes.tokens import FILE, Tokens
 from lae_monitor.kinds.rule_files.table import RulesError
 from lae_monitor.net.http import parse_networks

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lae_monitor.core.time import format_time
-from lae_monitor.kinds.incidents.class_conditions import LEVELS
+from lae_monitor.kinds.incidents.classify.facts import LEVELS
 from lae_monitor.kinds.incidents.render import message, plain_text, presentable
 
 OPERATIONAL: Final = 20  # the level of an event that names none, as Foolscap has it

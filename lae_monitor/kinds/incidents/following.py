@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE
 from lae_monitor.kinds.context import Context
-from lae_monitor.kinds.incidents.class_conditions import LEVELS
+from lae_monitor.kinds.incidents.classify.facts import LEVELS
 from lae_monitor.kinds.incidents.event import level_of, run_of
 from lae_monitor.kinds.incidents.logs_event import event_of
 from lae_monitor.kinds.incidents.logs_file import LogFile, Room

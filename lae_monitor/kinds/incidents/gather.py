@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.claims import Claims
-from lae_monitor.kinds.incidents.classifying import Classifying
+from lae_monitor.kinds.incidents.classify.job import Classifying
 from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.kinds.incidents.door import Door
 from lae_monitor.kinds.incidents.following import Following

@@ -21,7 +21,7 @@ from lae_monitor.kinds.crashes.minidump import CRASHPAD_INFO, crashpad_annotatio
 from lae_monitor.kinds.crashes.program import MAX_LENGTH, NAMES, UNKNOWN, Program, clean, program_of
 from lae_monitor.kinds.crashes.read import group_of, read
 from lae_monitor.kinds.crashes.sample import minidump
-from lae_monitor.kinds.crashes.throttle_rules import Rules
+from lae_monitor.kinds.crashes.throttle.rules import Rules
 from lae_monitor.kinds.crashes.tokens import SUBMITTER, Tokens, user_of
 from lae_monitor.net.passwords import hash_password
 

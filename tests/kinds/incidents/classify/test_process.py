@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from class_flogs import ask, flog, sources
+from flogs import ask, flog, sources
 
-from lae_monitor.kinds.incidents.class_process import STRIKES
+from lae_monitor.kinds.incidents.classify.process import STRIKES
 
 GOOD = ("good", "def classify_incident(trigger): return 'good'")
 TRIGGER = {"umid": "aaaaaa", "message": "boo", "level": 30, "num": 3}

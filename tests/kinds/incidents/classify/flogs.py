@@ -4,8 +4,8 @@ import asyncio
 import bz2
 import json
 
-from lae_monitor.kinds.incidents.class_process import Classifier
-from lae_monitor.kinds.incidents.class_sources import Sources
+from lae_monitor.kinds.incidents.classify.process import Classifier
+from lae_monitor.kinds.incidents.classify.sources import Sources
 
 HOST = "node1.example.org"
 

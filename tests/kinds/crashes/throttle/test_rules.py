@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 
 from lae_monitor.core.ids import new_crash_id
 from lae_monitor.kinds.crashes.program import Program, program_of
-from lae_monitor.kinds.crashes.throttle_facts import Lists, language
-from lae_monitor.kinds.crashes.throttle_rules import PRESETS, Rules, rules_file
-from lae_monitor.kinds.crashes.throttle_verdict import NO_MATCH, Result, Verdict
+from lae_monitor.kinds.crashes.throttle.facts import Lists, language
+from lae_monitor.kinds.crashes.throttle.rules import PRESETS, Rules, rules_file
+from lae_monitor.kinds.crashes.throttle.verdict import NO_MATCH, Result, Verdict
 from lae_monitor.kinds.rule_files.file import MAX_FILE
 from lae_monitor.kinds.rule_files.table import RulesError
 
 CASES = Path(__file__).parent / "cases"
 NOW = datetime.fromisoformat("2026-11-22T12:00:00+00:00").timestamp()
 CRASH_ID = new_crash_id(NOW)
-LISTS = [tomllib.loads((CASES / f"throttle-{name}.toml").read_text()) for name in PRESETS.names]
-LANGUAGE = tomllib.loads((CASES / "throttle-language.toml").read_text())["case"]
-WRONG = tomllib.loads((CASES / "throttle-wrong.toml").read_text())["case"]
+LISTS = [tomllib.loads((CASES / f"{name}.toml").read_text()) for name in PRESETS.names]
+LANGUAGE = tomllib.loads((CASES / "language.toml").read_text())["case"]
+WRONG = tomllib.loads((CASES / "wrong.toml").read_text())["case"]
 SEED = random.SystemRandom().randrange(2**32)
 
 
@@ -457,7 +457,7 @@ def test_a_preset_needs_no_file_and_never_changes(name, clock, tmp_path, monkeyp
 
 # ---- the page about it ---------------------------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parents[3] / "docs" / "throttling.md").read_text()
+PAGE = (Path(__file__).parents[4] / "docs" / "throttling.md").read_text()
 
 
 def first_cells(heading):

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from lae_monitor.kinds.incidents.class_frames import (
+from lae_monitor.kinds.incidents.classify.frames import (
     MAX_ANSWER,
     SETTING_UP,
     STEP_SIZE,
@@ -27,9 +27,9 @@ from lae_monitor.kinds.incidents.class_frames import (
     Setup,
     frame,
 )
-from lae_monitor.kinds.incidents.class_sources import Sources
+from lae_monitor.kinds.incidents.classify.sources import Sources
 
-MODULE: Final = "lae_monitor.kinds.incidents.class_child"
+MODULE: Final = "lae_monitor.kinds.incidents.classify.child"
 STRIKES: Final = 3  # incidents at which a step had to be killed, until it is not asked any more
 MAX_KILLS: Final = 5  # for one incident; beyond, it stays without an answer
 START: Final = 30.0  # seconds for Python to start and everything to be loaded, on a busy machine

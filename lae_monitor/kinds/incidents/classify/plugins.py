@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lae_monitor.core.refusals import shorten
-from lae_monitor.kinds.incidents.class_rules import MAX_CATEGORIES, is_category
+from lae_monitor.kinds.incidents.classify.rules import MAX_CATEGORIES, is_category
 
 FUNCTION: Final = "classify_incident"
 MAX_ERROR: Final = 300  # characters

@@ -8,14 +8,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from class_flogs import ask, flog, sources
+from flogs import ask, flog, sources
 
-from lae_monitor.kinds.incidents.class_rules import Rules
-from lae_monitor.kinds.incidents.class_sources import PRESETS, Places, read_sources
+from lae_monitor.kinds.incidents.classify.rules import Rules
+from lae_monitor.kinds.incidents.classify.sources import PRESETS, Places, read_sources
 from lae_monitor.kinds.rule_files.table import RulesError
 
 CASES = Path(__file__).with_name("cases")
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def cases(name):
@@ -38,13 +38,13 @@ def inline(value):
 
 @pytest.fixture(scope="module")
 def tahoe():
-    told = cases("classes-tahoe.toml")
+    told = cases("tahoe.toml")
     files = [flog(case.values[0]["trigger"]) for case in told]
     _, opinions, _ = ask(read_sources(Places("tahoe", "")), *files)
     return {case.id: opinion for case, opinion in zip(told, opinions, strict=True)}
 
 
-@pytest.mark.parametrize("case", cases("classes-tahoe.toml"))
+@pytest.mark.parametrize("case", cases("tahoe.toml"))
 def test_the_preset_knows_what_tahoe_logs(tahoe, case):
     opinion = tahoe[case["name"]]
     assert (opinion.categories, opinion.error) == (case["categories"], "")
@@ -52,13 +52,13 @@ def test_the_preset_knows_what_tahoe_logs(tahoe, case):
 
 def test_every_category_of_the_preset_has_a_case():
     shipped = tomllib.loads(read_sources(Places("tahoe", "")).rules)["rule"]
-    tried = {category for case in cases("classes-tahoe.toml") for category in case.values[0]["categories"]}
+    tried = {category for case in cases("tahoe.toml") for category in case.values[0]["categories"]}
     untried = {rule["category"] for rule in shipped} - tried
     # What each of three may ask and each of three may answer is made the same way.
     assert all(category.startswith(("mutable-retrieve-query-", "mutable-unknown-query-")) for category in untried)
 
 
-@pytest.mark.parametrize("case", cases("classes-rules.toml"))
+@pytest.mark.parametrize("case", cases("rules.toml"))
 def test_a_rule_knows_what_it_describes(case):
     triggers = [(trigger, True) for trigger in case.get("knows", ())] + [(one, False) for one in case.get("not", ())]
     files = [flog(trigger, case.get("events", ())) for trigger, _ in triggers]
@@ -116,7 +116,7 @@ def test_every_preset_is_in_the_wheel(tmp_path):
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     shipped = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"lae_monitor/kinds/incidents/presets/{name}.toml" for name in PRESETS.names} <= shipped
+    assert {f"lae_monitor/kinds/incidents/classify/presets/{name}.toml" for name in PRESETS.names} <= shipped
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from class_flogs import flog
 from command_line import lae_monitor
-from gatherer_process import HERE, Process, await_that
+from flogs import flog
+from gatherer_process import Process, await_that
 
 from lae_monitor.archive import Archive, Journal, journal
 from lae_monitor.core.limits import Reserve
@@ -55,7 +55,7 @@ class Job:
         self.process.child.stdin.flush()
 
     def start(self, loop="uvloop"):
-        command = [sys.executable, str(HERE / "class_driver.py"), str(self.config), loop]
+        command = [sys.executable, str(Path(__file__).with_name("job_driver.py")), str(self.config), loop]
         self.process = Process(command, self.folder, f"job-{len(list(self.folder.glob('job-*.err')))}")
         self.process.await_output("running")
         return self

@@ -18,8 +18,8 @@ from lae_monitor.archive import Archive
 from lae_monitor.core.names import ClusterName, HostName, IncidentName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.incidents.class_journal import said_since
-from lae_monitor.kinds.incidents.class_rules import is_category
+from lae_monitor.kinds.incidents.classify.journal import said_since
+from lae_monitor.kinds.incidents.classify.rules import is_category
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.stored import TOP

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
-from lae_monitor.kinds.incidents.class_rules import Rules
+from lae_monitor.kinds.incidents.classify.rules import Rules
 from lae_monitor.kinds.rule_files.file import Presets, from_config, read_text
 from lae_monitor.kinds.rule_files.table import RulesError
 

@@ -1,4 +1,4 @@
-"""Runs the classifying job alone, as the incident gatherer does: class_driver.py CONFIG. Ends at SIGTERM.
+"""Runs the classifying job alone, as the incident gatherer does: job_driver.py CONFIG. Ends at SIGTERM.
 
 A line CLUSTER HOST NAME on its input stores the file NAME.flog.bz2 that lies beside the configuration, and tells the job.
 """
@@ -14,7 +14,7 @@ from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.context import Context
-from lae_monitor.kinds.incidents.classifying import Classifying
+from lae_monitor.kinds.incidents.classify.job import Classifying
 from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.stored import path_of
 

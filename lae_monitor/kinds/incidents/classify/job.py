@@ -17,11 +17,11 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, Clock
 from lae_monitor.kinds.context import Context
-from lae_monitor.kinds.incidents.class_frames import Opinion
-from lae_monitor.kinds.incidents.class_lists import Item, Lists, Mark, stored_items, stored_places
-from lae_monitor.kinds.incidents.class_process import ChildFailed, Classifier
-from lae_monitor.kinds.incidents.class_rules import UNKNOWN
-from lae_monitor.kinds.incidents.class_sources import Sources, checked, places_of, read_sources
+from lae_monitor.kinds.incidents.classify.frames import Opinion
+from lae_monitor.kinds.incidents.classify.lists import Item, Lists, Mark, stored_items, stored_places
+from lae_monitor.kinds.incidents.classify.process import ChildFailed, Classifier
+from lae_monitor.kinds.incidents.classify.rules import UNKNOWN
+from lae_monitor.kinds.incidents.classify.sources import Sources, checked, places_of, read_sources
 from lae_monitor.kinds.incidents.flog import MAX_INFLATED
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.receipts import Place

@@ -26,8 +26,8 @@ import msgspec
 
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.class_conditions import Incident
-from lae_monitor.kinds.incidents.class_frames import (
+from lae_monitor.kinds.incidents.classify.facts import Incident
+from lae_monitor.kinds.incidents.classify.frames import (
     READING,
     SETTING_UP,
     SLOW,
@@ -39,8 +39,8 @@ from lae_monitor.kinds.incidents.class_frames import (
     read_frame,
     write_frame,
 )
-from lae_monitor.kinds.incidents.class_plugins import Broken, ask, explain, load
-from lae_monitor.kinds.incidents.class_rules import Rules
+from lae_monitor.kinds.incidents.classify.plugins import Broken, ask, explain, load
+from lae_monitor.kinds.incidents.classify.rules import Rules
 from lae_monitor.kinds.incidents.flog import unpack
 from lae_monitor.kinds.incidents.render import plain_text
 from lae_monitor.kinds.rule_files.patterns import TooSlow

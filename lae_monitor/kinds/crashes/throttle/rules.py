@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple, Self
 from lae_monitor.core.refusals import shorten
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.kinds.crashes.program import Program, clean
-from lae_monitor.kinds.crashes.throttle_facts import Facts, Lists, language
-from lae_monitor.kinds.crashes.throttle_verdict import KEPT, NO_MATCH, Result, Verdict
+from lae_monitor.kinds.crashes.throttle.facts import Facts, Lists, language
+from lae_monitor.kinds.crashes.throttle.verdict import KEPT, NO_MATCH, Result, Verdict
 from lae_monitor.kinds.rule_files.conditions import Condition, Language, Version, version
 from lae_monitor.kinds.rule_files.file import InForce, Presets
 from lae_monitor.kinds.rule_files.patterns import TooSlow

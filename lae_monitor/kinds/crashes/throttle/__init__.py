@@ -1,0 +1,7 @@
+"""Throttle rules: which crash reports are kept. See docs/throttling.md.
+
+rules.py      a file of rules -> a verdict on each report; the rules in force
+facts.py      a report as conditions see it; the key `unlisted`
+verdict.py    accept, defer, reject, fakeaccept, ignore
+presets/      accept-all, antenna, socorro
+"""
