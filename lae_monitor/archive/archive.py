@@ -16,11 +16,12 @@ from lae_monitor.archive.group_commit import NotAppended
 from lae_monitor.archive.growing import GrowingFiles
 from lae_monitor.archive.hints import Hints
 from lae_monitor.archive.identity import Place
-from lae_monitor.archive.installation import Installation
+from lae_monitor.archive.installation import Installation, installation
 from lae_monitor.archive.kernel import Entry, Kernel, LinuxKernel
 from lae_monitor.archive.reading import Reading, refuse_if_elsewhere
 from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Hung, Root, Unusable, refusal
 from lae_monitor.archive.upload import Upload
+from lae_monitor.config import Settings
 from lae_monitor.core.limits import Reserve
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
@@ -338,3 +339,14 @@ def _locator(installation: Installation | None, root: str) -> Callable[[], Place
 
 
 __all__ = ["Archive", "Health"]
+
+
+def archive_of(settings: Settings, process: str) -> Archive:
+    """The archive as `process`, a name unique on the host, uses it; not opened yet."""
+    return Archive(
+        settings.archive_roots,
+        process,
+        reserve=settings.archive.reserve.reserve(),
+        hints=settings.state.path / HINTS,
+        installation=installation(settings),
+    )

@@ -42,6 +42,7 @@ from lae_monitor.archive.identity import (
 from lae_monitor.archive.outside import Differs, Outside
 from lae_monitor.archive.small_files import locked
 from lae_monitor.archive.temporary import TEMPORARY
+from lae_monitor.config import Settings
 
 LOCK: Final = "identity.lock"  # in the state folder; held while its file changes
 LEDGER: Final = "mover.db"  # in the state folder of any release: the table `files` names each file that was moved
@@ -335,6 +336,11 @@ class Installation:
                 newest = msgspec.structs.replace(newest, folders=folders)
                 replace(self.state, newest)
             self._own = newest
+
+
+def installation(settings: Settings) -> Installation:
+    """The one whose folders these settings name."""
+    return Installation(settings.state.path, settings.archive_roots)
 
 
 class _Ledger:

@@ -32,7 +32,7 @@ def status(invocation: Invocation) -> None:
     Exits 1 when a root does not work, or when retention has stopped.
     """
     from lae_monitor.archive import Archive
-    from lae_monitor.kinds.context import installation
+    from lae_monitor.archive.installation import installation
 
     settings = invocation.settings
     if not any(root.is_dir() for root in settings.archive_roots):  # looking must not make them, as whom ever
@@ -179,7 +179,7 @@ def adopt(invocation: Invocation, root: Path) -> None:
     """
     from lae_monitor.archive.errors import ArchiveError
     from lae_monitor.archive.identity import FILE, NotOurs
-    from lae_monitor.kinds.context import installation
+    from lae_monitor.archive.installation import installation
 
     settings = invocation.settings
     configured = {folder.absolute() for folder in settings.archive_roots}

@@ -111,8 +111,8 @@ def import_(
 async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool, dry_run: bool) -> tuple[Summary, str]:
     """What was done, and why it ended before the end, if it did."""
     from lae_monitor.archive import ArchiveError
+    from lae_monitor.archive.archive import archive_of
     from lae_monitor.core.names import ClusterName
-    from lae_monitor.kinds.context import archive_of
     from lae_monitor.kinds.crashes.crashmover.importer import Importer
     from lae_monitor.service.process import only_one
 

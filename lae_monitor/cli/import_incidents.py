@@ -62,9 +62,9 @@ def import_incidents(
 async def _take(invocation: Invocation, plan: Plan, hosts: _Hosts, *, dry_run: bool) -> tuple[Summary, str]:
     """What was done, and why it ended before the end, if it did."""
     from lae_monitor.archive import ArchiveError, Journal
+    from lae_monitor.archive.archive import archive_of
     from lae_monitor.core.names import ClusterName, HostName
     from lae_monitor.core.time import wall_clock
-    from lae_monitor.kinds.context import archive_of
     from lae_monitor.kinds.incidents.claims import Claims
     from lae_monitor.kinds.incidents.importing import Importer
     from lae_monitor.kinds.incidents.importing_plan import name_hosts

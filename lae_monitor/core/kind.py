@@ -6,11 +6,13 @@ imported when it is used: a gatherer loads nothing of the pages, and nothing of 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
+
+from lae_monitor.core.refusals import REASONS, Reason
 
 JOURNAL: Final = "journal"  # the folder of all that is no report; see archive.journal
 _OF_JOURNAL: Final = "lae_monitor.archive.journal"
@@ -54,7 +56,7 @@ class Kind:
         show: takes a report apart for people: `show(span, data) -> Shown`.
         commands: of the command line, by name.
         routes: gives further pages and addresses: `routes(site) -> list[Route]`.
-        alarms: gives the alarm conditions that hold: `await alarms(settings, store, now) -> list[Condition]`.
+        reasons: why something of it is not accepted, beyond the reasons that all share.
         mark: an SVG path of 16 x 16 that stands for it on a timeline.
     """
 
@@ -77,7 +79,7 @@ class Kind:
     show: str = ""
     commands: tuple[tuple[str, Command], ...] = ()
     routes: str = ""
-    alarms: str = ""
+    reasons: tuple[Reason, ...] = ()
     mark: str = ""
 
     @cached_property
@@ -95,9 +97,14 @@ class Kind:
 
 
 class Kinds(tuple[Kind, ...]):
-    """All kinds, in the order in which they are shown."""
+    """All kinds, in the order in which they are shown. Their reasons are known from then on."""
 
     __slots__ = ()
+
+    def __new__(cls, kinds: Iterable[Kind] = ()) -> Self:
+        made = super().__new__(cls, kinds)
+        REASONS.update({reason.code: reason for kind in made for reason in kind.reasons})
+        return made
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -6,28 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lae_monitor.archive import Archive, Journal
-from lae_monitor.archive.archive import HINTS
-from lae_monitor.archive.installation import Installation
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.net.http import Access
-
-
-def installation(settings: Settings) -> Installation:
-    """Whose folders these settings name."""
-    return Installation(settings.state.path, settings.archive_roots)
-
-
-def archive_of(settings: Settings, process: str) -> Archive:
-    """The archive as `process`, a name unique on the host, uses it; not opened yet."""
-    return Archive(
-        settings.archive_roots,
-        process,
-        reserve=settings.archive.reserve.reserve(),
-        hints=settings.state.path / HINTS,
-        installation=installation(settings),
-    )
 
 
 @dataclass(kw_only=True)

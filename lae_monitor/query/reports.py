@@ -12,7 +12,7 @@ from lae_monitor.core.limits import MiB, format_size
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.shown import Logged, Part, Section, Shown
+from lae_monitor.core.shown import Logged, Part, Section, Shown
 from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, Found, select
 from lae_monitor.query.incidents import About

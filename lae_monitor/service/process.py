@@ -13,10 +13,10 @@ import uvloop
 
 from lae_monitor import __version__
 from lae_monitor.archive import Archive
+from lae_monitor.archive.archive import archive_of
 from lae_monitor.archive.small_files import hold
 from lae_monitor.config import Settings
 from lae_monitor.config.describe import describe
-from lae_monitor.kinds.context import archive_of
 from lae_monitor.net.connections import use_all_descriptors
 from lae_monitor.service.notify import keep_watchdog_fed, notify
 

@@ -17,10 +17,10 @@ from lae_monitor.alerts.watch import Watch
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.archive.identity import NotOurs
+from lae_monitor.archive.installation import installation
 from lae_monitor.archive.small_files import replace
 from lae_monitor.config import Settings
 from lae_monitor.core.time import DAY, MINUTE, format_duration
-from lae_monitor.kinds.context import installation
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ages import rules_of
 from lae_monitor.mover.checking import Checks

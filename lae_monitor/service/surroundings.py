@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from lae_monitor.archive import ArchiveError
+from lae_monitor.archive.installation import installation
 from lae_monitor.archive.kernel import LinuxKernel
 from lae_monitor.config import Settings
 from lae_monitor.config.meaning import Address, addresses
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import Clock, format_time, wall_clock
 from lae_monitor.fleet.running import runs
-from lae_monitor.kinds.context import installation
 from lae_monitor.net.http import Access
 
 Level = Literal["ok", "warning", "problem"]

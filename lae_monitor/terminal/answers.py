@@ -347,8 +347,9 @@ def _opened(invocation: Invocation, settings: Settings, *, decides: bool) -> Ite
     import asyncio
 
     from lae_monitor.archive import Archive, ArchiveError, Journal
+    from lae_monitor.archive.archive import archive_of
     from lae_monitor.archive.identity import NotOurs
-    from lae_monitor.kinds.context import archive_of, installation
+    from lae_monitor.archive.installation import installation
     from lae_monitor.query.decisions import Decisions
     from lae_monitor.store import Store, StoreError
     from lae_monitor.store.chdb_driver import ChdbDriver

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from lae_monitor.archive.archive import archive_of
 from lae_monitor.archive.identity import FILE
+from lae_monitor.archive.installation import installation
 from lae_monitor.cli.group import top
 from lae_monitor.config import load
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.context import archive_of, installation
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from lae_monitor.store.chdb_driver import ChdbDriver
 
 
 @asynccontextmanager
-async def opened(folder: Path, store_class=Store, find_reader=KINDS.reader):
+async def opened(folder: Path, store_class=Store, find_reader=None, kinds=KINDS):
     archive = Archive([folder / "archive"], "serve", reserve=Reserve(), hints=folder / "mover.sock")
     await archive.open()
     driver = ChdbDriver(folder / "store", memory=400 << 20)
-    store = await store_class(driver, kinds=KINDS).open()
+    store = await store_class(driver, kinds=kinds).open()
     ledger = Ledger(folder / "mover.db")
     mover = Mover(
         archive, store, ledger,
-        folders=KINDS.folders, find_reader=find_reader, hints=folder / "mover.sock", journal=Journal(archive),
+        folders=kinds.folders, find_reader=find_reader or kinds.reader, hints=folder / "mover.sock", journal=Journal(archive),
     )  # fmt: skip
     try:
         await mover.recover()

@@ -7,10 +7,10 @@ from typing import Any, Final
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.secrets import HIDDEN, redact
+from lae_monitor.core.shown import MAX_FIELD, MAX_FIELDS, Part, Section, Shown
 from lae_monitor.kinds.crashes.container import entries
 from lae_monitor.kinds.crashes.read import PRIVATE
 from lae_monitor.kinds.crashes.report import RAW_CRASH
-from lae_monitor.kinds.shown import MAX_FIELD, MAX_FIELDS, Part, Section, Shown
 
 _EMPTY: Final[tuple[Any, ...]] = ("", None, [], {})
 

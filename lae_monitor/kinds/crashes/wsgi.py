@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from lae_monitor.archive import Journal
+from lae_monitor.archive.archive import archive_of
 from lae_monitor.archive.small_files import hold, make_folder
 from lae_monitor.config import load
 from lae_monitor.config.load import PATH_VARIABLE
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.limits import KiB
-from lae_monitor.kinds.context import Context, archive_of
+from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.crashes.gather import application as addresses
 from lae_monitor.kinds.crashes.gather import make_collector
 from lae_monitor.net.http_router import RETRY_AFTER

@@ -11,6 +11,7 @@ from lae_monitor.core.names import ClusterName, HostName, IncidentName
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span
+from lae_monitor.core.shown import Logged
 from lae_monitor.core.time import clamp
 from lae_monitor.kinds.incidents import event as events
 from lae_monitor.kinds.incidents.fingerprint import VERSION as FINGERPRINT
@@ -18,7 +19,6 @@ from lae_monitor.kinds.incidents.fingerprint import Fingerprint, fingerprint, la
 from lae_monitor.kinds.incidents.flog import unpack
 from lae_monitor.kinds.incidents.names import time_of_name
 from lae_monitor.kinds.incidents.render import message, plain_text, presentable
-from lae_monitor.kinds.shown import Logged
 
 VERSION: Final = 2  # goes up when the same bytes give other rows
 WHOLE: Final = True

@@ -1,7 +1,7 @@
 """A run of Sonar for people: the lines as they came."""
 
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.shown import MAX_TEXT, Section, Shown
+from lae_monitor.core.shown import MAX_TEXT, Section, Shown
 
 
 def show(_span: Span, data: bytes) -> Shown:

@@ -1,0 +1,40 @@
+"""A kind that exists only here: lines that ships send of themselves. It uses everything that a kind may use."""
+
+from typing import Final
+
+from lae_monitor.core.kind import Classes, Command, Kind
+from lae_monitor.core.refusals import Reason
+
+BEACONS: Final = Kind(
+    name="beacons",
+    event="beacon",
+    room=__name__,
+    keep="30d",
+    about="beacons of ships",
+    reports=r"beacons/(?P<cluster>[^/]+)/\d{4}/\d\d/\d\d/",
+    routine=("info",),
+    runs="calm beacons",
+    regular="sends beacons",
+    same=("digest",),
+    why=f"{__name__}:why",
+    why_attributes=("port",),
+    classes=f"{__name__}:classes",
+    class_group=f"{__name__}:group_of",
+    show=f"{__name__}.show:show",
+    commands=(("beacon", Command(f"{__name__}.commands:beacon", "Beacons of ships")),),
+    routes=f"{__name__}.pages:routes",
+    reasons=(Reason("beacon_adrift", 422, "the beacon names no port"),),
+    mark="M8 1v14",
+)
+
+
+def why(group, attributes):
+    return f"they lie in {attributes['port']}, as {group} says"
+
+
+def classes(settings):
+    return Classes({port: float(kept) for port, kept in settings.port_retention.items()}, 2**63 - 1)
+
+
+def group_of(port):
+    return f"port {port}"

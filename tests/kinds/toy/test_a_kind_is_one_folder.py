@@ -1,0 +1,177 @@
+"""A kind that is one folder and one line is gathered, moved, searched, shown, retired, and missed when silent."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import spine
+from beacons import BEACONS
+from monitor import await_that, free_ports
+
+from lae_monitor.alerts import silence
+from lae_monitor.alerts.silence import Heard, Stored
+from lae_monitor.config import load
+from lae_monitor.core.kind import Kinds
+from lae_monitor.core.time import DAY, HOUR, format_time, wall_clock
+from lae_monitor.kinds import KINDS
+from lae_monitor.mover.ages import rules_of
+from lae_monitor.mover.retention import Retention
+
+PROGRAM = [sys.executable, str(Path(__file__).parent / "with_beacons.py")]
+ALL = Kinds((*KINDS, BEACONS))
+
+
+class Fleet:
+    """Gatherer and serve, each a process."""
+
+    def __init__(self, folder):
+        self.web, self.port = free_ports(2)
+        self.config = folder / "lae.toml"
+        self.config.write_text(
+            f'[state]\npath = "{folder}/state"\n[web]\nlisten = "127.0.0.1:{self.web}"\n'
+            f'[retention]\nbeacons = "9d"\n[gatherers.beacons]\nlisten = "127.0.0.1:{self.port}"\n'
+        )
+        self.log = folder / "log"
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            [*PROGRAM, "--config", self.config, *arguments], stdout=self.log.open("ab"), stderr=subprocess.STDOUT
+        )
+
+    def run(self, *arguments):
+        return subprocess.run(
+            [*PROGRAM, "--config", self.config, *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def json(self, *arguments):
+        return json.loads(self.run("--json", *arguments).stdout)
+
+    def send(self, ship, line):
+        url = f"http://127.0.0.1:{self.port}/beacon?ship={ship}"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, line.encode(), method="POST")) as answer:
+                return answer.status, ""
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.web}{path}") as answer:
+            return answer.read().decode()
+
+    def is_up(self, port):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/__lbheartbeat__").close()
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    fleet = Fleet(tmp_path_factory.mktemp("beacons"))
+    with ExitStack() as stack:
+        for command in (("gather", "beacons"), ("serve",)):
+            process = fleet.start(*command)
+            stack.callback(process.wait, 60)
+            stack.callback(process.terminate)
+        for port in (fleet.port, fleet.web):
+            await_that(lambda port=port: fleet.is_up(port), fleet.log.read_text)
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def sent(fleet):
+    now = wall_clock()
+    for ago, level, port in ((3 * HOUR, "error", "Bergen"), (3 * HOUR - 1, "info", "Oslo"), (2 * HOUR, "info", "Oslo")):
+        assert fleet.send("kon-tiki", f"{format_time(now - ago)} {level} {port}") == (200, "")
+    await_that(lambda: len(fleet.json("search", "kind:beacon")["rows"]) == 3, fleet.log.read_text)
+    return fleet
+
+
+def test_it_is_gathered_moved_and_searched(sent):
+    (row,) = sent.json("search", "port:Bergen")["rows"]
+    assert (row["kind"], row["host"], row["level"], row["title"]) == (
+        "beacon",
+        "kon-tiki",
+        "error",
+        "kon-tiki lies in Bergen",
+    )
+    assert "kind:beacon" in sent.run("search", "kind:beacons").stderr, "its plural is told"
+
+
+def test_what_it_does_not_take_has_a_reason_of_its_own(sent):
+    status, text = sent.send("kon-tiki", "nothing")
+    assert (status, "the beacon names no port" in text) == (422, True)
+
+
+def test_a_report_is_shown_and_what_is_the_same_is_told(sent):
+    newest, first, _ = sent.json("search", "kind:beacon")["rows"]
+    shown = sent.json("report", "show", newest["id"])
+    assert shown["sections"][0]["fields"]["port"] == "Oslo"
+    assert [one["id"] for one in shown["duplicates"]] == [first["id"]]
+
+
+def test_it_has_a_page_a_command_and_a_mark_of_its_own(sent):
+    assert json.loads(sent.get("/ports.json")) == {"port Bergen": 1, "port Oslo": 2}
+    assert "port Oslo" in sent.run("beacon", "ports").stdout
+    assert "Beacons of ships" in sent.run("--help").stdout
+    page = sent.get("/host/lae/kon-tiki?routine=1")
+    assert 'd="M8 1v14"' in page
+
+
+def test_its_routine_is_folded_away_and_its_groups_say_why(sent):
+    page = json.loads(sent.get("/host/lae/kon-tiki.json"))
+    assert [event["attrs"]["port"] for event in page["events"]] == ["Bergen"]
+    groups = {group["group"]: group for group in sent.json("group", "list")["groups"]}
+    assert groups["port Bergen"]["why"] == "they lie in Bergen, as port Bergen says"
+    assert (groups["port Oslo"]["events"], groups["port Oslo"]["separate"]) == (2, 1)
+
+
+def test_a_host_that_stops_is_silent(sent):
+    (host,) = sent.json("host", "list")["hosts"]
+    assert host["silent"]
+    settings = load(sent.config, ALL, {})
+    now = wall_clock()
+    heard = Heard({("lae", "kon-tiki"): Stored(now - DAY, {"beacons": now - DAY})}, [], frozenset({"beacons"}))
+    (expected,) = silence.expected(settings, heard, [], now)
+    found = silence.silent(expected, dict.fromkeys(silence.needed(ALL), 0.0), 2 * HOUR, now, ALL)
+    assert "it sends beacons" in found.text
+    (down,) = silence.down([expected], {"beacons": 0.0}, now, "lae", ALL)
+    assert down.about == "beacons"
+
+
+def test_its_configuration_is_explained_and_checked(fleet):
+    assert "beacons of ships" in fleet.run("config", "explain", "retention.beacons").stdout
+    assert "gatherers.beacons" in fleet.run("check", "config", "beacons").stdout
+    assert "beacons" in fleet.run("check", "fleet", "beacons").stdout
+
+
+def test_it_is_retired_by_its_receipt_and_some_of_it_later(tmp_path):
+    """Three files, a day old, two days old, and 20: of a port that is kept for longer."""
+    alone = Kinds((BEACONS,))  # one kind has classes, and with the others it is crashes
+    settings = load(_written(tmp_path), alone, {})
+    now = 1_790_000_000.0
+
+    async def go():
+        async with spine.opened(tmp_path, kinds=alone) as mover:
+            for ship, port, ago in (("one", "Oslo", DAY), ("two", "Oslo", 10 * DAY), ("three", "Bergen", 20 * DAY)):
+                line = f"{format_time(now)} info {port}\n".encode()
+                await spine.receive(mover, f"beacons/lae/2026/09/21/{ship}.txt", line, now - ago)
+            await mover.catch_up()
+            gone, _ = await Retention(mover, rules_of(settings), lambda: now).run(confirmed=True)
+            left = [entry.name for entry in await mover.archive.entries("beacons/lae/2026/09/21")]
+            rows = await mover.store.query("SELECT DISTINCT host FROM {lae}.events WHERE kind = 'beacon'")
+            return gone, sorted(left), sorted(row["host"] for row in rows)
+
+    assert spine.run(go()) == (1, ["one.txt", "three.txt"], ["one", "three"])
+
+
+def _written(folder):
+    path = folder / "lae.toml"
+    path.write_text('[retention]\nbeacons = "9d"\n[gatherers.beacons.port_retention]\nBergen = "99d"\n')
+    return path
