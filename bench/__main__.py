@@ -22,7 +22,7 @@ NUMBERS: dict[tuple[str, str], tuple[str, float | None]] = {
     ("archive", "append_p99_ms"): ("ms", None),
 }
 OR_RATIO = {("archive", "append_per_second"): "append_ratio"}  # half of it will do where the disk is slow
-PARTS = ("archive", "start", "sonar", "crashes", "incidents", "slow", "searchable", "memory")
+PARTS = ("archive", "start", "sonar", "crashes", "incidents", "slow", "searchable", "memory", "walk")
 ON_HOSTS = ("deploy",)  # needs root and podman, and is run by its name only
 
 
