@@ -23,8 +23,7 @@ from lae_monitor.terminal.table import Column, table
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.crashes.program import Program
-    from lae_monitor.kinds.crashes.throttle.rules import Rules
-    from lae_monitor.kinds.crashes.throttle.verdict import Verdict
+    from lae_monitor.kinds.crashes.throttle.rules import Rules, Verdict
 
 MAX_CRASH: Final = 512 * MiB  # bytes of a file that is read; a crash has up to 200 MiB
 MAX_SEED: Final = 2**32

@@ -11,8 +11,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, Clock
 from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.report import Report
-from lae_monitor.kinds.crashes.throttle.rules import RulesFile
-from lae_monitor.kinds.crashes.throttle.verdict import KEPT, Result, Verdict
+from lae_monitor.kinds.crashes.throttle.rules import KEPT, Result, RulesFile, Verdict
 from lae_monitor.kinds.crashes.tokens import Tokens
 
 FROM_CRASH_ID: Final = "FROM_CRASHID"  # the rule of a report whose id says what was decided before; Antenna's name

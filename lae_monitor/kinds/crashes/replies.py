@@ -12,7 +12,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.admission import Admitted
 from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.program import Program, clean
-from lae_monitor.kinds.crashes.throttle.verdict import Result
+from lae_monitor.kinds.crashes.throttle.rules import Result
 
 PLAIN: Final = "text/plain"  # of every answer to a report, to the letter
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -9,18 +10,57 @@ from lae_monitor.core.refusals import shorten
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.kinds.crashes.program import Program, clean
 from lae_monitor.kinds.crashes.throttle.facts import Facts, Lists, language
-from lae_monitor.kinds.crashes.throttle.verdict import KEPT, NO_MATCH, Result, Verdict
 from lae_monitor.kinds.rule_files.conditions import Condition, Language, Version, version
 from lae_monitor.kinds.rule_files.file import InForce, Presets
 from lae_monitor.kinds.rule_files.patterns import TooSlow
 from lae_monitor.kinds.rule_files.table import NUMBER, TEXT, TEXTS, TRUTH, RuleTables, Table
 
 PRESETS: Final = Presets(Path(__file__).with_name("presets"), ("accept-all", "antenna", "socorro"))
+NO_MATCH: Final = "NO_MATCH"  # the rule of a report that no rule applied to; Antenna's name
 RESERVED: Final = frozenset({NO_MATCH, "FROM_CRASHID"})  # what stands in the place of a rule's name where none decided
 
 REFUSAL: Final = "minimal_version_for_understanding_refusal"
 RANDOM: Final = "random"
 CRASH_ID: Final = "crash_id"
+
+
+class Result(IntEnum):
+    """What becomes of a report."""
+
+    ACCEPT = 0  # kept
+    DEFER = 1  # kept, and not for processing at once
+    REJECT = 2  # dropped, and the client is told by which rule
+    FAKEACCEPT = 3  # dropped, and the client is told a crash id: for those that would retry for ever
+    CONTINUE = 4  # the rules that follow decide; never a verdict
+    IGNORE = (
+        5  # dropped, and the client is told that its program is not supported: what Socorro does without a percentage
+    )
+
+
+KEPT: Final = frozenset({Result.ACCEPT, Result.DEFER})
+
+_LEGACY: Final = {
+    Result.ACCEPT: 0, Result.DEFER: 1, Result.REJECT: 2, Result.FAKEACCEPT: 2, Result.IGNORE: 3,
+}  # fmt: skip
+
+
+class Verdict(NamedTuple):
+    """What the rules decided. `rule`: which of them; `percent`: what it lets pass, if it let a sample pass, else None."""
+
+    result: Result
+    rule: str
+    percent: float | None = None
+
+    @property
+    def unsupported(self) -> bool:
+        """Whether the client hears `Unsupported=1`."""
+        return self.result is Result.IGNORE
+
+    @property
+    def legacy_processing(self) -> int:
+        """What Socorro notes of it: 0 accept, 1 defer, 2 discard, 3 ignore."""
+        return _LEGACY[self.result]
+
 
 _RESULTS: Final = {result.name.lower(): result for result in Result}
 _VERDICTS: Final = [name for name, result in _RESULTS.items() if result is not Result.CONTINUE]

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from lae_monitor.core.ids import new_crash_id
 from lae_monitor.kinds.crashes.program import Program, program_of
 from lae_monitor.kinds.crashes.throttle.facts import Lists, language
-from lae_monitor.kinds.crashes.throttle.rules import PRESETS, Rules, rules_file
-from lae_monitor.kinds.crashes.throttle.verdict import NO_MATCH, Result, Verdict
+from lae_monitor.kinds.crashes.throttle.rules import NO_MATCH, PRESETS, Result, Rules, Verdict, rules_file
 from lae_monitor.kinds.rule_files.file import MAX_FILE
 from lae_monitor.kinds.rule_files.table import RulesError
 
