@@ -68,7 +68,8 @@ async def _take(invocation: Invocation, plan: Plan, hosts: _Hosts, *, dry_run: b
     from lae_monitor.kinds.incidents.claims import Claims
     from lae_monitor.kinds.incidents.importing import Importer
     from lae_monitor.kinds.incidents.importing_plan import name_hosts
-    from lae_monitor.kinds.incidents.receipts import Receipts
+    from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+    from lae_monitor.kinds.receipts import Receipts
 
     settings = invocation.settings
     archive = archive_of(settings, PROCESS)
@@ -77,10 +78,9 @@ async def _take(invocation: Invocation, plan: Plan, hosts: _Hosts, *, dry_run: b
     except (ArchiveError, OSError) as error:
         invocation.fail(str(error), EXIT_UNAVAILABLE, following="lae-monitor archive status")
     try:
-        receipts = Receipts(Journal(archive), wall_clock)
-        importer: Importer = Importer(
-            archive, receipts, ClusterName(settings.fleet.name), dry_run=dry_run, as_caller=as_caller
-        )
+        cluster = ClusterName(settings.fleet.name)
+        receipts = Receipts(Journal(archive), "incident", cluster, wall_clock, lost=RECEIPTS_LOST)
+        importer: Importer = Importer(archive, receipts, cluster, dry_run=dry_run, as_caller=as_caller)
         inventory: dict[str, HostName] = {**settings.fleet.inventory}
         for address, place in Claims(settings.credentials / KIND).all().items():
             inventory.setdefault(address, HostName(place.host))

@@ -6,7 +6,7 @@ separator, no NUL, no leading dot or dash, at most 200 bytes, plain ASCII.
 
 import ipaddress
 import re
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from lae_monitor.core.refusals import Refused
 
@@ -102,3 +102,10 @@ class CrashId(Name):
     def day(self) -> str:
         """The day of receipt as YYYYMMDD: the folder that holds the crash."""
         return f"20{self[-6:]}"
+
+
+class Place(NamedTuple):
+    """Of which host something is said."""
+
+    cluster: str
+    host: str

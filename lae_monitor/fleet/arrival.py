@@ -6,10 +6,10 @@ from typing import Final
 
 from lae_monitor.config import Settings
 from lae_monitor.core.limits import MiB
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.flog import unpack
 from lae_monitor.kinds.incidents.read import SUFFIX
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.stored import TOP, folder
 
 MAX_PACKED: Final = 16 * MiB  # of an incident that is looked at

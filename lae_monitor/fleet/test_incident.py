@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from lae_monitor.config import Settings
 from lae_monitor.core.ids import new_swissnum
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl, redact
 from lae_monitor.fleet import arrival, heard, tahoe_cfg
@@ -20,7 +21,6 @@ from lae_monitor.fleet.remote import Remote
 from lae_monitor.fleet.targets import Target
 from lae_monitor.fleet.trouble import Trouble
 from lae_monitor.fleet.web_port import post
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.state import Seen
 from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
 

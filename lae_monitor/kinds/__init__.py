@@ -7,6 +7,8 @@
     show       a report taken apart for people
     check      what `lae-monitor check config` asks of it
 
+One of each for all kinds: `receipts` writes to the journal what was accepted and refused, `pace` limits rates and memory.
+
 A new kind is one folder and one line here.
 """
 

@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 from lae_monitor.archive import Exists
-from lae_monitor.core.names import HostName
+from lae_monitor.core.names import HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.context import Context
@@ -17,20 +17,23 @@ from lae_monitor.kinds.crashes.admission import Admission, Admitted
 from lae_monitor.kinds.crashes.check import known_hosts
 from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.intake import Accepted, Intake, path_of
-from lae_monitor.kinds.crashes.limits import MAX_COMPARED, MAX_PROJECT
+from lae_monitor.kinds.crashes.limits import MAX_COMPARED, MAX_HELD, MAX_HELD_PEER, MAX_PROJECT, RECEIPTS_GATHER
 from lae_monitor.kinds.crashes.measures import Measures
-from lae_monitor.kinds.crashes.receipts import Receipts
 from lae_monitor.kinds.crashes.replies import Style
 from lae_monitor.kinds.crashes.report import Report
-from lae_monitor.kinds.crashes.spool import Budget, Spool
+from lae_monitor.kinds.crashes.spool import Spool
 from lae_monitor.kinds.crashes.stored import is_same
 from lae_monitor.kinds.crashes.tokens import bearer, offered
+from lae_monitor.kinds.pace import Budget
+from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.net.http import Request, reply
 from lae_monitor.net.http_router import RETRY_AFTER
 
 ACCEPTED: Final = Counter("lae_crashes_accepted_total", "Crash reports that are durable")
 REFUSED: Final = Counter("lae_crashes_refused_total", "Crash reports that were refused, by reason code", ["reason"])
 BYTES: Final = Counter("lae_crashes_received_bytes_total", "Bytes of crash reports as they came")
+RECEIPTS_LOST: Final = Counter("lae_crashes_receipts_lost_total", "Receipts that the journal did not take")
+HELD: Final = Gauge("lae_crashes_held_bytes", "Bytes of reports in progress that are held in memory")
 IN_PROGRESS: Final = Gauge("lae_crashes_in_progress", "Uploads that are coming in")
 
 LOCAL: Final = HostName("localhost")  # who comes by a Unix socket
@@ -43,12 +46,15 @@ class Collector:
 
     def __init__(self, context: Context, settings: Settings, admission: Admission, measures: Measures) -> None:
         self.measures = measures
-        self.receipts = Receipts(context.journal, context.cluster, context.clock)
+        self.receipts = Receipts(
+            context.journal, "crash", context.cluster, context.clock, lost=RECEIPTS_LOST, gather=RECEIPTS_GATHER
+        )
         self._context = context
         self._settings = settings
         self._admission = admission
         self._hosts = known_hosts(context.settings.fleet.inventory)
-        self._budget = Budget()
+        self._budget = Budget(MAX_HELD, each=MAX_HELD_PEER)
+        HELD.set_function(lambda: self._budget.held)
 
     async def submit(self, request: Request, style: Style) -> None:
         """Replies as the Socorro family does: `CrashID=bp-<id>` once it is durable, else `Discarded=<code>`.
@@ -71,11 +77,6 @@ class Collector:
         finally:
             IN_PROGRESS.dec()
             self.measures.took("collector.breakpad_resource.on_post.time", begun)
-
-    def close(self) -> None:
-        """Takes nothing more; the receipts that wait are still written."""
-        self.receipts.close()
-        self.measures.close()
 
     async def _take(self, request: Request, host: HostName, project: str, style: Style) -> str:
         """The answer to a report that is durable, or that the rules did not want.
@@ -150,17 +151,22 @@ class Collector:
     def _accepted(self, accepted: Accepted, request: Request, host: HostName) -> None:
         ACCEPTED.inc()
         BYTES.inc(request.received)
-        self.receipts.accepted(accepted, peer=request.peer, host=host, size=request.received)
+        self.receipts.accepted(
+            accepted.span, self._place(host), peer=request.peer, id=accepted.crash_id, size=request.received
+        )
 
     def _refused(self, refused: Refused, request: Request, host: HostName) -> None:
         REFUSED.labels(refused.code).inc()
         self.measures.refused(refused.code)
-        self.receipts.refused(refused, peer=request.peer, host=host, size=request.received)
+        self.receipts.refused(refused, self._place(host), peer=request.peer, size=request.received)
 
     def _discarded(self, admitted: Admitted, request: Request, host: HostName) -> None:
         why = Refused("throttled", f"{admitted.verdict.result.name.lower()} by rule {admitted.verdict.rule}")
         REFUSED.labels(why.code).inc()
-        self.receipts.refused(why, peer=request.peer, host=host, size=request.received)
+        self.receipts.refused(why, self._place(host), peer=request.peer, size=request.received)
+
+    def _place(self, host: HostName) -> Place:
+        return Place(self._context.cluster, host)
 
 
 _host_at = lru_cache(4096)(HostName.from_address)

@@ -1,7 +1,7 @@
 """POST /submit: a crash report is durable before its sender reads `CrashID=`."""
 
-import asyncio
 import socket
+from contextlib import closing
 from typing import Final
 
 from lae_monitor import __version__
@@ -32,26 +32,23 @@ async def gather(context: Context) -> None:
     """
     settings: Settings = context.settings.gatherers["crashes"]
     collector = make_collector(context)
-    writing = asyncio.create_task(collector.receipts.keep_writing(), name="crash receipts")
-    try:
-        await serve(
-            application(collector, context, settings),
-            settings.listen.host,
-            settings.listen.port,
-            stop=context.stop,
-            ready=lambda url: context.ready(f"Crash reports: POST {url}{ADDRESS}"),
-            limits=HttpLimits(
-                head=settings.head_timeout,
-                idle=settings.idle_timeout,
-                body=settings.total_timeout,
-                min_rate=settings.min_rate,
-            ),
-            explain=lambda code: (replies.refused(Refused(code)), replies.PLAIN),
-            trusted_proxies=settings.trusted_proxies,
-        )
-    finally:
-        collector.close()
-        await writing
+    with closing(collector.measures):
+        async with collector.receipts:
+            await serve(
+                application(collector, context, settings),
+                settings.listen.host,
+                settings.listen.port,
+                stop=context.stop,
+                ready=lambda url: context.ready(f"Crash reports: POST {url}{ADDRESS}"),
+                limits=HttpLimits(
+                    head=settings.head_timeout,
+                    idle=settings.idle_timeout,
+                    body=settings.total_timeout,
+                    min_rate=settings.min_rate,
+                ),
+                explain=lambda code: (replies.refused(Refused(code)), replies.PLAIN),
+                trusted_proxies=settings.trusted_proxies,
+            )
 
 
 def make_collector(context: Context) -> Collector:

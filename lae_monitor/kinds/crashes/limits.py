@@ -33,6 +33,4 @@ MAX_HELD: Final = 12 * MiB  # bytes held for all reports in progress together; t
 MAX_HELD_PEER: Final = 6 * MiB  # bytes of it for one peer: no single one can make the others wait
 YIELD_AFTER: Final = 1 * MiB  # inflated bytes after which others get their turn
 
-RECEIPTS_WAITING: Final = 10_000  # receipts not yet in the journal; beyond, they are counted only
-RECEIPTS_TOGETHER: Final = 200  # written to the journal at once, 60 KB: they share one fdatasync
-RECEIPTS_GATHER: Final = 0.05  # seconds for which receipts wait for others
+RECEIPTS_GATHER: Final = 0.05  # seconds for which receipts wait for others; each sync slows the storing of reports

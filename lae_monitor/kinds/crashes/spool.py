@@ -3,43 +3,17 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Final, Self, TypeVar
-
-from prometheus_client import Gauge
+from typing import Self, TypeVar
 
 from lae_monitor.archive import Archive
 from lae_monitor.archive.upload import Upload
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.crashes.limits import BATCH, HOLD, MAX_HELD, MAX_HELD_PEER
+from lae_monitor.kinds.crashes.limits import BATCH, HOLD
 from lae_monitor.kinds.crashes.minidump import Look, looking
+from lae_monitor.kinds.pace import Budget
 
 T = TypeVar("T")
-
-HELD: Final = Gauge("lae_crashes_held_bytes", "Bytes of reports in progress that are held in memory")
-
-
-class Budget:
-    """Bytes that all reports in progress may hold in memory together, and those of one peer."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, int] = {}
-        self._total = 0
-        HELD.set_function(lambda: self._total)
-
-    def take(self, peer: str, size: int) -> bool:
-        held = self._held.get(peer, 0)
-        if self._total + size > MAX_HELD or held + size > MAX_HELD_PEER:
-            return False
-        self._total += size
-        self._held[peer] = held + size
-        return True
-
-    def give(self, peer: str, size: int) -> None:
-        self._total -= size
-        left = self._held.pop(peer, 0) - size
-        if left > 0:
-            self._held[peer] = left
 
 
 class Spool:
@@ -63,7 +37,7 @@ class Spool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._buffer.clear()
-        self._budget.give(self._peer, self._buffered + self._reserved)
+        self._budget.give(self._buffered + self._reserved, self._peer)
         if self._stack is not None:
             await self._stack.aclose()
 
@@ -73,14 +47,14 @@ class Spool:
         Raises:
             Refused: `busy` when all reports together, or this peer's, hold too much.
         """
-        if not self._budget.take(self._peer, size):
+        if not self._budget.take(size, self._peer):
             raise Refused("busy", "memory for annotations")
         self._reserved += size
 
     def add(self, piece: bytes) -> None:
         self._buffer += piece
         if self._upload is None:
-            if self._budget.take(self._peer, len(piece)):
+            if self._budget.take(len(piece), self._peer):
                 self._buffered += len(piece)
             else:
                 self._crowded = True
@@ -95,7 +69,7 @@ class Spool:
             self._stack = AsyncExitStack()
             self._upload = await self._stack.enter_async_context(self._archive.upload())
             await self._flush(self._upload)
-            self._budget.give(self._peer, self._buffered)
+            self._budget.give(self._buffered, self._peer)
             self._buffered = 0
         elif self._upload is not None and len(self._buffer) >= BATCH:
             await self._flush(self._upload)

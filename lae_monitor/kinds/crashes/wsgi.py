@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -128,11 +128,10 @@ class _Worker:
             context = Context(settings=self._settings, archive=archive, journal=Journal(archive))
             collector = make_collector(context)
             self._app = addresses(collector, context, self._settings.gatherers["crashes"])
-            writing = asyncio.create_task(collector.receipts.keep_writing(), name="crash receipts")
-            self._ready.set_result(None)
-            await self._stop.wait()
-            collector.close()
-            await writing
+            with closing(collector.measures):
+                async with collector.receipts:
+                    self._ready.set_result(None)
+                    await self._stop.wait()
         finally:
             await archive.close()
 

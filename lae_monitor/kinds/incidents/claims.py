@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from lae_monitor.archive.small_files import locked, replace
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.receipts import Place
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents.claims import Claims, is_address
 from lae_monitor.kinds.incidents.measures import CONNECTIONS, HEARD, HOSTS, WAITING
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.shared import Shared
 from lae_monitor.kinds.incidents.state import Expected
 from lae_monitor.net import tubs
@@ -95,7 +94,7 @@ class Door:
 
     def unknown(self, peer: str) -> None:
         """Somebody asked for a FURL that nobody has, or no more."""
-        self._shared.receipts.refused(Place(self._cluster, _name_of(peer)), peer, Refused("unknown_furl"))
+        self._shared.refused(Place(self._cluster, _name_of(peer)), peer, Refused("unknown_furl"))
 
     def _show_in(self, swissnum: str, logport: Any) -> None:
         """Takes a node that came by the open FURL."""
@@ -111,7 +110,7 @@ class Door:
         if entrance is None or entrance.place != place:
             if place.host == address and not self._has_room_for(address):
                 refused = Refused("too_many_unclaimed", f"{MAX_UNCLAIMED} hosts are named by an address already")
-                self._shared.receipts.refused(Place(self._cluster, NOBODY), peer, refused)
+                self._shared.refused(Place(self._cluster, NOBODY), peer, refused)
                 tubs.disconnect(logport, refused.code)
                 raise refused
             if entrance is not None:
@@ -169,7 +168,6 @@ class Door:
                 self._measure()
             self._shared.state.hear([heard for entrance in self._all() for heard in entrance.heard()])
             self._shared.state.settle_connections()
-            self._shared.receipts.sum_up()
 
     def _show_out(self) -> None:
         self._unclaimed -= {str(address) for address in self._claims.all()}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE
 from lae_monitor.kinds.context import Context
@@ -21,8 +22,8 @@ from lae_monitor.kinds.incidents.logs_event import event_of
 from lae_monitor.kinds.incidents.logs_file import LogFile, Room
 from lae_monitor.kinds.incidents.logs_losses import Losses
 from lae_monitor.kinds.incidents.logs_numbers import Runs
-from lae_monitor.kinds.incidents.logs_pace import ALL_BURST, ALL_RATE, Pace
-from lae_monitor.kinds.incidents.receipts import Place, Receipts
+from lae_monitor.kinds.incidents.logs_pace import pace_of_all
+from lae_monitor.kinds.receipts import Receipts
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.node import Node
@@ -62,7 +63,7 @@ class Following:
         self.level = math.inf if level == "off" else LEVELS[level]
         self.receipts = receipts
         self.clock = context.clock
-        self.pace = Pace(context.clock(), ALL_RATE, ALL_BURST)  # of all nodes
+        self.pace = pace_of_all(context.clock())  # of all nodes
         self.turns = asyncio.Semaphore(TURNS)
         self._archive = context.archive
         self._losses = Losses(receipts)

@@ -25,13 +25,14 @@ from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.kinds.incidents.door import Door
 from lae_monitor.kinds.incidents.following import Following
 from lae_monitor.kinds.incidents.link import link_furl
+from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
 from lae_monitor.kinds.incidents.operations import answer
-from lae_monitor.kinds.incidents.receipts import Receipts
 from lae_monitor.kinds.incidents.relocation import Relocation
 from lae_monitor.kinds.incidents.shared import Shared
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.kinds.incidents.tail import FOLDER as TAIL_FOLDER
 from lae_monitor.kinds.incidents.tail import TailDoor
+from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
 from lae_monitor.net.tubs_identity import CERTIFICATE, HANDED, Identity, adopt, identity
@@ -61,41 +62,43 @@ async def gather(context: Context) -> None:
     from lae_monitor.kinds.incidents.logs_follower import LogFollower  # noqa: PLC0415 - after start_reactor()
 
     state = State(context.settings.state.path / f"{context.archive.process}.db")
-    shared = Shared(context.archive, context.clock, state, Receipts(context.journal, context.clock), settings)
+    receipts = Receipts(context.journal, "incident", context.cluster, context.clock, lost=RECEIPTS_LOST, summary="mark")
+    shared = Shared(context.archive, context.clock, state, receipts, settings)
     claims = Claims(folder)
     door = Door(HostFurls(folder, context.clock), shared, context.cluster, open_furl, claims)
-    relocation = Relocation(shared, claims, context.cluster)
+    relocation = Relocation(shared, claims, context.cluster, context.journal)
     classifying = Classifying(context)
     shared.on_stored.append(classifying.stored)
-    following = Following(context, shared.receipts, LogFollower)
+    following = Following(context, receipts, LogFollower)
     door.on_connected.append(following.connected)
     tails = TailDoor(HostFurls(context.credentials(TAIL_FOLDER), context.clock), door.nodes, context.clock)
     door.finders.append(tails.find)
     tub = tubs.Tub(who, settings.listen, settings.location, door.find, door.unknown, fast=settings.fast_decoding)
-    try:
-        state.settle_connections()
-        async with answer(context, settings.http):
-            address = tub.start()
-            context.ready(f"incidents: tub listening on {address}, FURLs in {folder}")
-            async with _beside(
-                door.watch(),
-                door.know_addresses(),
-                relocation.keep(),
-                shared.stored.keep(),
-                classifying.run(),
-                following.run(),
-            ):
-                await context.stop.wait()
-    finally:
-        await following.stop()
-        await tails.stop()
-        await door.stop()
-        await classifying.stop()
-        await shared.finish()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(tub.stop(), STOP_PATIENCE)
-        tubs.stop_reactor()
-        state.close()
+    async with receipts:
+        try:
+            state.settle_connections()
+            async with answer(context, settings.http):
+                address = tub.start()
+                context.ready(f"incidents: tub listening on {address}, FURLs in {folder}")
+                async with _beside(
+                    door.watch(),
+                    door.know_addresses(),
+                    relocation.keep(),
+                    shared.stored.keep(),
+                    classifying.run(),
+                    following.run(),
+                ):
+                    await context.stop.wait()
+        finally:
+            await following.stop()
+            await tails.stop()
+            await door.stop()
+            await classifying.stop()
+            await shared.finish()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(tub.stop(), STOP_PATIENCE)
+            tubs.stop_reactor()
+            state.close()
 
 
 def _open_furl(context: Context, settings: Settings, folder: Path, who: Identity) -> OpenFurl | None:

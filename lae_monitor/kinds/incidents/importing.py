@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from lae_monitor.archive import Archive, Exists
-from lae_monitor.core.names import ClusterName
+from lae_monitor.core.names import ClusterName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents.importing_found import Broken, Old, Told, digest, identity, load
 from lae_monitor.kinds.incidents.importing_plan import Caller, Plan
 from lae_monitor.kinds.incidents.read import SUFFIX
-from lae_monitor.kinds.incidents.receipts import Place, Receipts
 from lae_monitor.kinds.incidents.stored import folder, path_of
+from lae_monitor.kinds.receipts import Receipts
 
 PEER: Final = "import"  # in receipts, where others have the address that something came from
 AT_ONCE: Final = 16  # incidents that are made durable together: each waits for the disk twice
@@ -52,7 +52,7 @@ class Importer:
     """
     Args:
         archive: that takes the incidents.
-        receipts: say what was taken; whoever gave them waits for them.
+        receipts: say what was taken; they are durable when `take` returns.
         cluster: whose they are.
         dry_run: only says what would be done.
         as_caller: the files are read as the account that this makes us.
@@ -106,7 +106,7 @@ class Importer:
                 except _Unreadable as error:
                     self.summary.unreadable.append(Broken(old.where, str(error), old.tub))
             results = await asyncio.gather(*(self._store(item) for item in items), return_exceptions=True)
-            await self._receipts.finish()
+            await self._receipts.write()
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
@@ -164,7 +164,7 @@ class Importer:
                 except _Unreadable as error:
                     summary.unreadable.append(Broken(item.old.where, str(error), item.old.tub))
                 return
-            self._receipts.accepted(item.place, PEER, item.told.identity.name, span)
+            self._receipts.accepted(span, item.place, peer=PEER, id=item.told.identity.name)
         summary.imported += 1
         summary.bytes += len(data)
 

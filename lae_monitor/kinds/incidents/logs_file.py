@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from lae_monitor.archive import Archive
 from lae_monitor.core.limits import KiB, MiB
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE, Clock, day_path
 from lae_monitor.kinds.incidents.flog import MAGIC
 from lae_monitor.kinds.incidents.logs_losses import KEPT, Losses
-from lae_monitor.kinds.incidents.receipts import Place
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from lae_monitor.core.time import MINUTE
 from lae_monitor.kinds.incidents.following import Following
-from lae_monitor.kinds.incidents.logs_pace import ALL_DELAY, Pace
+from lae_monitor.kinds.incidents.logs_pace import ALL_DELAY, is_flood, pace_of_one
 from lae_monitor.net import tubs
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LogFollower:
         self._tub_id = node.tub_id
         self._publisher = node.publisher
         self._following = following
-        self._pace = Pace(following.clock())
+        self._pace = pace_of_one(following.clock())
         self._left = asyncio.Event()
         self._subscription: Any = None
         self._unknown: set[str] | None = set()  # runs, while the node sends what it remembers
@@ -117,8 +117,8 @@ class LogFollower:
     def take(self, event: Any) -> float:
         """Takes what the node sends; returns in how many seconds it is to be answered."""
         now = self._following.clock()
-        delay = max(self._pace.take(now), min(self._following.pace.take(now), ALL_DELAY))
-        if self._pace.is_flood:
+        delay = max(self._pace.delay(now), min(self._following.pace.delay(now), ALL_DELAY))
+        if is_flood(self._pace):
             log.warning("%s: sends events without waiting for answers: disconnected", self)
             tubs.disconnect(self._publisher, "floods")
             return 0.0

@@ -5,7 +5,8 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from lae_monitor.kinds.incidents.receipts import Place, Receipts
+from lae_monitor.core.names import Place
+from lae_monitor.kinds.receipts import Receipts
 
 # By the label of the metric, what a mark says of them.
 REASONS: Final = {

@@ -1,6 +1,8 @@
-"""How fast a node may log: who is faster gets his answers later, and Foolscap sends 10 events at most without an answer."""
+"""How fast a node may log: one that is faster gets its answers later; Foolscap sends 10 events at most without an answer."""
 
 from typing import Final
+
+from lae_monitor.kinds.pace import Bucket
 
 # Decoding an event takes 0.5 ms, so one node at this rate takes a tenth of a processor, whatever it logs.
 RATE: Final = 200.0  # events a second in the long run
@@ -13,21 +15,15 @@ ALL_DELAY: Final = (
 FLOOD: Final = 50_000  # events ahead of the rate: only a program that does not wait for answers gets there
 
 
-class Pace:
-    """Of one connection, or of all: `rate` events a second, and `burst` at once."""
+def pace_of_one(now: float) -> Bucket:
+    """Of one connection."""
+    return Bucket(BURST, RATE, now)
 
-    def __init__(self, now: float, rate: float | None = None, burst: int | None = None) -> None:
-        self._rate = RATE if rate is None else rate
-        self._burst = BURST if burst is None else burst
-        self._ahead = 0.0  # events
-        self._last = now
 
-    def take(self, now: float) -> float:
-        """Counts one event; returns in how many seconds it is to be answered, 0 for at once."""
-        self._ahead = max(0.0, self._ahead - max(0.0, now - self._last) * self._rate) + 1
-        self._last = now
-        return max(0.0, self._ahead - self._burst) / self._rate
+def pace_of_all(now: float) -> Bucket:
+    """Of all connections together."""
+    return Bucket(ALL_BURST, ALL_RATE, now)
 
-    @property
-    def is_flood(self) -> bool:
-        return self._ahead > FLOOD
+
+def is_flood(pace: Bucket) -> bool:
+    return pace.ahead > FLOOD

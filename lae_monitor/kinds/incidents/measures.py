@@ -9,6 +9,7 @@ STORED_BYTES: Final = Counter("lae_incidents_stored_bytes_total", "Bytes of thei
 FETCHED_BYTES: Final = Counter("lae_incidents_fetched_bytes_total", "Bytes of incidents as JSON, before compression")
 KNOWN: Final = Counter("lae_incidents_known_total", "Incidents that came again under another name or host")
 REFUSED: Final = Counter("lae_incidents_refused_total", "What was refused, by reason code", ["reason"])
+RECEIPTS_LOST: Final = Counter("lae_incidents_receipts_lost_total", "Receipts and marks that the journal did not take")
 FAILED: Final = Counter("lae_incidents_failed_total", "Fetches that ended without an incident, and are repeated")
 FETCHING: Final = Histogram(
     "lae_incidents_fetch_seconds",

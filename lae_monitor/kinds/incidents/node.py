@@ -14,13 +14,12 @@ from typing import Any, Final
 from foolscap.logging.interfaces import RILogObserver
 from zope.interface import implementer
 
-from lae_monitor.core.names import IncidentName
+from lae_monitor.core.names import IncidentName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
 from lae_monitor.kinds.incidents.known import Known
 from lae_monitor.kinds.incidents.measures import FAILED, FETCHING
 from lae_monitor.kinds.incidents.names import incident_name, time_of_name
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.shared import HostFull, NotStored, Shared
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_answers import NamesOnly
@@ -148,7 +147,7 @@ class Node:
         try:
             name = incident_name(raw)
         except Refused as refused:
-            self._shared.receipts.refused(self.place, self.peer, refused)
+            self._shared.refused(self.place, self.peer, refused)
             return
         if self._known.is_full:
             self._missed = True
@@ -256,7 +255,7 @@ class Node:
         if isinstance(error, NotFetched):
             log.info("%s: %s not fetched, to be tried again: %s", self, name, error)
         elif isinstance(error, HostFull):
-            self._shared.receipts.refused(self.place, self.peer, error.refused, name)
+            self._shared.refused(self.place, self.peer, error.refused, name)
             if error.size:  # others may be smaller
                 self._known.fail(name, self._shared.clock())
             else:
@@ -285,11 +284,11 @@ class Node:
         span = await self._shared.store(self.place, name, incident)
         await self._settle(name)
         if span is not None:
-            self._shared.receipts.accepted(self.place, self.peer, name, span)
+            self._shared.receipts.accepted(span, self.place, peer=self.peer, id=name)
 
     async def _refuse(self, name: IncidentName, refused: Refused) -> None:
         """Never asks for the incident again; says why."""
-        self._shared.receipts.refused(self.place, self.peer, refused, name)
+        self._shared.refused(self.place, self.peer, refused, name)
         self._shared.state.refuse(*self.place, name, refused.code, self._shared.clock())
         await self._settle(name)
 

@@ -6,29 +6,33 @@ longer than the mover needs.
 """
 
 import asyncio
+import json
 import logging
+from typing import Final
 
-from lae_monitor.archive import Exists
+from lae_monitor.archive import Exists, Journal
 from lae_monitor.archive.kernel import Entry
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents import door
 from lae_monitor.kinds.incidents.claims import Claims
 from lae_monitor.kinds.incidents.identity import identity_in
 from lae_monitor.kinds.incidents.read import SUFFIX
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.shared import LATEST, Shared
 from lae_monitor.kinds.incidents.stored import folder, path_of
 
 log = logging.getLogger(__name__)
 
+MOVED: Final = "moved file"  # subject of decisions: the mover takes back what it read from the old path
+
 
 class Relocation:
     """Follows the claims; one file at a time."""
 
-    def __init__(self, shared: Shared, claims: Claims, cluster: ClusterName) -> None:
+    def __init__(self, shared: Shared, claims: Claims, cluster: ClusterName, journal: Journal) -> None:
         self._shared = shared
+        self._journal = journal
         self._claims = claims
         self._cluster = cluster
         self._done: dict[Place, Place] = {}  # addresses below which nothing is left, and whose they are
@@ -94,7 +98,8 @@ class Relocation:
             if there != data and (key is None or await asyncio.to_thread(identity_in, there) != key):
                 log.warning("%s stays: %s is another incident", source, target)
                 return False
-        await self._shared.receipts.moved(source, target, "claimed")
+        value = json.dumps({"to": target, "why": "claimed"})
+        await self._journal.write("decision", subject=MOVED, about=source, value=value, by="gather-incidents")
         await self._shared.archive.remove(source)
         self._shared.stored.add(new, name, key)
         self._shared.stored.remove(old, name)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from lae_monitor.archive import Archive, Exists
 from lae_monitor.archive.workers import Workers
 from lae_monitor.core.limits import KiB, format_size
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock
@@ -16,13 +17,13 @@ from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.kinds.incidents.flog import Packed, pack
 from lae_monitor.kinds.incidents.identity import identity_of
 from lae_monitor.kinds.incidents.known import Known
-from lae_monitor.kinds.incidents.measures import FETCHED_BYTES, KNOWN, STORED, STORED_BYTES
+from lae_monitor.kinds.incidents.measures import FETCHED_BYTES, KNOWN, REFUSED, STORED, STORED_BYTES
 from lae_monitor.kinds.incidents.names import is_past
 from lae_monitor.kinds.incidents.read import SUFFIX
-from lae_monitor.kinds.incidents.receipts import Place, Receipts
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.kinds.incidents.stored import StoredIncidents, folder, path_of
 from lae_monitor.kinds.incidents.turns import Turns
+from lae_monitor.kinds.receipts import Receipts
 
 __all__ = ["Handed", "HostFull", "NotStored", "Shared", "folder"]
 
@@ -79,6 +80,12 @@ class Shared:
         self._joined: dict[tuple[Place, Place], asyncio.Task[None]] = {}
         self._begun: set[asyncio.Task[None]] = set()
         self._kept: Counter[Place] = Counter()  # bytes of each host's incidents, as far as it was looked at
+
+    def refused(self, place: Place, peer: str, refused: Refused, name: str = "") -> None:
+        """What `peer` sent of `place` was refused: `name`, if it has one."""
+        REFUSED.labels(refused.code).inc()
+        if self.receipts.refused(refused, place, peer=peer, id=name):
+            log.info("%s/%s: refused %s: %s", place.cluster, place.host, name or "what it sent", refused)
 
     async def known(self, place: Place) -> Known[Any]:
         """What is known of a host's incidents, with those of addresses that it claimed; looked up once."""
@@ -170,7 +177,6 @@ class Shared:
     async def finish(self) -> None:
         """Waits for what was begun."""
         await asyncio.gather(*self._begun, return_exceptions=True)
-        await self.receipts.finish()
         self._packers.stop()
 
     async def store(self, place: Place, name: str, incident: Handed) -> Span | None:

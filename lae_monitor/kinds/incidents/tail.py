@@ -11,9 +11,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.time import Clock, wall_clock
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.net.tubs_furls import HostFurls
 
 if TYPE_CHECKING:

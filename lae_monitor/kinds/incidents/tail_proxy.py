@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from lae_monitor import __version__
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE, Clock
 from lae_monitor.kinds.incidents.flog import MAX_MEMORY
 from lae_monitor.kinds.incidents.names import incident_name
 from lae_monitor.kinds.incidents.plain import Plain
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.tail_relay import LogTail
 from lae_monitor.net import tubs
 from lae_monitor.net.banana import Incident

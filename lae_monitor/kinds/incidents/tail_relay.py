@@ -23,7 +23,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE, Clock
 from lae_monitor.kinds.incidents.event import run_of
 from lae_monitor.kinds.incidents.logs_numbers import Runs
-from lae_monitor.kinds.incidents.logs_pace import Pace
+from lae_monitor.kinds.incidents.logs_pace import pace_of_one
 from lae_monitor.kinds.incidents.names import incident_name
 from lae_monitor.kinds.incidents.plain import Plain
 from lae_monitor.net import tubs
@@ -65,12 +65,12 @@ class Source(Referenceable):
 
     def __init__(self, tail: "LogTail") -> None:
         self._tail = tail
-        self._pace = Pace(tail.clock())
+        self._pace = pace_of_one(tail.clock())
 
     def remote_msg(self, logmsg: Any) -> Any:
         try:
             self._tail.take("msg", lambda make: (_event(make, logmsg),))
-            delay = self._pace.take(self._tail.clock())
+            delay = self._pace.delay(self._tail.clock())
         except Exception:
             log.exception("an event for a tail")
             return None

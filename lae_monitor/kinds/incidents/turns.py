@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from lae_monitor.kinds.incidents.receipts import Place
+from lae_monitor.core.names import Place
 
 FETCH_TURN: Final = 20.0  # seconds that a fetch counts as one of those under way
 HALF_LIFE: Final = 60.0  # seconds in which half of what somebody took is forgotten

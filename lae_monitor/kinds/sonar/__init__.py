@@ -6,7 +6,7 @@ its file tree stays, so its tools still read it. Addresses, replies and the form
     gather      the listener               auth        who may send for which cluster
     read        archive -> rows            free_csv    the format, and what is checked before anything is stored
     records     one line -> one sample     runs        one run of Sonar -> one mark on the timeline
-    waiting     bytes that wait            receipts    what was accepted or refused, into the journal
+    waiting     bytes that wait
 """
 
 from typing import Final

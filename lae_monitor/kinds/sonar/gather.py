@@ -19,15 +19,15 @@ from prometheus_client import Counter, Histogram
 
 from lae_monitor import __version__
 from lae_monitor.config import ConfigError
-from lae_monitor.core.names import ClusterName
+from lae_monitor.core.names import ClusterName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.context import Context
+from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.kinds.sonar.check import auth_file, fatal, passwords_in
 from lae_monitor.kinds.sonar.config import Settings
 from lae_monitor.kinds.sonar.free_csv import Post, host_of_file
-from lae_monitor.kinds.sonar.receipts import Receipts
-from lae_monitor.kinds.sonar.waiting import Waiting
+from lae_monitor.kinds.sonar.waiting import PostMemory
 from lae_monitor.net.http import Request, Route, Router, operations, reply, serve
 from lae_monitor.net.http_router import RETRY_AFTER
 
@@ -38,6 +38,8 @@ COMMITS: Final = 64  # files that are written at the same time; more would only 
 POSTS: Final = Counter("lae_sonar_posts_total", "Posts, by what became of them", ["verdict", "reason"])
 LINES: Final = Counter("lae_sonar_lines_total", "Lines that were acknowledged")
 BYTES: Final = Counter("lae_sonar_bytes_total", "Bytes that were acknowledged")
+SUPPRESSED: Final = Counter("lae_sonar_receipts_suppressed_total", "Receipts not written one by one", ["reason"])
+LOST: Final = Counter("lae_sonar_receipts_lost_total", "Receipts that the journal could not take; the samples are safe")
 STORING: Final = Histogram("lae_sonar_store_seconds", "From a post that was checked to one that is on disk")
 
 # The words that infiltrate answers with, which people search for; our code stands in the header X-Refused.
@@ -64,7 +66,7 @@ async def gather(context: Context) -> None:
     if problems:
         raise ConfigError(problems)
     settings: Settings = context.settings.gatherers["sonar"]
-    receipts = Receipts(context.journal, context.clock)
+    receipts = Receipts(context.journal, "sonar", "", context.clock, lost=LOST, suppressed=SUPPRESSED)
     door = Door(context, settings, receipts)
     app = Router(
         [
@@ -78,8 +80,7 @@ async def gather(context: Context) -> None:
     def ready(url: str) -> None:
         context.ready(f"Sonar samples: POST {url}{ADDRESS}?cluster=NAME")
 
-    writing = asyncio.create_task(receipts.keep_writing(), name="sonar receipts")
-    try:
+    async with receipts:
         await serve(
             app,
             settings.listen.host,
@@ -88,9 +89,6 @@ async def gather(context: Context) -> None:
             ready=ready,
             trusted_proxies=settings.trusted_proxies,
         )
-    finally:
-        receipts.close()
-        await writing
 
 
 def words(refused: Refused) -> str:
@@ -108,7 +106,7 @@ class Door:
         self._archive = context.archive
         self._clock = context.clock
         self._receipts = receipts
-        self._waiting = Waiting(settings.max_body)
+        self._memory = PostMemory(settings.max_body)
         self._commits = asyncio.Semaphore(COMMITS)
 
     async def answer(self, request: Request) -> None:
@@ -116,7 +114,8 @@ class Door:
             cluster, spans, lines = await self._take(request)
         except Refused as refused:
             POSTS.labels("refused", refused.code).inc()
-            self._receipts.refused(refused, cluster=_cluster_or_none(request), peer=request.peer, size=request.received)
+            place = Place(_cluster_or_none(request), "")
+            self._receipts.refused(refused, place, peer=request.peer, size=request.received)
             headers = [("X-Refused", refused.code)]
             if refused.status == 503:
                 headers.append(("Retry-After", str(RETRY_AFTER)))
@@ -127,8 +126,9 @@ class Door:
         BYTES.inc(sum(span.end - span.start for span in spans))
         await reply(request.send, 200)
         for span in spans:
-            host = host_of_file(span.path.rpartition("/")[2])
-            self._receipts.accepted(span, cluster=cluster, host=host, peer=request.peer, lines=lines)
+            place = Place(cluster, host_of_file(span.path.rpartition("/")[2]))
+            detail = f"lines in the post: {lines}"
+            self._receipts.accepted(span, place, peer=request.peer, id=f"{span.path}:{span.start}", detail=detail)
 
     async def _take(self, request: Request) -> tuple[ClusterName, Sequence[Span], int]:
         """Stores the post; returns whose it is, where it lies, and how many lines it has. The order is infiltrate's."""
@@ -136,7 +136,7 @@ class Door:
             raise Refused("sonar_bad_method", raw=request.method)
         _check_content_type(request)
         user = self._user(request)
-        with self._waiting.post() as grow:
+        with self._memory.post() as grow:
             pieces = []
             async for piece in request.stream(self._settings.max_body):
                 grow(len(piece))

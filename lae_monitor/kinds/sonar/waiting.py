@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.pace import Budget
 
 SMALL: Final = 64 * KiB  # bytes of a post that count as small; a node with 300 processes sends that
 MAX_SMALL: Final = 8 * MiB  # of all posts: a thousand nodes with 8 KiB each at the same moment
@@ -20,7 +21,7 @@ MAX_LARGE: Final = 16 * MiB  # what posts have beyond SMALL, all together; at le
 WAITING: Final = Gauge("lae_sonar_waiting_bytes", "Bytes of posts that are in memory and not yet answered")
 
 
-class Waiting:
+class PostMemory:
     """The bytes of all posts that are being received, checked and stored.
 
     Args:
@@ -28,28 +29,24 @@ class Waiting:
     """
 
     def __init__(self, max_body: int) -> None:
-        self._max_large = max(MAX_LARGE, max_body)
-        self._small = 0
-        self._large = 0
+        self._small = Budget(MAX_SMALL)
+        self._large = Budget(max(MAX_LARGE, max_body))
+        WAITING.set_function(lambda: self._small.held + self._large.held)
 
     @contextmanager
     def post(self) -> Iterator[Callable[[int], None]]:
         """One post; call what it gives with the size of each piece, which raises Refused `busy` when that is too much."""
-        size = 0
+        held = {self._small: 0, self._large: 0}
 
         def grow(by: int) -> None:
-            nonlocal size
-            self._add(min(size + by, SMALL) - min(size, SMALL), max(size + by - SMALL, 0) - max(size - SMALL, 0))
-            size += by
-            if self._small > MAX_SMALL or self._large > self._max_large:
-                raise Refused("busy", f"{self._small + self._large} bytes")
+            first = min(by, SMALL - held[self._small])
+            for budget, size in ((self._small, first), (self._large, by - first)):
+                if not budget.take(size):
+                    raise Refused("busy", f"{self._small.held + self._large.held} bytes")
+                held[budget] += size
 
         try:
             yield grow
         finally:
-            self._add(-min(size, SMALL), -max(size - SMALL, 0))
-
-    def _add(self, small: int, large: int) -> None:
-        self._small += small
-        self._large += large
-        WAITING.set(self._small + self._large)
+            for budget, size in held.items():
+                budget.give(size)

@@ -228,12 +228,12 @@ def test_a_disk_that_fills_in_the_middle_of_an_upload_leaves_nothing(running, fi
 
 
 class BrokenJournal:
-    async def write(self, what, **fields):
+    async def write_all(self, what, entries):
         raise Refused("archive_failed", "the journal is broken")
 
 
 class HangingJournal:
-    async def write(self, what, **fields):
+    async def write_all(self, what, entries):
         await asyncio.sleep(0.5)
         raise Refused("archive_failed", "the journal hung")
 
@@ -260,7 +260,7 @@ def test_a_flood_of_bad_requests_is_counted_and_journaled_in_few_lines(running):
     flood = [entry for entry in journal if entry["peer"] == "192.0.2.1"]
     assert {entry["host"] for entry in flood} == {"192.0.2.1"}
     assert 20 <= len(flood) <= 30
-    summaries = [entry for entry in flood if "more, not recorded" in entry["detail"]]
+    summaries = [entry for entry in flood if "more, not written" in entry["detail"]]
     assert len(flood) - len(summaries) + sum(int(entry["detail"].split()[0]) for entry in summaries) == 150
     assert sum(entry["peer"] == "192.0.2.2" for entry in journal) == 3
 

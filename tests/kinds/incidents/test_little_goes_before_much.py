@@ -2,8 +2,8 @@
 
 import asyncio
 
+from lae_monitor.core.names import Place
 from lae_monitor.kinds.incidents import turns
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.turns import Turns
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive.homecoming import bring_home
+from lae_monitor.core.names import Place
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.logs_file import LogFile, Room
 from lae_monitor.kinds.incidents.logs_losses import Losses
-from lae_monitor.kinds.incidents.receipts import Place, Receipts
+from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ages import Rules
 from lae_monitor.mover.ledger import Ledger
@@ -38,7 +40,7 @@ def event(number, size=10):
 
 async def write(archive, numbers, size=10, now=NOW):
     """As the gatherer does; it is there when this returns."""
-    receipts = Receipts(Journal(archive, lambda: now), lambda: now)
+    receipts = Receipts(Journal(archive, lambda: now), "incident", "lae", lambda: now, lost=RECEIPTS_LOST)
     file = LogFile(PLACE, archive, lambda: now, Losses(receipts), Room())
     for number in numbers:
         file.add(event(number, size), "t" * 32, now)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive.journal import read as read_journal
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.core.rows import Receipt, Span
-from lae_monitor.kinds.incidents.receipts import MAX_A_MINUTE, Place, Receipts
+from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
 from lae_monitor.kinds.incidents.state import State
+from lae_monitor.kinds.receipts import BURST, Receipts
 
 HERE = Path(__file__).parent
 
@@ -165,17 +167,12 @@ def test_asyncios_own_loop_serves_as_well_and_no_log_shows_a_furl(gatherer):
 
 def test_host_that_sends_much_nonsense_gets_few_receipts_and_a_count(tmp_path):
     async def scenario():
-        now = [1.7e9]
         archive = await Archive([tmp_path], "test", reserve=Reserve(size=1)).open()
-        receipts = Receipts(Journal(archive, lambda: now[0]), lambda: now[0])
-        for _ in range(100):
-            receipts.refused(Place("lae", "bad"), "10.0.0.1", Refused("bad_incident_name"))
-        receipts.refused(Place("lae", "good"), "10.0.0.2", Refused("bad_incident_name"))
-        receipts.sum_up()
-        now[0] += 61
-        receipts.sum_up()
-        receipts.refused(Place("lae", "bad"), "10.0.0.1", Refused("bad_incident_name"))
-        await receipts.finish()
+        journal = Journal(archive, lambda: 1.7e9)
+        async with Receipts(journal, "incident", "lae", lambda: 1.7e9, lost=RECEIPTS_LOST, summary="mark") as receipts:
+            for _ in range(100):
+                receipts.refused(Refused("bad_incident_name"), Place("lae", "bad"), peer="10.0.0.1", id="")
+            receipts.refused(Refused("bad_incident_name"), Place("lae", "good"), peer="10.0.0.1", id="")
         await archive.close()
 
     asyncio.run(scenario())
@@ -183,9 +180,10 @@ def test_host_that_sends_much_nonsense_gets_few_receipts_and_a_count(tmp_path):
     data = path.read_bytes()
     rows = list(read_journal(Span("journal/x.jsonl", 0, len(data)), data))
     hosts = [row.host for row in rows if isinstance(row, Receipt)]
-    assert (hosts.count("bad"), hosts.count("good")) == (MAX_A_MINUTE + 1, 1)
+    assert (hosts.count("bad"), hosts.count("good")) == (BURST, 1)
     (mark,) = [row for row in rows if not isinstance(row, Receipt)]
-    assert (mark.host, mark.title) == ("bad", "80 more: bad_incident_name")
+    assert (mark.host, mark.level, mark.title) == ("bad", "warning", "80 more: bad_incident_name")
+    assert mark.text == "80 from 10.0.0.1"
 
 
 def test_state_that_is_damaged_or_gone_stops_nothing(tmp_path, caplog):

@@ -82,17 +82,26 @@ class Gatherer:
             out = out.partition(b"\r\n\r\n")[2]
         return _answer(out)
 
-    async def post(self, body: bytes, *, cluster: str = "c", password: str | None = "pw", query: str | None = None):
+    async def post(
+        self,
+        body: bytes,
+        *,
+        cluster: str = "c",
+        password: str | None = "pw",
+        query: str | None = None,
+        source: str = "127.0.0.1",
+    ):
         """As production nodes do, without a process for each."""
         target = f"/sonar-freecsv?{query if query is not None else f'cluster={cluster}'}"
         head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {len(body)}\r\n"
         if password is not None:
             token = base64.b64encode(f"{cluster}:{password}".encode("utf-8", "replace")).decode()
             head += f"Authorization: Basic {token}\r\n"
-        return await self.exchange(head.encode() + b"Connection: close\r\n\r\n" + body)
+        return await self.exchange(head.encode() + b"Connection: close\r\n\r\n" + body, source=source)
 
-    async def exchange(self, data: bytes) -> Answer:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
+    async def exchange(self, data: bytes, *, source: str = "127.0.0.1") -> Answer:
+        port = int(self.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
         try:
             writer.write(data)
             await writer.drain()

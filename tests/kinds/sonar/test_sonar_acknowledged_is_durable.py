@@ -160,7 +160,7 @@ def test_more_bytes_than_may_wait_are_refused_as_busy_and_large_posts_leave_room
 
 def test_however_many_small_posts_wait_they_have_a_limit_together(monkeypatch):
     monkeypatch.setattr(waiting, "MAX_SMALL", 100)
-    bound = waiting.Waiting(max_body=1000)
+    bound = waiting.PostMemory(max_body=1000)
     with bound.post() as first, bound.post() as second:
         first(60)
         second(40)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 
 from lae_monitor.archive.workers import Workers
 from lae_monitor.kinds.crashes.crashmover import metrics
@@ -72,37 +71,3 @@ class Lane:
 def delay(settings: Settings, failures: int, chance: float, wait: float | None = None) -> float:
     """Seconds until the next try after `failures` of them, as the settings say; `wait`: what the destination asked for."""
     return outbox.delay(failures, settings.retry_delay, settings.max_retry_delay, chance=chance, wait=wait)
-
-
-class Budget:
-    """Bytes of crashes in memory. One that is larger than all of it passes alone."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    async def take(self, size: int) -> None:
-        """Waits until there is room for `size` bytes; who came first gets it first."""
-        if not self._waiting and self._fits(size):
-            self._held += size
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give(size)
-            raise
-
-    def give(self, size: int) -> None:
-        self._held -= size
-        while self._waiting and (self._waiting[0][1].done() or self._fits(self._waiting[0][0])):
-            wanted, turn = self._waiting.popleft()
-            if not turn.done():
-                self._held += wanted
-                turn.set_result(None)
-
-    def _fits(self, size: int) -> bool:
-        return self._held == 0 or self._held + size <= self._limit

@@ -18,11 +18,12 @@ from lae_monitor.core.time import Clock
 from lae_monitor.kinds.crashes.crashmover import metrics
 from lae_monitor.kinds.crashes.crashmover.config import Settings
 from lae_monitor.kinds.crashes.crashmover.destination import Never, Unavailable
-from lae_monitor.kinds.crashes.crashmover.lane import Budget, Lane, delay
+from lae_monitor.kinds.crashes.crashmover.lane import Lane, delay
 from lae_monitor.kinds.crashes.crashmover.ledger import Ledger, Send
 from lae_monitor.kinds.crashes.crashmover.routes import Route
 from lae_monitor.kinds.crashes.crashmover.source import Source
 from lae_monitor.kinds.crashes.crashmover.telling import Telling
+from lae_monitor.kinds.pace import Budget
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ class Mover:
             Refused, FileNotFoundError: by the archive.
         """
         size = await self._source.size(send.crash_id)
-        await self._budget.take(size)
+        await self._budget.wait(size)
         try:
             crash = await self._source.read(send.crash_id, size)
             if not lane.route.takes(crash):

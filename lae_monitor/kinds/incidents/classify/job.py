@@ -13,6 +13,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, Clock
@@ -24,7 +25,6 @@ from lae_monitor.kinds.incidents.classify.rules import UNKNOWN
 from lae_monitor.kinds.incidents.classify.sources import Sources, checked, places_of, read_sources
 from lae_monitor.kinds.incidents.flog import MAX_INFLATED
 from lae_monitor.kinds.incidents.read import SUFFIX
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.stored import path_of
 from lae_monitor.kinds.rule_files.file import InForce
 

@@ -15,13 +15,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from lae_monitor.archive import Archive
-from lae_monitor.core.names import ClusterName, HostName, IncidentName
+from lae_monitor.core.names import ClusterName, HostName, IncidentName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents.classify.journal import said_since
 from lae_monitor.kinds.incidents.classify.rules import is_category
 from lae_monitor.kinds.incidents.read import SUFFIX
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.stored import TOP
 
 log = logging.getLogger(__name__)

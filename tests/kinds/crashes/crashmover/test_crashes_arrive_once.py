@@ -14,7 +14,7 @@ import pytest
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.kinds.crashes.crashmover import config
-from lae_monitor.kinds.crashes.crashmover.lane import Budget, delay
+from lae_monitor.kinds.crashes.crashmover.lane import delay
 
 CASES = Path(__file__).parent / "cases"
 
@@ -394,30 +394,6 @@ def test_waits_double_are_spread_and_have_an_end():
     assert [delay(settings, failures, 1.0) for failures in (1, 2, 3, 4, 9, 1000)] == [2, 4, 8, 16, 100, 100]
     assert delay(settings, 3, 0.0) == 4
     assert delay(settings, 1, 0.0, wait=30) == 30
-
-
-def test_memory_is_handed_out_in_order_and_one_too_large_passes_alone():
-    async def main():
-        budget = Budget(10)
-        await budget.take(6)
-        order = []
-
-        async def take(size):
-            await budget.take(size)
-            order.append(size)
-
-        tasks = [asyncio.create_task(take(size)) for size in (50, 1, 2)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert order == []
-        budget.give(6)
-        await tasks[0]
-        assert order == [50], "those behind it wait"
-        budget.give(50)
-        await asyncio.gather(*tasks)
-        assert order == [50, 1, 2]
-
-    asyncio.run(main())
 
 
 def test_a_rate_is_kept(world):

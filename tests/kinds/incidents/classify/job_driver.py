@@ -12,10 +12,10 @@ from pathlib import Path
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
+from lae_monitor.core.names import Place
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.classify.job import Classifying
-from lae_monitor.kinds.incidents.receipts import Place
 from lae_monitor.kinds.incidents.stored import path_of
 
 
