@@ -25,7 +25,7 @@ from lae_monitor.archive.hints import listen
 from lae_monitor.config import load
 from lae_monitor.fleet.registry import register_incident
 from lae_monitor.kinds import KINDS
-from lae_monitor.service.process import MOVER_SOCKET
+from lae_monitor.process.running import MOVER_SOCKET
 
 LARGE = int(os.environ.get("BENCH_EVENTS", "1800"))  # events: what a busy node remembers
 SMALL = 36  # events: what an idle one does

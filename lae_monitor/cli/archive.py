@@ -115,7 +115,7 @@ def retire(invocation: Invocation, dry_run: bool, confirm: bool) -> None:
 async def _retire_alone(invocation: Invocation, *, dry_run: bool, confirm: bool) -> dict[str, Any]:
     from lae_monitor.mover.ages import rules_of
     from lae_monitor.mover.retention import Retention
-    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive
+    from lae_monitor.process.running import AlreadyRunning, only_one, opened_archive
     from lae_monitor.service.serve import PROCESS, opened_mover
     from lae_monitor.store import StoreError
 

@@ -166,7 +166,7 @@ def _explained(invocation: Invocation) -> Iterator[None]:
     import sqlite3
 
     from lae_monitor.core.refusals import Refused
-    from lae_monitor.service.process import AlreadyRunning
+    from lae_monitor.process.running import AlreadyRunning
 
     try:
         yield

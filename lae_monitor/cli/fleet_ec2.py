@@ -80,7 +80,7 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
     from lae_monitor.fleet.ec2_compare import compare
     from lae_monitor.fleet.ec2_list import FILE, PROCESS, Unusable, read_list, write_list
     from lae_monitor.fleet.status import fleet_status
-    from lae_monitor.service.process import AlreadyRunning, only_one
+    from lae_monitor.process.running import AlreadyRunning, only_one
     from lae_monitor.terminal.owner import as_caller, as_owner
 
     settings = invocation.settings
@@ -146,7 +146,7 @@ def _journal(settings: Settings, run: _Run) -> None:
 
     from lae_monitor.archive import Journal
     from lae_monitor.fleet.ec2_list import PROCESS, journal_changes
-    from lae_monitor.service.process import opened_archive
+    from lae_monitor.process.running import opened_archive
 
     async def write() -> None:
         async with opened_archive(settings, PROCESS) as archive:

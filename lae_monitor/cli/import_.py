@@ -76,7 +76,7 @@ def import_(
     from lae_monitor.kinds.crashes.crashmover.found import find
     from lae_monitor.kinds.incidents.importing_found import is_flogtool
     from lae_monitor.mover import ages  # noqa: F401
-    from lae_monitor.service.process import AlreadyRunning
+    from lae_monitor.process.running import AlreadyRunning
 
     try:
         name = HostName(host) if host else None
@@ -114,7 +114,7 @@ async def _import(invocation: Invocation, found: Finds, host: Any, *, move: bool
     from lae_monitor.archive.archive import archive_of
     from lae_monitor.core.names import ClusterName
     from lae_monitor.kinds.crashes.crashmover.importer import Importer
-    from lae_monitor.service.process import only_one
+    from lae_monitor.process.running import only_one
 
     settings = invocation.settings
     archive = archive_of(settings, PROCESS)

@@ -37,7 +37,7 @@ def import_incidents(
     from lae_monitor.kinds.incidents import importing  # noqa: F401 - before we become somebody else
     from lae_monitor.kinds.incidents.importing_found import find
     from lae_monitor.kinds.incidents.importing_plan import BadMap, make_plan, read_map
-    from lae_monitor.service.process import AlreadyRunning, only_one
+    from lae_monitor.process.running import AlreadyRunning, only_one
 
     state = invocation.settings.state.path
     state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def _guarded(invocation: Invocation, start: Callable[[], int]) -> int:
     import sqlite3
 
     from lae_monitor.core.refusals import Refused
-    from lae_monitor.service.process import AlreadyRunning
+    from lae_monitor.process.running import AlreadyRunning
 
     try:
         return start()

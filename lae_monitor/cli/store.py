@@ -112,7 +112,7 @@ async def _rebuild_alone(invocation: Invocation) -> int:
     from lae_monitor.archive.identity import NotOurs
     from lae_monitor.archive.installation import installation
     from lae_monitor.mover.rebuild import rebuild as rebuild_store
-    from lae_monitor.service.process import AlreadyRunning, only_one, opened_archive
+    from lae_monitor.process.running import AlreadyRunning, only_one, opened_archive
     from lae_monitor.service.serve import PROCESS, opened_mover
     from lae_monitor.store import StoreError
 

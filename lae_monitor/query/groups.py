@@ -29,22 +29,11 @@ HOURS: Final = 24
 DAYS: Final = 30
 STATES: Final = ("open", "regressed", "closed")
 
-MINIDUMP_SHA256: Final = "attrs['upload_file_minidump.sha256']"
-
-
-def _program(name: str, before: str) -> str:
-    """The attribute `name`, which gatherers.crashes.program read; `before`: in rows of readers that did not keep it."""
-    return f"if(attrs['product'] != '', attrs['{name}'], {before})"
-
-
-# A group begins with its product.
-PRODUCT: Final = _program("product", "if(kind = 'crash', splitByString(' | ', `group`)[1], '')")
-VERSION: Final = _program(
-    "version", "arrayFirst(found -> found != '', [attrs['Version'], attrs['ver'], attrs['_version']])"
+# What `product` is set beside, one reader named; before, rows had the names that clients use.
+VERSION: Final = (
+    "if(attrs['product'] != '', attrs['version'], "
+    "arrayFirst(found -> found != '', [attrs['Version'], attrs['ver'], attrs['_version']]))"
 )
-PROCESS: Final = _program("process", "attrs['ProcessType']")
-CHANNEL: Final = _program("channel", "attrs['ReleaseChannel']")
-PLATFORM: Final = _program("platform", "splitByChar(' ', attrs['dump.os'])[1]")
 GROUP_ID: Final = f"lower(substring(hex(SHA256(concat(kind, char(0), `group`))), 1, {ID_LENGTH}))"  # decisions.group_id
 ORDERS: Final = {
     "last": "last DESC", "first": "first DESC", "count": "events DESC", "hosts": "places DESC", "level": "worst DESC",

@@ -17,9 +17,9 @@ from lae_monitor.kinds.crashes.crashmover.publish import Publisher
 from lae_monitor.kinds.crashes.crashmover.source import Source
 from lae_monitor.kinds.crashes.crashmover.telling import Telling
 from lae_monitor.net.http import Access, Router, operations, serve
-from lae_monitor.service.logs import set_up_log
-from lae_monitor.service.notify import notify
-from lae_monitor.service.process import log_settings, only_one, opened_archive, run_until_stopped
+from lae_monitor.process.logs import set_up_log
+from lae_monitor.process.notify import notify
+from lae_monitor.process.running import log_settings, only_one, opened_archive, run_until_stopped
 from lae_monitor.store.aside import notices
 
 log = logging.getLogger(__name__)

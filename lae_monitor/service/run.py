@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lae_monitor.config import Settings
-from lae_monitor.service.logs import set_up_log
-from lae_monitor.service.process import log_settings, only_one, run_until_stopped
+from lae_monitor.process.logs import set_up_log
+from lae_monitor.process.running import log_settings, only_one, run_until_stopped
 from lae_monitor.service.supervisor import GRACE, Supervisor
 
 

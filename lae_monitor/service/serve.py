@@ -31,18 +31,11 @@ from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
 from lae_monitor.net.http import Access, Endpoint, operations
 from lae_monitor.net.http import serve as serve_http
+from lae_monitor.process.logs import set_up_log
+from lae_monitor.process.notify import notify
+from lae_monitor.process.running import MOVER_SOCKET, SOCKET, log_settings, only_one, opened_archive, run_until_stopped
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.service.control import control
-from lae_monitor.service.logs import set_up_log
-from lae_monitor.service.notify import notify
-from lae_monitor.service.process import (
-    MOVER_SOCKET,
-    SOCKET,
-    log_settings,
-    only_one,
-    opened_archive,
-    run_until_stopped,
-)
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.aside import asides, notices, remember, remove, set_aside
 from lae_monitor.store.chdb_driver import ChdbDriver

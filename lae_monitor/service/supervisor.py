@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from lae_monitor.service.notify import VARIABLE
+from lae_monitor.process.notify import VARIABLE
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from lae_monitor.web.groups import group_api
 from lae_monitor.web.incidents import REPORT, incident_api, whole_report
 from lae_monitor.web.route import as_csv, as_json, route
 from lae_monitor.web.site import Site
-from lae_monitor.web.socorro import socorro_routes
 from lae_monitor.web.table import events_csv, hosts_csv
 
 SEARCH = ("q", "limit")
@@ -47,7 +46,6 @@ def api_routes(site: Site) -> list[Route]:
         at("/report/{id:path}/original", _original),
         *group_api(site),
         *incident_api(site),
-        *socorro_routes(site),
     ]
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lae_monitor.service.process import only_one
+from lae_monitor.process.running import only_one
 from lae_monitor.service.serve import PROCESS
 
 

@@ -20,7 +20,7 @@ import pytest
 from lae_monitor.archive.journal import read as read_journal
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents.state import Heard, State
-from lae_monitor.service.process import only_one
+from lae_monitor.process.running import only_one
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

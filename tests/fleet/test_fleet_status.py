@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.kinds.incidents.state import Connection, Heard, State, look
-from lae_monitor.service.process import only_one
+from lae_monitor.process.running import only_one
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534

@@ -13,11 +13,11 @@ from lae_monitor.kinds.crashes import read as reader
 from lae_monitor.kinds.crashes.container import Writer
 from lae_monitor.kinds.crashes.program import Program
 from lae_monitor.kinds.crashes.report import RAW_CRASH, Report
+from lae_monitor.kinds.crashes.socorro.super_search import super_search
 from lae_monitor.mover.ages import Rules, rules_of
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
 from lae_monitor.query.groups import Asking, groups
 from lae_monitor.query.planner import Plan
-from lae_monitor.query.super_search import super_search
 
 NOW = 1795305600.0  # 2026-11-22
 DAY = 86400.0

@@ -273,7 +273,7 @@ def test_a_move_that_is_killed_again_and_again_loses_nothing(importing, layout):
     driver = (
         "import os, signal, sys, time\n"
         "from lae_monitor.cli import main\n"
-        "import lae_monitor.kinds.crashes.crashmover.importer, lae_monitor.service.process\n"
+        "import lae_monitor.kinds.crashes.crashmover.importer, lae_monitor.process.running\n"
         "for wait in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4):\n"
         "    child = os.fork()\n"
         "    if child == 0:\n"

@@ -14,7 +14,7 @@ import msgspec
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, format_time, parse_time
-from lae_monitor.query.groups import CHANNEL, MINIDUMP_SHA256, PLATFORM, PROCESS, PRODUCT, VERSION
+from lae_monitor.query.groups import VERSION
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -29,24 +29,30 @@ MAX_VALUE: Final = 500  # characters
 RESULTS: Final = 100
 FACET_SIZE: Final = 50
 
+
+def _program(name: str, before: str) -> str:
+    """The attribute `name`, which kinds.crashes.program read; `before`: in rows of readers that did not keep it."""
+    return f"if(attrs['product'] != '', attrs['{name}'], {before})"
+
+
 FIELDS: Final = {
     "uuid": "id",
-    "product": PRODUCT,
+    "product": _program("product", "splitByString(' | ', `group`)[1]"),  # a group begins with its product
     "version": VERSION,
     "signature": "attrs['signature']",
     "host": "host",
     "cluster": "cluster",
-    "platform": PLATFORM,
+    "platform": _program("platform", "splitByChar(' ', attrs['dump.os'])[1]"),
     "platform_version": "attrs['dump.os']",
     "cpu_arch": "attrs['dump.cpu']",
     "reason": "attrs['dump.reason']",
     "address": "attrs['dump.address']",
     "crashing_module": "attrs['dump.module']",
     "build_id": "attrs['BuildID']",
-    "release_channel": CHANNEL,
-    "process_type": PROCESS,
+    "release_channel": _program("channel", "attrs['ReleaseChannel']"),
+    "process_type": _program("process", "attrs['ProcessType']"),
     "moz_crash_reason": "attrs['MozCrashReason']",
-    "minidump_sha256_hash": MINIDUMP_SHA256,
+    "minidump_sha256_hash": "attrs['upload_file_minidump.sha256']",
 }
 DATE: Final = "date"
 _OPERATOR: Final = re.compile(r"(!?)(>=|<=|>|<|=|~|\^|\$|)")

@@ -21,7 +21,7 @@ PATIENCE = 60.0
 
 SAYS = """
 import logging
-from lae_monitor.service.logs import set_up_log
+from lae_monitor.process.logs import set_up_log
 set_up_log("gather-crashes", {form!r})
 log = logging.getLogger("lae_monitor.part")
 log.debug("too small a thing")
@@ -140,7 +140,7 @@ SECRET = "swordfish-and-chips"  # the script does not have it: its lines may be 
 BREAKS = """
 import asyncio, os
 from lae_monitor.net.http import Route, Router, serve
-from lae_monitor.service.logs import set_up_log
+from lae_monitor.process.logs import set_up_log
 
 async def submit(request):
     local_variable = (await request.body(1000))[::-1]
@@ -213,7 +213,7 @@ def test_without_the_library_a_warning_says_what_to_install(form):
 def test_no_traceback_shows_a_secret(form, environment):
     script = f"""
 import logging
-from lae_monitor.service.logs import set_up_log
+from lae_monitor.process.logs import set_up_log
 set_up_log("serve", {form!r})
 try:
     raise ValueError("URI:CHK:abcdefghijklmnop:qrstuvwxyz234567:3:10:99")

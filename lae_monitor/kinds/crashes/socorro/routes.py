@@ -15,9 +15,9 @@ from starlette.routing import Route
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.report import MINIDUMP
-from lae_monitor.query import crashes
-from lae_monitor.query.crashes import Stored, crash_id_of, has_row, is_stored, processed_crash, raw_crash
-from lae_monitor.query.super_search import super_search
+from lae_monitor.kinds.crashes.socorro import crash as crashes
+from lae_monitor.kinds.crashes.socorro.crash import Stored, crash_id_of, has_row, is_stored, processed_crash, raw_crash
+from lae_monitor.kinds.crashes.socorro.super_search import super_search
 from lae_monitor.web.answering import json
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.route import Answer, route
@@ -27,7 +27,7 @@ MEMORY_REPORT: Final = "memory_report"  # Firefox's; gzipped JSON
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
-def socorro_routes(site: Site) -> list[Route]:
+def routes(site: Site) -> list[Route]:
     """Socorro's addresses."""
     at = partial(route, site)
     return [

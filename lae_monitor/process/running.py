@@ -18,7 +18,7 @@ from lae_monitor.archive.small_files import hold
 from lae_monitor.config import Settings
 from lae_monitor.config.describe import describe
 from lae_monitor.net.connections import use_all_descriptors
-from lae_monitor.service.notify import keep_watchdog_fed, notify
+from lae_monitor.process.notify import keep_watchdog_fed, notify
 
 log = logging.getLogger(__name__)
 
