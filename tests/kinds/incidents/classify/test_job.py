@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,11 @@ class Job:
         self.process = None
 
     def lists(self):
-        folder = self.cluster / "classified"
-        return {path.name: path.read_text() for path in folder.iterdir()} if folder.is_dir() else {}
+        folder, found = self.cluster / "classified", {}
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with suppress(FileNotFoundError):  # the job may remove one at any moment
+                found[path.name] = path.read_text()
+        return found
 
     def await_lists(self, **wanted):
         """Until the lists are these, by category: the numbers of node1's incidents, the oldest first."""
