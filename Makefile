@@ -14,7 +14,7 @@ SETUP := $(VENV)/.setup
 FUZZ := .cache/fuzz
 FUZZ_SECONDS ?= 300
 
-.PHONY: help run test test-all test-lab check bench bench-deploy fuzz soak setup docs lab wheelhouse lock clean
+.PHONY: help run quick test test-all test-lab check bench bench-deploy fuzz soak setup docs lab wheelhouse lock clean
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -23,6 +23,12 @@ run: $(SETUP)-run ## run the whole monitor on loopback, with a pretend fleet tha
 	@exec $(VENV)/bin/lae-monitor demo $(ARGS)
 
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20
+
+# What `check` has run already, and the first five minutes, which take two: `make test` has them.
+QUICK := -m 'not full and not kills and not soak' -k 'not (imports_go_down_only or ruff_has or everything_is_formatted or every_type_is_right or first_five_minutes)'
+
+quick: check ## style, types, imports, and the tests of the folders that changed since main; under 2 minutes for a folder
+	@tests=$$($(PY) tests/quick.py) && { test -z "$$tests" || $(PY) -m pytest -q -n $(JOBS) --dist loadfile $(QUICK) $$tests $(ARGS); }
 
 test: $(SETUP)-test ## run the tests, about 20 minutes on 2 cores; ARGS='...' goes to pytest
 	$(PYTEST) $(ARGS)
