@@ -6,13 +6,11 @@ imported when it is used: a gatherer loads nothing of the pages, and nothing of 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Final, NamedTuple, Self
-
-from lae_monitor.core.refusals import REASONS, Reason
+from typing import Any, Final, NamedTuple
 
 JOURNAL: Final = "journal"  # the folder of all that is no report; see archive.journal
 _OF_JOURNAL: Final = "lae_monitor.archive.journal"
@@ -56,7 +54,7 @@ class Kind:
         show: takes a report apart for people: `show(span, data) -> Shown`.
         commands: of the command line, by name.
         routes: gives further pages and addresses: `routes(site) -> list[Route]`.
-        reasons: why something of it is not accepted, beyond the reasons that all share.
+        reasons: names a tuple of core.refusals.Reason: why something of it is not accepted, beyond those that all share.
         mark: an SVG path of 16 x 16 that stands for it on a timeline.
     """
 
@@ -79,7 +77,7 @@ class Kind:
     show: str = ""
     commands: tuple[tuple[str, Command], ...] = ()
     routes: str = ""
-    reasons: tuple[Reason, ...] = ()
+    reasons: str = ""
     mark: str = ""
 
     @cached_property
@@ -97,14 +95,14 @@ class Kind:
 
 
 class Kinds(tuple[Kind, ...]):
-    """All kinds, in the order in which they are shown. Their reasons are known from then on."""
+    """All kinds, in the order in which they are shown."""
 
     __slots__ = ()
 
-    def __new__(cls, kinds: Iterable[Kind] = ()) -> Self:
-        made = super().__new__(cls, kinds)
-        REASONS.update({reason.code: reason for kind in made for reason in kind.reasons})
-        return made
+    def reasons(self) -> Iterator[Any]:
+        """Each core.refusals.Reason that the kinds have of their own."""
+        for kind in self:
+            yield from load(kind.reasons) if kind.reasons else ()
 
     @property
     def names(self) -> tuple[str, ...]:

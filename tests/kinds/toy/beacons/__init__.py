@@ -3,7 +3,6 @@
 from typing import Final
 
 from lae_monitor.core.kind import Classes, Command, Kind
-from lae_monitor.core.refusals import Reason
 
 BEACONS: Final = Kind(
     name="beacons",
@@ -23,7 +22,7 @@ BEACONS: Final = Kind(
     show=f"{__name__}.show:show",
     commands=(("beacon", Command(f"{__name__}.commands:beacon", "Beacons of ships")),),
     routes=f"{__name__}.pages:routes",
-    reasons=(Reason("beacon_adrift", 422, "the beacon names no port"),),
+    reasons=f"{__name__}.check:REASONS",
     mark="M8 1v14",
 )
 

@@ -1,4 +1,8 @@
-"""What `check config` asks."""
+"""What `check config` asks, and why a beacon is not taken."""
+
+from lae_monitor.core.refusals import Reason
+
+REASONS = (Reason("beacon_adrift", 422, "the beacon names no port"),)
 
 
 def check(settings):
