@@ -18,7 +18,7 @@ TEXTS = sorted(
     for path in (HOUSE / folder).rglob("*")
     if path.suffix in {".py", ".md", ".toml", ".sh", ".html", ".css", ".js", ""} and path.is_file()
     if "__pycache__" not in path.parts and "vendor" not in path.parts
-) + [HOUSE / name for name in ("Makefile", "README.md", "CHANGELOG.md", "pyproject.toml")]
+) + [HOUSE / name for name in ("Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml")]
 
 MAX_LINES = 400  # a question to ask, never a reason to cut a thing in two
 

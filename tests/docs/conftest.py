@@ -45,6 +45,6 @@ def markdown():
 
 @pytest.fixture(scope="session")
 def all_pages():
-    """Every page, with the README and the changelog: name -> text."""
-    paths = [*sorted(DOCS.glob("*.md")), HOUSE / "README.md", HOUSE / "CHANGELOG.md"]
+    """Every page, with README, CHANGELOG and CONTRIBUTING: name -> text."""
+    paths = [*sorted(DOCS.glob("*.md")), *(HOUSE / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING"))]
     return {str(path.relative_to(HOUSE)): path.read_text() for path in paths}
