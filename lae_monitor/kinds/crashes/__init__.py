@@ -23,8 +23,11 @@ CRASHES: Final = Kind(
     class_group=f"{__name__}.products:group_of_product",
     show=f"{__name__}.show:show",
     commands=(
-        ("crashes", Command("lae_monitor.cli.crashes:crashes", "Send a crash report; try throttle rules")),
-        ("crashmover", Command("lae_monitor.cli.crashmover:crashmover", "Hand stored crashes on to other systems")),
+        ("crashes", Command(f"{__name__}.commands:crashes", "Send a crash report; try throttle rules")),
+        (
+            "crashmover",
+            Command(f"{__name__}.crashmover.commands:crashmover", "Hand stored crashes on to other systems"),
+        ),
     ),
     routes=f"{__name__}.socorro.routes:routes",
     mark="M9.5 1 3 9h4l-1.2 6L13 6.5H8.6z",

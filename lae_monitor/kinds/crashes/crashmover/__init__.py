@@ -7,6 +7,7 @@ counts as sent when its destination has it, durable and compared by checksum. On
     crash     one crash, read and checked
     source    what the archive has that was not yet noticed
     ledger    the SQLite file
+    commands  `lae-monitor crashmover`; run is its process, until it is stopped or once
     mover     from the one to the others: threads, retries, dead letters
     antenna, socorro, objects, submitter, tarball, nowhere        the destinations
     publish   the id of a saved crash, to a queue or an address

@@ -38,12 +38,12 @@ def crashmover(invocation: Invocation, forever: bool, everything: bool, count: i
         return
     if forever + everything + (count is not None) > 1:
         invocation.fail("--forever, --all and --count exclude each other", EXIT_USAGE)
-    from lae_monitor.service import crashmover as service
+    from lae_monitor.kinds.crashes.crashmover.run import run_forever, run_once
 
     with _explained(invocation):
         if not everything and count is None:
-            sys.exit(service.run_forever(invocation.settings))
-        outcome = service.run_once(invocation.settings, count)
+            sys.exit(run_forever(invocation.settings))
+        outcome = run_once(invocation.settings, count)
     is_left = outcome.failed or (count is None and (outcome.left or outcome.silent))
     code = EXIT_FINDINGS if outcome.dead else EXIT_TRY_AGAIN if is_left else 0
     following = {EXIT_FINDINGS: "lae-monitor crashmover dead", EXIT_TRY_AGAIN: "lae-monitor crashmover --all"}.get(

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import click
 
 from lae_monitor import __version__
-from lae_monitor.cli.crashes_throttle import throttle_test
 from lae_monitor.core.printable import one_line
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.kinds.crashes.container import entries
@@ -21,6 +20,7 @@ from lae_monitor.kinds.crashes.form import File, form
 from lae_monitor.kinds.crashes.minidump import MAGIC
 from lae_monitor.kinds.crashes.report import MINIDUMP, OURS, RAW_CRASH
 from lae_monitor.kinds.crashes.sample import minidump
+from lae_monitor.kinds.crashes.throttle.commands import throttle_test
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000/submit"
