@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.kinds.crashes.parts import MAX_HEAD
+from lae_monitor.kinds.crashes.intake.parts import MAX_HEAD
 
 sys.path.insert(0, str(Path(__file__).parent))
 import crash_inputs

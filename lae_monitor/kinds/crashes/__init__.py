@@ -2,6 +2,15 @@
 
 Accepted means: one zip is durable at `crashes/<YYYYMMDD>/<crash id>.zip`, holding `raw_crash.json` and each dump by its
 name, byte for byte. Nothing of a report is understood before that; `read.py` does it later, without I/O.
+
+    intake/       one upload, from its first byte to its answer          throttle/    which reports are kept
+    crashmover/   hands stored crashes on; reads older collectors        socorro/     Socorro's API to read crashes
+    gather        the listener; wsgi the same below gunicorn             check        what `check config` asks
+    report        one report while it comes, and raw_crash.json          container    the zip that holds it
+    program       of which product it is, here and nowhere else          tokens       who may send for a product
+    read          archive -> rows: minidump (reasons: its codes), signature, stored
+    show          a report taken apart for people                        groups       why one is; products kept longer
+    commands      `lae-monitor crashes`: form and sample are what it sends
 """
 
 from typing import Final
@@ -17,10 +26,10 @@ CRASHES: Final = Kind(
     reports=r"crashes/\d{8}/",
     sections=("crashmover",),
     same=("upload_file_minidump.sha256", "guid"),
-    why=f"{__name__}.grouped:why",
+    why=f"{__name__}.groups:why",
     why_attributes=("signature.why",),
-    classes=f"{__name__}.products:classes",
-    class_group=f"{__name__}.products:group_of_product",
+    classes=f"{__name__}.groups:classes",
+    class_group=f"{__name__}.groups:group_of_product",
     show=f"{__name__}.show:show",
     commands=(
         ("crashes", Command(f"{__name__}.commands:crashes", "Send a crash report; try throttle rules")),

@@ -8,13 +8,13 @@ from lae_monitor import __version__
 from lae_monitor.config import ConfigError
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.context import Context
-from lae_monitor.kinds.crashes import replies
-from lae_monitor.kinds.crashes.admission import Admission
 from lae_monitor.kinds.crashes.check import fatal, rules_of, tokens_of
-from lae_monitor.kinds.crashes.collector import Collector
 from lae_monitor.kinds.crashes.config import Settings
-from lae_monitor.kinds.crashes.measures import Measures
-from lae_monitor.kinds.crashes.replies import Style
+from lae_monitor.kinds.crashes.intake import replies
+from lae_monitor.kinds.crashes.intake.admission import Admission
+from lae_monitor.kinds.crashes.intake.collector import Collector
+from lae_monitor.kinds.crashes.intake.measures import Measures
+from lae_monitor.kinds.crashes.intake.replies import Style
 from lae_monitor.net.http import HttpLimits, Request, Route, Router, operations, reply, serve
 from lae_monitor.net.statsd import Statsd, tag
 

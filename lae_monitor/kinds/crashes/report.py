@@ -13,6 +13,7 @@ from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.time import format_time
+from lae_monitor.kinds.crashes.intake.wire import Part
 from lae_monitor.kinds.crashes.limits import (
     MAX_DUMP_NAME,
     MAX_FILENAME,
@@ -22,7 +23,6 @@ from lae_monitor.kinds.crashes.limits import (
     MAX_NOTES,
 )
 from lae_monitor.kinds.crashes.program import Program, Source, program_of
-from lae_monitor.kinds.crashes.wire import Part
 
 OURS: Final = frozenset({"metadata", "submitted_timestamp", "uuid", "version"})  # keys of the document that we set
 RAW_CRASH: Final = "raw_crash.json"

@@ -1,9 +1,19 @@
-"""Products whose reports are kept for a time of their own, and the room that all reports may take."""
+"""Groups of crashes: why one is, and how long the reports of a product are kept."""
+
+from collections.abc import Mapping
 
 from lae_monitor.core.kind import Classes
 from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.program import clean
 from lae_monitor.kinds.crashes.read import group_of
+
+
+def why(_group: str, attributes: Mapping[str, str]) -> str:
+    """Why crashes are one group."""
+    signature = attributes.get("signature.why", "")
+    if not signature:
+        return "product"
+    return f"product and signature are the same. The signature was made from: {signature}"
 
 
 def classes(settings: Settings) -> Classes:

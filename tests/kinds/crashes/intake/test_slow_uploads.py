@@ -13,7 +13,7 @@ import pytest
 
 from lae_monitor.core.limits import MiB
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "faults"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "faults"))
 from crash_gatherers import Gatherers
 
 PATIENCE = 120.0  # seconds; the machine may be slow and busy

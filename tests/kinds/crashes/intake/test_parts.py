@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.crashes.intake.parts import Parts
 from lae_monitor.kinds.crashes.limits import MAX_KEPT_HEAD, MAX_PARTS, MAX_PREAMBLE
-from lae_monitor.kinds.crashes.parts import Parts
 
 HEADS = (
     b'Content-Disposition: form-data; name="a"',

@@ -12,16 +12,16 @@ from lae_monitor.core.names import HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.context import Context
-from lae_monitor.kinds.crashes import replies
-from lae_monitor.kinds.crashes.admission import Admission, Admitted
 from lae_monitor.kinds.crashes.check import known_hosts
 from lae_monitor.kinds.crashes.config import Settings
-from lae_monitor.kinds.crashes.intake import Accepted, Intake, path_of
+from lae_monitor.kinds.crashes.intake import replies
+from lae_monitor.kinds.crashes.intake.admission import Admission, Admitted
+from lae_monitor.kinds.crashes.intake.measures import Measures
+from lae_monitor.kinds.crashes.intake.replies import Style
+from lae_monitor.kinds.crashes.intake.spool import Spool
+from lae_monitor.kinds.crashes.intake.upload import Accepted, Intake, path_of
 from lae_monitor.kinds.crashes.limits import MAX_COMPARED, MAX_HELD, MAX_HELD_PEER, MAX_PROJECT, RECEIPTS_GATHER
-from lae_monitor.kinds.crashes.measures import Measures
-from lae_monitor.kinds.crashes.replies import Style
 from lae_monitor.kinds.crashes.report import Report
-from lae_monitor.kinds.crashes.spool import Spool
 from lae_monitor.kinds.crashes.stored import is_same
 from lae_monitor.kinds.crashes.tokens import bearer, offered
 from lae_monitor.kinds.pace import Budget

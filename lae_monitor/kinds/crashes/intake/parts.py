@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.crashes.intake.wire import Part, field_value, parameters, unquoted
 from lae_monitor.kinds.crashes.limits import (
     MAX_KEPT_HEAD,
     MAX_KEPT_HEADS,
@@ -20,7 +21,6 @@ from lae_monitor.kinds.crashes.limits import (
     MAX_PARTS,
     MAX_PREAMBLE,
 )
-from lae_monitor.kinds.crashes.wire import Part, field_value, parameters, unquoted
 
 PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 MAX_HEAD: Final = MAX_PART_HEADERS * MAX_PART_HEADER

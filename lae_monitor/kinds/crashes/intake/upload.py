@@ -9,16 +9,16 @@ from typing import Final, cast
 from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.crashes.admission import Admitted
 from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.intake.admission import Admitted
+from lae_monitor.kinds.crashes.intake.parts import Event, Parts, Whole
+from lae_monitor.kinds.crashes.intake.spool import Spool
+from lae_monitor.kinds.crashes.intake.wire import Part, boundary_of, decoder
 from lae_monitor.kinds.crashes.limits import MAX_ANNOTATION, MAX_ANNOTATIONS, RESERVE_STEP, YIELD_AFTER
 from lae_monitor.kinds.crashes.minidump import Look
-from lae_monitor.kinds.crashes.parts import Event, Parts, Whole
 from lae_monitor.kinds.crashes.program import ALL_NAMES, SENTRY_EVENT, Source, sources_in
 from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH, Digest, Report, envelope
-from lae_monitor.kinds.crashes.spool import Spool
-from lae_monitor.kinds.crashes.wire import Part, boundary_of, decoder
 from lae_monitor.net.http import Request
 
 MAGIC: Final = b"MDMP"

@@ -9,8 +9,8 @@ from typing import Final
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.crashes.admission import Admitted
 from lae_monitor.kinds.crashes.config import Settings
+from lae_monitor.kinds.crashes.intake.admission import Admitted
 from lae_monitor.kinds.crashes.program import Program, clean
 from lae_monitor.kinds.crashes.throttle.rules import Result
 

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.crashes.intake.parts import Parts
+from lae_monitor.kinds.crashes.intake.wire import boundary_of, decoder, field_value, parameters
 from lae_monitor.kinds.crashes.limits import INFLATE_STEP
-from lae_monitor.kinds.crashes.parts import Parts
-from lae_monitor.kinds.crashes.wire import boundary_of, decoder, field_value, parameters
 
 LIMIT = 10_000_000
 RAW = -15
