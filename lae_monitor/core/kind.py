@@ -53,6 +53,8 @@ class Kind:
         class_group: gives the beginning that the groups of a class have.
         show: takes a report apart for people: `show(span, data) -> Shown`.
         commands: of the command line, by name.
+        node: gives what a host is made of: `await node(store, cluster, host) -> query.load.Node | None`.
+        load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.load.Load | None`.
         routes: gives further pages and addresses: `routes(site) -> list[Route]`.
         reasons: names a tuple of core.refusals.Reason: why something of it is not accepted, beyond those that all share.
         mark: an SVG path of 16 x 16 that stands for it on a timeline.
@@ -76,6 +78,8 @@ class Kind:
     class_group: str = ""
     show: str = ""
     commands: tuple[tuple[str, Command], ...] = ()
+    node: str = ""
+    load: str = ""
     routes: str = ""
     reasons: str = ""
     mark: str = ""

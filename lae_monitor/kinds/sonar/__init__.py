@@ -6,7 +6,7 @@ its file tree stays, so its tools still read it. Addresses, replies and the form
     gather      the listener               auth        who may send for which cluster
     read        archive -> rows            free_csv    the format, and what is checked before anything is stored
     records     one line -> one sample     runs        one run of Sonar -> one mark on the timeline
-    waiting     bytes that wait
+    waiting     bytes that wait            load        how busy a host was, and what it is made of
 """
 
 from typing import Final
@@ -24,5 +24,7 @@ SONAR: Final = Kind(
     runs="runs of Sonar",
     regular="sends samples",
     show=f"{__name__}.show:show",
+    node=f"{__name__}.load:node",
+    load=f"{__name__}.load:load",
     mark="M1 8h3l2-5.5 3.5 11 2-5.5H15",
 )

@@ -122,6 +122,8 @@ def test_it_has_a_page_a_command_and_a_mark_of_its_own(sent):
     assert "Beacons of ships" in sent.run("--help").stdout
     page = sent.get("/host/lae/kon-tiki?routine=1")
     assert 'd="M8 1v14"' in page
+    assert "the raft kon-tiki · 9 cores" in page
+    assert json.loads(sent.get("/host/lae/kon-tiki.json"))["load"]["cores"][0] == 3
 
 
 def test_its_routine_is_folded_away_and_its_groups_say_why(sent):

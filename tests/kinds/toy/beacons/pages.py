@@ -1,5 +1,6 @@
-"""/ports.json: how many beacons each port had."""
+"""/ports.json: how many beacons each port had; and what a ship's page says of the ship."""
 
+from lae_monitor.query.load import Load, Node
 from lae_monitor.web.route import as_json, route
 
 
@@ -12,3 +13,12 @@ async def ports(site, _request):
 
 def routes(site):
     return [route(site, "/ports.json", as_json(ports))]
+
+
+async def node(_store, _cluster, host):
+    return Node(description=f"the raft {host}", cores=9, memory_kib=0, gpu_cards=0, gpumem_kib=0)
+
+
+async def load(_store, _cluster, _host, since, until, bucket):
+    pieces = int((until - since) / bucket) + 1
+    return Load(since=since, bucket=bucket, cores=[3.0] * pieces, resident_kib=[1] * pieces)
