@@ -91,8 +91,8 @@ async def _show(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool
     import asyncio
 
     from lae_monitor.kinds.incidents.classify.facts import LEVELS
-    from lae_monitor.kinds.incidents.event import level_of
-    from lae_monitor.kinds.incidents.tail_client import tail as events_of
+    from lae_monitor.kinds.incidents.tail.client import tail as events_of
+    from lae_monitor.kinds.incidents.wire.event import level_of
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -109,7 +109,7 @@ async def _show(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool
 
 
 def _shown(versions: Mapping[str, Any]) -> str:
-    from lae_monitor.kinds.incidents.render import presentable
+    from lae_monitor.kinds.incidents.wire.render import presentable
 
     own = {"lae-monitor", "host"}
     text = ", ".join(f"{name} {value}" for name, value in sorted(versions.items()) if name not in own)
@@ -117,8 +117,8 @@ def _shown(versions: Mapping[str, Any]) -> str:
 
 
 def _echo(invocation: Invocation, event: Mapping[str, Any]) -> None:
-    from lae_monitor.kinds.incidents import event as events
-    from lae_monitor.kinds.incidents.render import message, plain_text, presentable
+    from lae_monitor.kinds.incidents.wire import event as events
+    from lae_monitor.kinds.incidents.wire.render import message, plain_text, presentable
 
     failure = events.failure(event)
     if not invocation.as_json:

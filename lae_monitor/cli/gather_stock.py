@@ -33,7 +33,7 @@ def gather_stock(invocation: Invocation, folder: Path) -> int:
     Raises:
         AlreadyRunning
     """
-    from lae_monitor.kinds.incidents.stock import StillRunning, look, take_over
+    from lae_monitor.kinds.incidents.takeover.stock import StillRunning, look, take_over
     from lae_monitor.service.gather import gather
 
     settings, given = _settings(invocation)
@@ -76,8 +76,8 @@ def _explain(invocation: Invocation, error: OSError) -> NoReturn:
 @contextmanager
 def _import(invocation: Invocation, folder: Path, settings: Settings) -> Iterator[None]:
     """Has a process of its own bring the old incidents, unless the archive has them all."""
-    from lae_monitor.kinds.incidents.importing_found import names
     from lae_monitor.kinds.incidents.read import SUFFIX
+    from lae_monitor.kinds.incidents.takeover.folders import names
 
     pattern = f"incidents/{settings.fleet.name}/incidents/*/*{SUFFIX}"
     there = {path.name.removesuffix(SUFFIX) for root in settings.archive_roots for path in root.glob(pattern)}

@@ -74,7 +74,7 @@ def import_(
     from lae_monitor.core.names import HostName
     from lae_monitor.kinds.crashes.crashmover import importer  # noqa: F401 - before we become somebody else
     from lae_monitor.kinds.crashes.crashmover.found import find
-    from lae_monitor.kinds.incidents.importing_found import is_flogtool
+    from lae_monitor.kinds.incidents.takeover.folders import is_flogtool
     from lae_monitor.mover import ages  # noqa: F401
     from lae_monitor.process.running import AlreadyRunning
 

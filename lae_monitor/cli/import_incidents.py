@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lae_monitor.core.names import HostName
-    from lae_monitor.kinds.incidents.importing import Importer, Summary
-    from lae_monitor.kinds.incidents.importing_plan import Node, Plan
+    from lae_monitor.kinds.incidents.takeover.importing import Importer, Summary
+    from lae_monitor.kinds.incidents.takeover.plan import Node, Plan
 
     _Hosts = tuple[HostName | None, dict[str, HostName]]  # the one for all, and a map of them
 
@@ -34,9 +34,9 @@ def import_incidents(
     invocation: Invocation, path: Path, host: HostName | None, map_: Path | None, *, dry_run: bool
 ) -> None:
     """Never returns: ends the command, with what was done."""
-    from lae_monitor.kinds.incidents import importing  # noqa: F401 - before we become somebody else
-    from lae_monitor.kinds.incidents.importing_found import find
-    from lae_monitor.kinds.incidents.importing_plan import BadMap, make_plan, read_map
+    from lae_monitor.kinds.incidents.takeover import importing  # noqa: F401 - before we become somebody else
+    from lae_monitor.kinds.incidents.takeover.folders import find
+    from lae_monitor.kinds.incidents.takeover.plan import BadMap, make_plan, read_map
     from lae_monitor.process.running import AlreadyRunning, only_one
 
     state = invocation.settings.state.path
@@ -65,10 +65,10 @@ async def _take(invocation: Invocation, plan: Plan, hosts: _Hosts, *, dry_run: b
     from lae_monitor.archive.archive import archive_of
     from lae_monitor.core.names import ClusterName, HostName
     from lae_monitor.core.time import wall_clock
-    from lae_monitor.kinds.incidents.claims import Claims
-    from lae_monitor.kinds.incidents.importing import Importer
-    from lae_monitor.kinds.incidents.importing_plan import name_hosts
     from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+    from lae_monitor.kinds.incidents.nodes.claims import Claims
+    from lae_monitor.kinds.incidents.takeover.importing import Importer
+    from lae_monitor.kinds.incidents.takeover.plan import name_hosts
     from lae_monitor.kinds.receipts import Receipts
 
     settings = invocation.settings

@@ -140,8 +140,8 @@ def _trigger(data: bytes) -> Iterator[str]:
     import json
 
     from lae_monitor.core.secrets import redact
-    from lae_monitor.kinds.incidents.flog import unpack
-    from lae_monitor.kinds.incidents.render import message
+    from lae_monitor.kinds.incidents.wire.flog import unpack
+    from lae_monitor.kinds.incidents.wire.render import message
 
     trigger = (next(unpack(data)) or {})["header"]["trigger"]
     yield message(trigger)
@@ -194,7 +194,7 @@ def categories(invocation: Invocation, only: str | None) -> None:
 
 def _time(name: str) -> str | None:
     from lae_monitor.core.time import format_time
-    from lae_monitor.kinds.incidents.names import time_of_name
+    from lae_monitor.kinds.incidents.wire.names import time_of_name
 
     time = time_of_name(name)
     return format_time(time) if time is not None else None

@@ -75,7 +75,7 @@ def _take_handed(invocation: Invocation, kind: str) -> None:
     if kind != "incidents" or not handed:
         return
     from lae_monitor.kinds.incidents.gather import IDENTITY
-    from lae_monitor.kinds.incidents.stock import HANDED_FURL, take_handed
+    from lae_monitor.kinds.incidents.takeover.stock import HANDED_FURL, take_handed
 
     take_handed(invocation.settings.credentials / kind, Path(handed, IDENTITY), Path(handed, HANDED_FURL))
 

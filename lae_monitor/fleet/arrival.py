@@ -8,9 +8,9 @@ from lae_monitor.config import Settings
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.flog import unpack
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import TOP, folder
+from lae_monitor.kinds.incidents.wire.flog import unpack
 
 MAX_PACKED: Final = 16 * MiB  # of an incident that is looked at
 MAX_LIST: Final = 64 * 1024  # bytes at the end of a list, where the newest are

@@ -16,7 +16,7 @@ from lae_monitor.core.ids import new_crash_id
 from lae_monitor.core.names import ClusterName, CrashId, HostName, IncidentName, LogLabel, Name, usual_address
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.kinds.crashes.check import known_hosts
-from lae_monitor.kinds.incidents.importing_plan import _host_of
+from lae_monitor.kinds.incidents.takeover.plan import _host_of
 
 KINDS = [ClusterName, HostName, LogLabel, IncidentName, CrashId]
 

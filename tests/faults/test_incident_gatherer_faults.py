@@ -92,7 +92,7 @@ def test_disk_that_is_full_while_it_saves_costs_nothing_but_time(gatherer, tmp_p
         for name in names:
             made_incident(gatherer.folder / "p-incidents", name, events=50)
         hog = disk / "hog"
-        gatherer.start({"kinds.incidents.node.FIRST_PAUSE": 0.2, "kinds.incidents.node.LAST_PAUSE": 0.4})
+        gatherer.start({"kinds.incidents.nodes.node.FIRST_PAUSE": 0.2, "kinds.incidents.nodes.node.LAST_PAUSE": 0.4})
         with hog.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize)
         node = gatherer.publisher(gatherer.register("node1").furl, "p")
@@ -153,7 +153,7 @@ def test_folder_of_an_incidents_name_is_waited_for_and_what_comes_after_it_is_no
         made_incident(gatherer.folder / "p-incidents", name)
     planted = gatherer.folder_of("node1") / f"{names[0]}.flog.bz2"
     planted.mkdir(parents=True)
-    gatherer.start({"kinds.incidents.node.FIRST_PAUSE": 0.1, "kinds.incidents.node.LAST_PAUSE": 0.2})
+    gatherer.start({"kinds.incidents.nodes.node.FIRST_PAUSE": 0.1, "kinds.incidents.nodes.node.LAST_PAUSE": 0.2})
     gatherer.publisher(gatherer.register("node1").furl, "p")
     await_that(lambda: names[1] in gatherer.names("node1"), gatherer.process.log)
     gatherer.process.await_log("not stored, next try in", 2)

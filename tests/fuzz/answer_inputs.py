@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.flog import pack
-from lae_monitor.kinds.incidents.plain import Plain
+from lae_monitor.kinds.incidents.wire.flog import pack
+from lae_monitor.kinds.incidents.wire.plain import Plain
 from lae_monitor.net import tubs_answers
 from lae_monitor.net.banana import Incident, Unusual
 from lae_monitor.net.tubs_answers import FastBroker

@@ -22,7 +22,7 @@ from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes.container import Writer
 from lae_monitor.kinds.crashes.report import Report, envelope
 from lae_monitor.kinds.crashes.sample import minidump
-from lae_monitor.kinds.incidents.flog import pack
+from lae_monitor.kinds.incidents.wire.flog import pack
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver
 

@@ -16,7 +16,7 @@ from lae_monitor.core.ids import row_key
 from lae_monitor.core.rows import Categories
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.flog import pack
+from lae_monitor.kinds.incidents.wire.flog import pack
 from lae_monitor.query.decisions import group_id
 
 ATOM = "{http://www.w3.org/2005/Atom}"

@@ -3,6 +3,17 @@
 A node connects to the FURL in its `tahoe.cfg` (`[node] log_gatherer.furl`) and offers its log port; what it saw before and
 after something went wrong is fetched and kept as flogtool keeps it. Replaces `flogtool create-incident-gatherer`. Each host
 has a FURL of its own, so that it is known by its credential, and stays the same host when its nodes restart.
+
+gather.py, read.py, show.py, check.py, config.py   as in every kind
+nodes/       lets nodes in by their FURLs and fetches their incidents
+wire/        flogtool's format: files, events, their text, their groups
+classify/    what an incident is called
+node_logs/   what nodes log beside their incidents
+tail/        a node's log as it is written
+takeover/    from flogtool's gatherer to this one: FURL, certificate, old incidents
+state.py     what the gatherer remembers beside the archive: who is connected, what is expected
+stored.py    which incidents the archive has; none is stored twice
+operations.py, measures.py   its /metrics, and the figures there
 """
 
 from typing import Final
@@ -16,8 +27,8 @@ INCIDENTS: Final = Kind(
     keep="2y",
     about="incident reports",
     reports=r"incidents/(?P<cluster>[^/]+)/(?:incidents/[^/]+/incident-|logs/[^/]+/\d{4}/\d\d/)",
-    readers=((r"incidents/[^/]+/logs/", f"{__name__}.log_read"),),
-    why=f"{__name__}.fingerprint:why",
+    readers=((r"incidents/[^/]+/logs/", f"{__name__}.node_logs.read"),),
+    why=f"{__name__}.wire.fingerprint:why",
     why_attributes=("umid", "fingerprint", "fingerprint.version"),
     show=f"{__name__}.show:show",
     commands=(

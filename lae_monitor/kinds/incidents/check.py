@@ -9,7 +9,7 @@ from lae_monitor.core.limits import format_size
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.classify.process import ChildFailed, load_blocking
 from lae_monitor.kinds.incidents.classify.sources import checked, places_of, read_sources
-from lae_monitor.kinds.incidents.flog import MAX_INCIDENT
+from lae_monitor.kinds.incidents.wire.flog import MAX_INCIDENT
 from lae_monitor.kinds.rule_files.table import RulesError
 from lae_monitor.net.tubs_address import parse_listen, parse_location
 

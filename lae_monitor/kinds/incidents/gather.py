@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from lae_monitor.kinds.context import Context
-from lae_monitor.kinds.incidents.claims import Claims
 from lae_monitor.kinds.incidents.classify.job import Classifying
 from lae_monitor.kinds.incidents.config import Settings
-from lae_monitor.kinds.incidents.door import Door
-from lae_monitor.kinds.incidents.following import Following
-from lae_monitor.kinds.incidents.link import link_furl
 from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+from lae_monitor.kinds.incidents.node_logs.following import Following
+from lae_monitor.kinds.incidents.nodes.claims import Claims
+from lae_monitor.kinds.incidents.nodes.door import Door
+from lae_monitor.kinds.incidents.nodes.link import link_furl
+from lae_monitor.kinds.incidents.nodes.relocation import Relocation
+from lae_monitor.kinds.incidents.nodes.shared import Shared
 from lae_monitor.kinds.incidents.operations import answer
-from lae_monitor.kinds.incidents.relocation import Relocation
-from lae_monitor.kinds.incidents.shared import Shared
 from lae_monitor.kinds.incidents.state import State
-from lae_monitor.kinds.incidents.tail import FOLDER as TAIL_FOLDER
-from lae_monitor.kinds.incidents.tail import TailDoor
+from lae_monitor.kinds.incidents.tail.door import FOLDER as TAIL_FOLDER
+from lae_monitor.kinds.incidents.tail.door import TailDoor
 from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
@@ -59,7 +59,7 @@ async def gather(context: Context) -> None:
     who = identity(folder / CERTIFICATE)
     open_furl = _open_furl(context, settings, folder, who)
     tubs.start_reactor()
-    from lae_monitor.kinds.incidents.logs_follower import LogFollower  # noqa: PLC0415 - after start_reactor()
+    from lae_monitor.kinds.incidents.node_logs.follower import LogFollower  # noqa: PLC0415 - after start_reactor()
 
     state = State(context.settings.state.path / f"{context.archive.process}.db")
     receipts = Receipts(context.journal, "incident", context.cluster, context.clock, lost=RECEIPTS_LOST, summary="mark")

@@ -13,12 +13,12 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span
 from lae_monitor.core.shown import Logged
 from lae_monitor.core.time import clamp
-from lae_monitor.kinds.incidents import event as events
-from lae_monitor.kinds.incidents.fingerprint import VERSION as FINGERPRINT
-from lae_monitor.kinds.incidents.fingerprint import Fingerprint, fingerprint, last_line
-from lae_monitor.kinds.incidents.flog import unpack
-from lae_monitor.kinds.incidents.names import time_of_name
-from lae_monitor.kinds.incidents.render import message, plain_text, presentable
+from lae_monitor.kinds.incidents.wire import event as events
+from lae_monitor.kinds.incidents.wire.fingerprint import VERSION as FINGERPRINT
+from lae_monitor.kinds.incidents.wire.fingerprint import Fingerprint, fingerprint, last_line
+from lae_monitor.kinds.incidents.wire.flog import unpack
+from lae_monitor.kinds.incidents.wire.names import time_of_name
+from lae_monitor.kinds.incidents.wire.render import message, plain_text, presentable
 
 VERSION: Final = 2  # goes up when the same bytes give other rows
 WHOLE: Final = True

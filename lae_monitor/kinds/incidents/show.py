@@ -6,7 +6,7 @@ from typing import Final
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.shown import MAX_TEXT, Logged, Section, Shown
-from lae_monitor.kinds.incidents import log_read
+from lae_monitor.kinds.incidents.node_logs import read as log_read
 from lae_monitor.kinds.incidents.read import entries, line_of
 
 LEFT_OUT: Final = "The rest is left out here; the original has it all."

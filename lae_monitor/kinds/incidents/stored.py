@@ -17,10 +17,10 @@ from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR
-from lae_monitor.kinds.incidents.flog import MAX_INFLATED
-from lae_monitor.kinds.incidents.identity import identity_in
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.state import State, Stored
+from lae_monitor.kinds.incidents.wire.flog import MAX_INFLATED
+from lae_monitor.kinds.incidents.wire.identity import identity_in
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from gatherer_process import gatherer_in
 def running(tmp_path_factory):
     """One gatherer for all tests that need no more than that it runs; each uses hosts of its own."""
     with gatherer_in(tmp_path_factory.mktemp("running")) as made:
-        yield made.start({"kinds.incidents.node.RECORDING": 4.0})
+        yield made.start({"kinds.incidents.nodes.node.RECORDING": 4.0})
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.context import Context
-from lae_monitor.kinds.incidents import door
 from lae_monitor.kinds.incidents import gather as gather_module
 from lae_monitor.kinds.incidents.gather import gather
+from lae_monitor.kinds.incidents.nodes import door
 from lae_monitor.net import tubs
 
 

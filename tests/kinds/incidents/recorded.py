@@ -2,7 +2,7 @@
 
 import hashlib
 
-from lae_monitor.kinds.incidents.flog import pack
+from lae_monitor.kinds.incidents.wire.flog import pack
 
 
 def made_incident(folder, name, events=3, text="x", run=None):

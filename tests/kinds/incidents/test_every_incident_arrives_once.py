@@ -109,7 +109,7 @@ def test_more_incidents_than_the_queue_holds_arrive_all_the_same(gatherer):
     names = [name_of(f"10-{day:02}") for day in range(1, 13)]
     for name in names:
         made_incident(gatherer.folder / "p-incidents", name)
-    gatherer.start({"kinds.incidents.known.MAX_OWED": 5, "kinds.incidents.node.LIST_AGAIN": 0.1})
+    gatherer.start({"kinds.incidents.nodes.known.MAX_OWED": 5, "kinds.incidents.nodes.node.LIST_AGAIN": 0.1})
     node = gatherer.publisher(gatherer.register("node1").furl, "p")
     assert gatherer.await_names("node1", 12) == names
     assert node.output().count("asked incident") == 12

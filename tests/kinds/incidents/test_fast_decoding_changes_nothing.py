@@ -6,7 +6,7 @@ import json
 import pytest
 
 NOT_USED = {  # what cannot be there when it is not to be used
-    True: {"kinds.incidents.flog.Plain": None},
+    True: {"kinds.incidents.wire.flog.Plain": None},
     False: {"net.tubs_answers.FastBroker": None},
 }
 

@@ -13,7 +13,7 @@ import pytest
 from command_line import lae_monitor
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.importing_found import Broken, find, tell
+from lae_monitor.kinds.incidents.takeover.folders import Broken, find, tell
 
 sys.path.insert(0, str(Path(__file__).parent))
 

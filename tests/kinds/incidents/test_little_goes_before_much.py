@@ -3,8 +3,8 @@
 import asyncio
 
 from lae_monitor.core.names import Place
-from lae_monitor.kinds.incidents import turns
-from lae_monitor.kinds.incidents.turns import Turns
+from lae_monitor.kinds.incidents.nodes import turns
+from lae_monitor.kinds.incidents.nodes.turns import Turns
 
 
 def place(host):

@@ -14,7 +14,7 @@ from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.show import show
 
 BIN = Path(sys.executable).parent
-QUICK = {"kinds.incidents.following.TELL_EVERY": 0.2}
+QUICK = {"kinds.incidents.node_logs.following.TELL_EVERY": 0.2}
 
 
 def flogtool(*arguments):
@@ -145,7 +145,7 @@ def test_what_is_too_large_or_no_event_is_counted_and_keeps_nothing_else_from_co
 
 def test_a_program_that_waits_for_no_answer_is_disconnected_and_others_go_on(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"kinds.incidents.logs_pace.FLOOD": 3_000, **QUICK})
+        gatherer.start({"kinds.incidents.node_logs.pace.FLOOD": 3_000, **QUICK})
         flood = gatherer.followed("flood")
         calm = gatherer.followed("calm")
         flood.send(do="rain", count=6_000)
@@ -157,7 +157,7 @@ def test_a_program_that_waits_for_no_answer_is_disconnected_and_others_go_on(tmp
 
 def test_programs_that_answer_nothing_keep_no_other_from_being_followed(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"kinds.incidents.logs_follower.TURN_LIMIT": 0.3, **QUICK})
+        gatherer.start({"kinds.incidents.node_logs.follower.TURN_LIMIT": 0.3, **QUICK})
         for _ in range(4):
             gatherer.program("stalling", run="stalls").await_output("asked")
         calm = gatherer.followed("calm")
@@ -168,7 +168,9 @@ def test_programs_that_answer_nothing_keep_no_other_from_being_followed(tmp_path
 
 def test_a_node_that_logs_faster_than_it_may_loses_its_own_and_is_told_of_it(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"kinds.incidents.logs_pace.RATE": 400.0, "kinds.incidents.logs_pace.BURST": 50, **QUICK})
+        gatherer.start(
+            {"kinds.incidents.node_logs.pace.RATE": 400.0, "kinds.incidents.node_logs.pace.BURST": 50, **QUICK}
+        )
         program = gatherer.followed("fast")
         program.send(do="many", count=5_000, level=20)
         calm = gatherer.followed("calm")
@@ -233,7 +235,7 @@ def test_after_a_restart_what_came_again_is_there_twice_and_shows_once(tmp_path)
 
 def test_what_an_archive_refuses_waits_and_what_finds_no_room_is_counted(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"refuses_logs": True, "kinds.incidents.logs_file.MAX_WAITING": 20_000, **QUICK})
+        gatherer.start({"refuses_logs": True, "kinds.incidents.node_logs.file.MAX_WAITING": 20_000, **QUICK})
         program = gatherer.followed("node1")
         program.send(message="first", level=30)
         program.send(do="many", count=500, level=20)
@@ -253,7 +255,7 @@ def test_what_an_archive_refuses_waits_and_what_finds_no_room_is_counted(tmp_pat
 
 def test_no_more_is_kept_of_a_day_than_the_limit(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"kinds.incidents.logs_file.MAX_DAY": 30_000, **QUICK})
+        gatherer.start({"kinds.incidents.node_logs.file.MAX_DAY": 30_000, **QUICK})
         program = gatherer.followed("node1")
         program.send(do="many", count=500, level=20)
         gatherer.await_that(lambda: gatherer.missing("node1", "day"), "the rest of the day is missing")

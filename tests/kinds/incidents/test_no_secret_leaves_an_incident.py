@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lae_monitor.core.limits import MAX_TITLE
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents import read as reader
-from lae_monitor.kinds.incidents.flog import MAGIC
-from lae_monitor.kinds.incidents.render import MAX_MESSAGE
 from lae_monitor.kinds.incidents.show import show
+from lae_monitor.kinds.incidents.wire.flog import MAGIC
+from lae_monitor.kinds.incidents.wire.render import MAX_MESSAGE
 
 sys.path.append(str(Path(__file__).parents[2] / "core" / "planted"))
 

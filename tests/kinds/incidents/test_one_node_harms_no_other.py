@@ -81,7 +81,7 @@ def test_values_that_json_cannot_hold_do_not_stop_an_incident(running):
 
 
 def test_nodes_that_never_answer_hold_up_neither_others_nor_the_end(gatherer):
-    gatherer.start({"kinds.incidents.turns.FETCH_TURN": 2.0})
+    gatherer.start({"kinds.incidents.nodes.turns.FETCH_TURN": 2.0})
     stalled = [
         gatherer.publisher(gatherer.register(f"slow{number}").furl, f"slow{number}", mode="stalls")
         for number in range(3)
@@ -107,7 +107,7 @@ def test_unknown_furl_is_refused_and_journaled_without_the_secret(running):
 
 
 def test_incident_that_a_node_cannot_hand_over_is_tried_again_and_refused_in_the_end(gatherer):
-    gatherer.start({"kinds.incidents.known.FIRST_RETRY": 0.1, "kinds.incidents.node.GIVE_UP": 6})
+    gatherer.start({"kinds.incidents.nodes.known.FIRST_RETRY": 0.1, "kinds.incidents.nodes.node.GIVE_UP": 6})
     node = gatherer.publisher(gatherer.register("node1").furl, mode="unavailable")
     assert gatherer.await_names("node1", 1) == [good(1)]
     (refused,) = gatherer.await_journal(verdict="refused")
@@ -117,7 +117,7 @@ def test_incident_that_a_node_cannot_hand_over_is_tried_again_and_refused_in_the
 
 
 def test_full_archive_acknowledges_nothing_and_takes_the_incident_once_there_is_room(gatherer):
-    gatherer.start({"full": True, "kinds.incidents.node.FIRST_PAUSE": 0.2})
+    gatherer.start({"full": True, "kinds.incidents.nodes.node.FIRST_PAUSE": 0.2})
     node = gatherer.publisher(gatherer.register("node1").furl)
     node.await_output("asked since")
     node.send(message="kept for later", level=30)
@@ -135,7 +135,7 @@ def test_gatherer_whose_port_is_taken_says_so(running):
 
 
 def test_a_host_has_a_bounded_number_of_connections(gatherer):
-    gatherer.start({"kinds.incidents.entrance.MAX_NODES": 2})
+    gatherer.start({"kinds.incidents.nodes.entrance.MAX_NODES": 2})
     gatherer.publisher(gatherer.register("node1").furl, count=3)
     gatherer.process.await_log("more connections than a host needs")
 

@@ -12,8 +12,8 @@ from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS, Span
 from lae_monitor.kinds.incidents import read as reader
-from lae_monitor.kinds.incidents.flog import MAGIC, pack
-from lae_monitor.kinds.incidents.render import MAX_MESSAGE, message
+from lae_monitor.kinds.incidents.wire.flog import MAGIC, pack
+from lae_monitor.kinds.incidents.wire.render import MAX_MESSAGE, message
 
 PATH = "incidents/lae/incidents/node1/incident-2026-11-20--10-00-00Z-abcdefg.flog.bz2"
 KEYS = st.sampled_from(

@@ -140,7 +140,7 @@ def test_our_tail_shows_levels_without_secrets(running):
 
 def test_a_tail_that_reads_nothing_loses_events_and_is_told_how_many(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"kinds.incidents.tail_relay.MAX_QUEUE": 50})
+        gatherer.start({"kinds.incidents.tail.relay.MAX_QUEUE": 50})
         program = connected(gatherer, "node1")
         slow = flogtool_tail(gatherer, gatherer.tail_furl("node1").furl.reveal())
         await_subscribers(program, 2)

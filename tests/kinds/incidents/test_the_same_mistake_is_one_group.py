@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.incidents import fingerprint as fingerprints
 from lae_monitor.kinds.incidents import read as reader
-from lae_monitor.kinds.incidents.fingerprint import VERSION, fingerprint
+from lae_monitor.kinds.incidents.wire import fingerprint as fingerprints
+from lae_monitor.kinds.incidents.wire.fingerprint import VERSION, fingerprint
 
 CASES = tomllib.loads((Path(__file__).parent / "cases" / "groups.toml").read_text())["mistake"]
 PATH = "incidents/lae/incidents/node1/incident-2026-11-20--10-00-00Z-abcdefg.flog.bz2"

@@ -9,7 +9,7 @@ from recorded import made_incident, name_of
 
 from lae_monitor.kinds.incidents import measures
 
-FAST = {"kinds.incidents.node.FULL_PAUSE": 0.3, "kinds.incidents.known.FIRST_RETRY": 0.2}
+FAST = {"kinds.incidents.nodes.node.FULL_PAUSE": 0.3, "kinds.incidents.nodes.known.FIRST_RETRY": 0.2}
 
 
 def settings(**values):
@@ -64,7 +64,7 @@ def test_large_incident_without_room_holds_up_no_smaller_one(gatherer):
     made_incident(gatherer.folder / "p-incidents", large, events=2000)
     made_incident(gatherer.folder / "p-incidents", small)
     assert size(gatherer, large) > 2048
-    gatherer.start({"kinds.incidents.known.FIRST_RETRY": 3600.0})
+    gatherer.start({"kinds.incidents.nodes.known.FIRST_RETRY": 3600.0})
     gatherer.publisher(gatherer.register("node1").furl, "p")
     assert gatherer.await_names("node1", 1) == [small]
     gatherer.await_journal(verdict="refused", reason="host_full", id=large)
@@ -142,7 +142,7 @@ def figures(watched):
 
 
 def test_figures_tell_what_is_stored_refused_and_waiting(watched):
-    watched.start({"kinds.incidents.door.WATCH_EVERY": 0.1})
+    watched.start({"kinds.incidents.nodes.door.WATCH_EVERY": 0.1})
     assert get(watched, "/ping") == "pong\n"
     assert '"errors":[]' in get(watched, "/__heartbeat__")
     assert "lae-monitor" in get(watched, "/__version__")

@@ -188,7 +188,7 @@ def test_a_node_that_goes_while_the_gatherer_pauses_is_gone_at_once(gatherer):
 
 
 def test_more_connections_than_a_host_may_have_are_not_shown(gatherer):
-    gatherer.start({"kinds.incidents.entrance.MAX_NODES": 2})
+    gatherer.start({"kinds.incidents.nodes.entrance.MAX_NODES": 2})
     gatherer.publisher(gatherer.register("node1").furl, count=3)
     gatherer.process.await_log("more connections than a host needs")
     within(10, lambda: len(connections(gatherer)) <= 2, connections(gatherer))

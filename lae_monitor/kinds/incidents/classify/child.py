@@ -41,8 +41,8 @@ from lae_monitor.kinds.incidents.classify.frames import (
 )
 from lae_monitor.kinds.incidents.classify.plugins import Broken, ask, explain, load
 from lae_monitor.kinds.incidents.classify.rules import Rules
-from lae_monitor.kinds.incidents.flog import unpack
-from lae_monitor.kinds.incidents.render import plain_text
+from lae_monitor.kinds.incidents.wire.flog import unpack
+from lae_monitor.kinds.incidents.wire.render import plain_text
 from lae_monitor.kinds.rule_files.patterns import TooSlow
 
 MEMORY: Final = 512 * MiB  # of address space; a file takes up to 24 MiB of values, Python and its modules about 100

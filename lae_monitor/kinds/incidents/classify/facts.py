@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.refusals import shorten
-from lae_monitor.kinds.incidents.render import MAX_MESSAGE, message, plain_text
+from lae_monitor.kinds.incidents.wire.render import MAX_MESSAGE, message, plain_text
 from lae_monitor.kinds.rule_files.conditions import MISSING, Condition, Language, at_path, from_json, short_for
 from lae_monitor.kinds.rule_files.patterns import Searches
 from lae_monitor.kinds.rule_files.table import TEXT, WHOLE_NUMBER, Table

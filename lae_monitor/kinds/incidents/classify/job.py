@@ -23,9 +23,9 @@ from lae_monitor.kinds.incidents.classify.lists import Item, Lists, Mark, stored
 from lae_monitor.kinds.incidents.classify.process import ChildFailed, Classifier
 from lae_monitor.kinds.incidents.classify.rules import UNKNOWN
 from lae_monitor.kinds.incidents.classify.sources import Sources, checked, places_of, read_sources
-from lae_monitor.kinds.incidents.flog import MAX_INFLATED
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import path_of
+from lae_monitor.kinds.incidents.wire.flog import MAX_INFLATED
 from lae_monitor.kinds.rule_files.file import InForce
 
 log = logging.getLogger(__name__)

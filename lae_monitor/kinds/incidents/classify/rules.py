@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from lae_monitor.core.refusals import shorten
 from lae_monitor.kinds.incidents.classify.facts import EVENT, TRIGGER, Facts, Incident
-from lae_monitor.kinds.incidents.render import MAX_MESSAGE
+from lae_monitor.kinds.incidents.wire.render import MAX_MESSAGE
 from lae_monitor.kinds.rule_files.conditions import NOT, Condition
 from lae_monitor.kinds.rule_files.patterns import Searches, TooSlow
 from lae_monitor.kinds.rule_files.table import RuleTables, Table

@@ -18,10 +18,10 @@ from typing import Any, Final, NamedTuple
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.flog import unpack
-from lae_monitor.kinds.incidents.identity import identity_of
-from lae_monitor.kinds.incidents.names import PREFIX
-from lae_monitor.kinds.incidents.render import message
+from lae_monitor.kinds.incidents.wire.flog import unpack
+from lae_monitor.kinds.incidents.wire.identity import identity_of
+from lae_monitor.kinds.incidents.wire.names import PREFIX
+from lae_monitor.kinds.incidents.wire.render import message
 
 PLAIN: Final = ".flog"
 PACKED: Final = ".flog.bz2"

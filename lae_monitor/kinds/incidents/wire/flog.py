@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.plain import Plain
+from lae_monitor.kinds.incidents.wire.plain import Plain
 from lae_monitor.net.banana import Incident
 
 MAGIC: Final = b"# foolscap flogfile v1\n"

@@ -17,10 +17,10 @@ from zope.interface import implementer
 from lae_monitor.core.names import IncidentName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
-from lae_monitor.kinds.incidents.known import Known
 from lae_monitor.kinds.incidents.measures import FAILED, FETCHING
-from lae_monitor.kinds.incidents.names import incident_name, time_of_name
-from lae_monitor.kinds.incidents.shared import HostFull, NotStored, Shared
+from lae_monitor.kinds.incidents.nodes.known import Known
+from lae_monitor.kinds.incidents.nodes.shared import HostFull, NotStored, Shared
+from lae_monitor.kinds.incidents.wire.names import incident_name, time_of_name
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_answers import NamesOnly
 

@@ -14,9 +14,9 @@ from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.rows import Event, Row, Span, cut_lines
 from lae_monitor.core.secrets import redact
 from lae_monitor.core.time import DAY, EARLIEST, clamp, parse_time
-from lae_monitor.kinds.incidents import event as events
-from lae_monitor.kinds.incidents.flog import MAGIC
-from lae_monitor.kinds.incidents.render import message, plain_text, presentable
+from lae_monitor.kinds.incidents.wire import event as events
+from lae_monitor.kinds.incidents.wire.flog import MAGIC
+from lae_monitor.kinds.incidents.wire.render import message, plain_text, presentable
 
 VERSION: Final = 1  # goes up when the same bytes give other rows
 WHOLE: Final = False

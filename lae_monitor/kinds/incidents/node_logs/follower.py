@@ -11,12 +11,12 @@ from twisted.internet import reactor, task
 from zope.interface import implementer
 
 from lae_monitor.core.time import MINUTE
-from lae_monitor.kinds.incidents.following import Following
-from lae_monitor.kinds.incidents.logs_pace import ALL_DELAY, is_flood, pace_of_one
+from lae_monitor.kinds.incidents.node_logs.following import Following
+from lae_monitor.kinds.incidents.node_logs.pace import ALL_DELAY, is_flood, pace_of_one
 from lae_monitor.net import tubs
 
 if TYPE_CHECKING:
-    from lae_monitor.kinds.incidents.node import Node
+    from lae_monitor.kinds.incidents.nodes.node import Node
 
 log = logging.getLogger(__name__)
 

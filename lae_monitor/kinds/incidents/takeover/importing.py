@@ -16,10 +16,10 @@ from lae_monitor.archive import Archive, Exists
 from lae_monitor.core.names import ClusterName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.incidents.importing_found import Broken, Old, Told, digest, identity, load
-from lae_monitor.kinds.incidents.importing_plan import Caller, Plan
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import folder, path_of
+from lae_monitor.kinds.incidents.takeover.folders import Broken, Old, Told, digest, identity, load
+from lae_monitor.kinds.incidents.takeover.plan import Caller, Plan
 from lae_monitor.kinds.receipts import Receipts
 
 PEER: Final = "import"  # in receipts, where others have the address that something came from

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from lae_monitor.core.time import format_time
 from lae_monitor.kinds.incidents.classify.facts import LEVELS
-from lae_monitor.kinds.incidents.render import message, plain_text, presentable
+from lae_monitor.kinds.incidents.wire.render import message, plain_text, presentable
 
 OPERATIONAL: Final = 20  # the level of an event that names none, as Foolscap has it
 LATEST: Final = 4102444800.0  # 2100-01-01: no clock of ours has shown it

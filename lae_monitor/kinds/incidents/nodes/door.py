@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.incidents.claims import Claims, is_address
 from lae_monitor.kinds.incidents.measures import CONNECTIONS, HEARD, HOSTS, WAITING
-from lae_monitor.kinds.incidents.shared import Shared
+from lae_monitor.kinds.incidents.nodes.claims import Claims, is_address
+from lae_monitor.kinds.incidents.nodes.shared import Shared
 from lae_monitor.kinds.incidents.state import Expected
 from lae_monitor.net import tubs
 from lae_monitor.net.tubs_furls import HostFurls, OpenFurl, registered
 
 if TYPE_CHECKING:
-    from lae_monitor.kinds.incidents.entrance import Entrance, OpenEntrance
-    from lae_monitor.kinds.incidents.node import Node
+    from lae_monitor.kinds.incidents.nodes.entrance import Entrance, OpenEntrance
+    from lae_monitor.kinds.incidents.nodes.node import Node
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Door:
 
     def find(self, swissnum: str) -> Any:
         """The object behind a FURL, for as long as the FURL's file is there; None when nobody has it."""
-        from lae_monitor.kinds.incidents.entrance import Entrance, OpenEntrance  # noqa: PLC0415 - after start_reactor()
+        from lae_monitor.kinds.incidents.nodes.entrance import Entrance, OpenEntrance  # noqa: PLC0415 - after start_reactor()
 
         host_furl = self._furls.find(swissnum)
         if host_furl is not None:
@@ -98,7 +98,7 @@ class Door:
 
     def _show_in(self, swissnum: str, logport: Any) -> None:
         """Takes a node that came by the open FURL."""
-        from lae_monitor.kinds.incidents.entrance import Entrance  # noqa: PLC0415
+        from lae_monitor.kinds.incidents.nodes.entrance import Entrance  # noqa: PLC0415
 
         if self._open is None or not self._open.has(swissnum):
             tubs.disconnect(logport, "its FURL was revoked")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
-from lae_monitor.kinds.incidents.plain import Plain
+from lae_monitor.kinds.incidents.wire.plain import Plain
 from lae_monitor.net import tubs
 
 REACH_LIMIT: Final = 20.0  # seconds to be connected
@@ -32,7 +32,7 @@ async def tail(
         tubs.Disconnected: the connection was lost.
     """
     tubs.start_reactor()
-    from lae_monitor.kinds.incidents.tail_observer import TailObserver  # noqa: PLC0415 - after start_reactor()
+    from lae_monitor.kinds.incidents.tail.observer import TailObserver  # noqa: PLC0415 - after start_reactor()
     from lae_monitor.net.tubs_client import connected  # noqa: PLC0415
 
     events: asyncio.Queue[Any] = asyncio.Queue(MAX_WAITING)

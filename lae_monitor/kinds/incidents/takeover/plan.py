@@ -15,7 +15,7 @@ from typing import Final
 
 from lae_monitor.core.names import HostName, usual_address
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.importing_found import TUB_ID, Broken, Identity, Old, Told, load, tell
+from lae_monitor.kinds.incidents.takeover.folders import TUB_ID, Broken, Identity, Old, Told, load, tell
 
 SHORT: Final = 8  # characters of a TubID that name a node, and the least of one in a map
 NOBODY: Final = HostName("unknown")

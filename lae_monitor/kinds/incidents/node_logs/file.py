@@ -17,8 +17,8 @@ from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE, Clock, day_path
-from lae_monitor.kinds.incidents.flog import MAGIC
-from lae_monitor.kinds.incidents.logs_losses import KEPT, Losses
+from lae_monitor.kinds.incidents.node_logs.losses import KEPT, Losses
+from lae_monitor.kinds.incidents.wire.flog import MAGIC
 
 log = logging.getLogger(__name__)
 

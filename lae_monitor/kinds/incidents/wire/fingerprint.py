@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.redaction import redact
-from lae_monitor.kinds.incidents.masking import masked
-from lae_monitor.kinds.incidents.render import FAILED, MAX_MESSAGE, SPECIFIER, message, plain_text, presentable
+from lae_monitor.kinds.incidents.wire.masking import masked
+from lae_monitor.kinds.incidents.wire.render import FAILED, MAX_MESSAGE, SPECIFIER, message, plain_text, presentable
 
 VERSION: Final = 2
 

@@ -14,15 +14,15 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock
 from lae_monitor.kinds.incidents.config import Settings
-from lae_monitor.kinds.incidents.flog import Packed, pack
-from lae_monitor.kinds.incidents.identity import identity_of
-from lae_monitor.kinds.incidents.known import Known
 from lae_monitor.kinds.incidents.measures import FETCHED_BYTES, KNOWN, REFUSED, STORED, STORED_BYTES
-from lae_monitor.kinds.incidents.names import is_past
+from lae_monitor.kinds.incidents.nodes.known import Known
+from lae_monitor.kinds.incidents.nodes.turns import Turns
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.kinds.incidents.stored import StoredIncidents, folder, path_of
-from lae_monitor.kinds.incidents.turns import Turns
+from lae_monitor.kinds.incidents.wire.flog import Packed, pack
+from lae_monitor.kinds.incidents.wire.identity import identity_of
+from lae_monitor.kinds.incidents.wire.names import is_past
 from lae_monitor.kinds.receipts import Receipts
 
 __all__ = ["Handed", "HostFull", "NotStored", "Shared", "folder"]

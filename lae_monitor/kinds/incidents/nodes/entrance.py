@@ -14,8 +14,8 @@ from zope.interface import implementer
 
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.node import Node
-from lae_monitor.kinds.incidents.shared import Shared
+from lae_monitor.kinds.incidents.nodes.node import Node
+from lae_monitor.kinds.incidents.nodes.shared import Shared
 from lae_monitor.kinds.incidents.state import Connection, Heard
 from lae_monitor.net import tubs
 

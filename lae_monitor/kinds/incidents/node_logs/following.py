@@ -17,16 +17,16 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.classify.facts import LEVELS
-from lae_monitor.kinds.incidents.event import level_of, run_of
-from lae_monitor.kinds.incidents.logs_event import event_of
-from lae_monitor.kinds.incidents.logs_file import LogFile, Room
-from lae_monitor.kinds.incidents.logs_losses import Losses
-from lae_monitor.kinds.incidents.logs_numbers import Runs
-from lae_monitor.kinds.incidents.logs_pace import pace_of_all
+from lae_monitor.kinds.incidents.node_logs.event import event_of
+from lae_monitor.kinds.incidents.node_logs.file import LogFile, Room
+from lae_monitor.kinds.incidents.node_logs.losses import Losses
+from lae_monitor.kinds.incidents.node_logs.numbers import Runs
+from lae_monitor.kinds.incidents.node_logs.pace import pace_of_all
+from lae_monitor.kinds.incidents.wire.event import level_of, run_of
 from lae_monitor.kinds.receipts import Receipts
 
 if TYPE_CHECKING:
-    from lae_monitor.kinds.incidents.node import Node
+    from lae_monitor.kinds.incidents.nodes.node import Node
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.net.tubs_furls import HostFurls
 
 if TYPE_CHECKING:
-    from lae_monitor.kinds.incidents.node import Node
-    from lae_monitor.kinds.incidents.tail_proxy import LogProxy
+    from lae_monitor.kinds.incidents.nodes.node import Node
+    from lae_monitor.kinds.incidents.tail.proxy import LogProxy
 
 FOLDER: Final = "incidents-tail"  # of credentials: the FURLs for tails
 
@@ -44,7 +44,7 @@ class TailDoor:
         known = self._furls.find(swissnum)
         if known is None:
             return None
-        from lae_monitor.kinds.incidents.tail_proxy import LogProxy  # noqa: PLC0415 - after start_reactor()
+        from lae_monitor.kinds.incidents.tail.proxy import LogProxy  # noqa: PLC0415 - after start_reactor()
 
         place = Place(ClusterName(known.cluster), HostName(known.host))
         proxy = self._proxies.get(swissnum)

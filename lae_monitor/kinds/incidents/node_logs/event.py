@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lae_monitor.core.limits import MiB
-from lae_monitor.kinds.incidents.event import LATEST, MAX_INTEGER, OPERATIONAL, number, run_of
-from lae_monitor.kinds.incidents.plain import Plain
-from lae_monitor.kinds.incidents.render import can_format, plain_text
+from lae_monitor.kinds.incidents.wire.event import LATEST, MAX_INTEGER, OPERATIONAL, number, run_of
+from lae_monitor.kinds.incidents.wire.plain import Plain
+from lae_monitor.kinds.incidents.wire.render import can_format, plain_text
 
 MAX_MEMORY: Final = 1 * MiB  # of one event's values, while they are converted
 TEXTS: Final = ("message", "format", "facility", "umid")

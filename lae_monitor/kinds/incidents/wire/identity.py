@@ -12,8 +12,8 @@ from typing import Any, Final
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.flog import unpack
-from lae_monitor.kinds.incidents.plain import Plain
+from lae_monitor.kinds.incidents.wire.flog import unpack
+from lae_monitor.kinds.incidents.wire.plain import Plain
 
 MAX_TRIGGER: Final = 4 * MiB  # of memory; typically 2 KiB. A larger one is known by its name alone
 
