@@ -22,14 +22,14 @@ WIDTH: Final = 100  # characters of a title in lists
 @click.group()
 @common
 def alert(_invocation: Invocation) -> None:
-    """Alarms: which hold, who was told, who is expected to be heard; and whether a message would arrive."""
+    """Alarms: the active ones, their messages, the hosts that are expected to report; and test messages."""
 
 
 @alert.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also alarms that are over, and messages that arrived.")
 @common
 def list_(invocation: Invocation, everything: bool) -> None:
-    """The alarms that hold, the news of the last day, and the messages that have not arrived. Exits 1 when there are any.
+    """List active alarms, news of the last 24 hours and undelivered messages. Exits 1 when there are any.
 
     \b
     lae-monitor alert list
@@ -62,7 +62,7 @@ def list_(invocation: Invocation, everything: bool) -> None:
 @click.option("--silent-after", metavar="DURATION", default="", help="As if alerts.silent_after were this: 30m, 6h.")
 @common
 def test(invocation: Invocation, silent_after: str) -> None:
-    """Who is expected to be heard, why, when he was heard last, and whether that is an alarm. Tells nobody.
+    """List the hosts that are expected to report: why, their last contact, and whether it raises an alarm. Sends nothing.
 
     Exits 1 when somebody is silent.
 
@@ -110,7 +110,7 @@ def test(invocation: Invocation, silent_after: str) -> None:
 @click.argument("names", nargs=-1, metavar="[DESTINATION]...")
 @common
 def send_test(invocation: Invocation, names: tuple[str, ...]) -> None:
-    """Send a message that says it is a test to each destination, or to those named; now, and without another try.
+    """Send a test message to each destination, or to those named; now, and without a retry.
 
     \b
     lae-monitor alert send-test
@@ -201,7 +201,7 @@ def _look(invocation: Invocation) -> Listed:
 def _as_of(looked: str | None) -> str:
     from lae_monitor.terminal.lines import when
 
-    return f"as of {when(looked)}" if looked else "nobody looked yet: lae-monitor run, or serve, does"
+    return f"as of {when(looked)}" if looked else "conditions were not checked yet. Next: lae-monitor run, or serve"
 
 
 def _is_news(alarm: Alarm, since: float) -> bool:

@@ -19,7 +19,7 @@ RETIRE_SECONDS: Final = 3600.0  # a million files take minutes
 @click.group()
 @common
 def archive(_invocation: Invocation) -> None:
-    """What was accepted, as it came: the truth that everything else is made from."""
+    """The accepted reports, as they came. Everything else is made from them."""
 
 
 @archive.command()
@@ -83,11 +83,11 @@ def _retention_stopped(ledger: Path) -> str:
 
 
 @archive.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
-@click.option("--confirm", is_flag=True, help="Remove it although retention has stopped, or would.")
+@click.option("--dry-run", is_flag=True, help="List the files that would go; remove nothing.")
+@click.option("--confirm", is_flag=True, help="Remove old reports although retention has stopped, or would stop.")
 @common
 def retire(invocation: Invocation, dry_run: bool, confirm: bool) -> None:
-    """Remove what is older than [retention] says, now.
+    """Remove reports that are older than [retention] allows, now.
 
     The same runs daily by itself.
 

@@ -20,7 +20,7 @@ _MARKS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
 @click.group()
 @common
 def check(_invocation: Invocation) -> None:
-    """Try what the monitor needs, before it needs it."""
+    """Check the configuration, this host and the services that run on it."""
 
 
 @check.command("config")

@@ -27,10 +27,10 @@ LAST_LINES = 30  # of the log, shown when the demo ends by itself
 )
 @click.option("--hours", type=click.FloatRange(0.25, 72), default=6.0, show_default=True, help="Length of the history.")
 @click.option("--port-base", type=click.IntRange(1024, 65530), metavar="N", help="Listen on N to N+3.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Another seed tells the story with other chances.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random numbers.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the log of all processes.")
 @click.option(
-    "--fleet-only", is_flag=True, help="Only the fleet, into the monitor that runs on a demo's --config FILE."
+    "--fleet-only", is_flag=True, help="Run only the fleet. It reports to a running demo, named by --config FILE."
 )
 @common
 def demo(

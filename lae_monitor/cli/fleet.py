@@ -17,7 +17,7 @@ from lae_monitor.terminal.options import Invocation, common
 @click.group()
 @common
 def fleet(_invocation: Invocation) -> None:
-    """Register hosts, see who of them is heard, and what drifts on EC2."""
+    """Register hosts, show which of them report, and changes on EC2."""
 
 
 fleet.add_command(register)

@@ -22,13 +22,13 @@ LISTS: Final = (Column(), Column(least=8), Column(), Column(spare=40))  # of one
 _SINCE: Final = click.option(
     "--since", default="", metavar="TIME", help="Look back so far: 7d, 2026-11-01. Default: 90d."
 )
-_NOTE: Final = click.option("--note", default="", metavar="TEXT", help="Why, for those who come later.")
+_NOTE: Final = click.option("--note", default="", metavar="TEXT", help="The reason, kept with the decision.")
 
 
 @click.group()
 @common
 def group(_invocation: Invocation) -> None:
-    """What is probably the same trouble, on whatever host: how often, since when, whether it is over."""
+    """Groups of events that probably have the same cause, on any host: list, show, merge, close."""
 
 
 @group.command("list")
@@ -40,19 +40,19 @@ def group(_invocation: Invocation) -> None:
     type=click.Choice(["active", "open", "regressed", "closed", "all"]),
     default="active",
     show_default=True,
-    help="active: open, or closed and happened again.",
+    help="active: open or regressed.",
 )
 @click.option(
     "--sort",
     type=click.Choice(["last", "first", "count", "hosts", "level"]),
     default="last",
     show_default=True,
-    help="What comes first: the newest, the one that is new, the most, on the most hosts, the worst.",
+    help="Order: newest event, newest group, most events, most hosts, worst level.",
 )
 @click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Groups at most.")
 @common
 def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
-    """The groups, the one that happened last first. Exits 1 when there are none.
+    """List the groups, the newest event first. Exits 1 when there are none.
 
     \b
     lae-monitor group list
@@ -100,7 +100,7 @@ def _count(found: Mapping[str, Any]) -> str:
 @_SINCE
 @common
 def show(invocation: Invocation, id_: str, since: str) -> None:
-    """One group: why its reports are one, on which hosts, of which versions, the newest reports, what was decided.
+    """Show one group: why its reports belong together, hosts, versions, newest reports, decisions.
 
     ID is as the list has it; its beginning will do.
 
@@ -180,7 +180,7 @@ def _lists(page: Mapping[str, Any]) -> Iterator[str]:
 @_NOTE
 @common
 def merge(invocation: Invocation, from_: tuple[str, ...], into: str, note: str) -> None:
-    """Count groups where another one is counted: it was the same trouble after all.
+    """Merge groups into another one, which counts their events from then on.
 
     \b
     lae-monitor group merge 4f2a9c 81b07e 0c55d1 --note "all from the same free()"
@@ -193,7 +193,7 @@ def merge(invocation: Invocation, from_: tuple[str, ...], into: str, note: str) 
 @_NOTE
 @common
 def unmerge(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
-    """Count groups by themselves again that were merged into another.
+    """Take merged groups out of the group that counts them.
 
     \b
     lae-monitor group unmerge 4f2a9c
@@ -206,7 +206,7 @@ def unmerge(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
 @_NOTE
 @common
 def close(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
-    """Say that it is over. If it happens again, the group comes back as regressed.
+    """Close groups. If one happens again, it comes back as regressed.
 
     \b
     lae-monitor group close 4f2a9c --note "mended in 1.20.1"
@@ -219,7 +219,7 @@ def close(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
 @_NOTE
 @common
 def reopen(invocation: Invocation, ids: tuple[str, ...], note: str) -> None:
-    """Say that closed groups are not over after all.
+    """Reopen closed groups.
 
     \b
     lae-monitor group reopen 4f2a9c

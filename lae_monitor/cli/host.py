@@ -26,7 +26,7 @@ def host(_invocation: Invocation) -> None:
 @click.option("--cluster", default="", help="Only the hosts of this cluster.")
 @common
 def list_hosts(invocation: Invocation, cluster: str) -> None:
-    """All hosts that were ever heard, the worst first: their last 24 hours, when they were heard, what they reported.
+    """List all hosts that ever reported, the worst first: last 24 hours, last contact, kinds of reports.
 
     \b
     lae-monitor host list
@@ -75,7 +75,7 @@ def _ago(seconds: float | None) -> str:
 @click.option("--cluster", default="", help="Which one, when clusters share a host's name.")
 @click.option("--since", default="7d", show_default=True, help="How far back: 2h, 7d, 2026-11-22.")
 @click.option("--limit", type=click.IntRange(1, 5_000), default=100, show_default=True, help="Events at most.")
-@click.option("--routine", is_flag=True, help="With the runs of Sonar in which nothing was wrong.")
+@click.option("--routine", is_flag=True, help="Also show routine runs of Sonar.")
 @common
 def show(invocation: Invocation, name: str, cluster: str, since: str, limit: int, routine: bool) -> None:
     """One host's timeline, the newest first.

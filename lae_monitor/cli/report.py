@@ -39,7 +39,7 @@ def report(_invocation: Invocation) -> None:
 @_which
 @common
 def show(invocation: Invocation, id_: str, host: str, cluster: str) -> None:
-    """What a report says: its event, and its bytes in the archive, taken apart.
+    """Show a report: its event, and its contents in the archive.
 
     \b
     lae-monitor report show eee7016f-b517-4a7d-a9c2-0d5e00261122
@@ -119,7 +119,7 @@ def _sections(found: Mapping[str, Any]) -> Iterator[str]:
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="Where to; - for standard output. Default: its name in the archive.",
+    help="File to write; - for standard output. Default: its name in the archive.",
 )
 @click.option("--dump", default="", metavar="NAME", help="One file out of a crash, such as upload_file_minidump.")
 @_which

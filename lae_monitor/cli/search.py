@@ -62,7 +62,7 @@ _settings: Final[dict[str, Any]] = {"help_option_names": ["--help"], "max_conten
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Rows at most.")
 @common
 def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
-    """Find what happened, on any host; the newest comes first. Without QUERY, of all events. Exits 1
+    """Search the events of all hosts, the newest first. Without QUERY, all events. Exits 1
     when nothing was found.
 
     \b
@@ -132,10 +132,12 @@ def _understood(invocation: Invocation, text: str) -> None:
 
 @click.command(cls=QueryCommand, context_settings=_settings, epilog=_TERMS)
 @click.argument("query", nargs=-1, metavar="[QUERY]...")
-@click.option("-n", "--lines", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Last ones first.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Earlier events first."
+)
 @common
 def tail(invocation: Invocation, query: tuple[str, ...], lines: int) -> None:
-    """Show what happens, as it comes, until Ctrl-C. With --json, one object a line.
+    """Show events as they arrive, until Ctrl-C. With --json, one object a line.
 
     \b
     lae-monitor tail level:'>=warning'

@@ -47,7 +47,7 @@ _KIND: Final = click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @_KIND
 @click.option("--cluster", metavar="CLUSTER", help="sonar: the cluster that may send with it; default: fleet.name.")
 @click.option("--product", metavar="PRODUCT", help="crashes: the product whose reports need it from now on.")
-@click.option("--submitter", is_flag=True, help="crashes: for whoever hands on reports that have an id already.")
+@click.option("--submitter", is_flag=True, help="crashes: for programs that hand on reports with an id.")
 @click.option(
     "--role",
     type=click.Choice(ROLES),
@@ -166,7 +166,7 @@ _WAYS: Final = {
 @token.command("list")
 @common
 def list_tokens(invocation: Invocation) -> None:
-    """What there is: id, kind, of whom, when made. Never the passwords and tokens themselves."""
+    """List passwords and tokens: id, kind, owner, time. Never the secrets themselves."""
     kept: list[dict[str, object]] = []
     for kind in KINDS:
         path = _file(invocation, kind, needed=False)
@@ -176,7 +176,7 @@ def list_tokens(invocation: Invocation) -> None:
 
     def text() -> str:
         if not kept:
-            return "There are none: nobody can send samples, and crash reports need none\nNext: lae-monitor token new sonar"
+            return "There are none: samples are refused, and crash reports need none\nNext: lae-monitor token new sonar"
         rows = (
             [*(str(token[key]) for key in ("id", "kind", _NAMES[str(token["kind"])])), str(token["made"] or "-"),
              "hashed" if token["hashed"] else "in clear"]
@@ -192,7 +192,7 @@ def list_tokens(invocation: Invocation) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @common
 def revoke(invocation: Invocation, kind: str, ids: tuple[str, ...]) -> None:
-    """Take passwords away, by the ID that `token list` shows. Whoever uses one is refused from now on.
+    """Revoke passwords and tokens, by the ID that `token list` shows. They are refused from now on.
 
     KIND is sonar, crashes or web.
     """

@@ -22,10 +22,10 @@ CODES: Final = {
     "no_restart": "it is not known how its nodes are restarted, so nothing was changed",
     "restart_failed": "what restarts its nodes did not end well",
     "not_heard": "the incident gatherer has not heard all its nodes since",
-    "no_gatherer": "the incident gatherer does not run, so nobody can be heard",
+    "no_gatherer": "the incident gatherer does not run, so no node can connect",
     "no_furl": "no FURL could be made for it",
     "not_begun": "Ctrl-C came before its turn; nothing was done on it",
-    "failed": "something that nobody thought of",
+    "failed": "an unexpected error",
 }
 
 

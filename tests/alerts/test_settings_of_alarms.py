@@ -106,7 +106,7 @@ def test_without_anything_nothing_is_made(tmp_path):
         done = run(config, *command)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
-    assert "nobody looked yet" in run(config, "alert", "list").stderr
+    assert "not checked yet" in run(config, "alert", "list").stderr
     assert [*tmp_path.iterdir()] == [config]
 
 

@@ -133,7 +133,7 @@ def test_without_a_password_file_there_is_nothing_to_make(token):
 
 def test_nobody_can_send_before_the_first_password(token):
     listed = token("list")
-    assert (listed.exit_code, "nobody can send" in listed.stdout) == (0, True)
+    assert (listed.exit_code, "samples are refused" in listed.stdout) == (0, True)
 
 
 # ---- as root, for the account of the services ----------------------------------------------------------------------
