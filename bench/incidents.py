@@ -23,8 +23,8 @@ from bench.monitor import PROGRAM, STOP, cpu_seconds, free_ports, scratch
 from bench.recorded import copies, incident, name
 from lae_monitor.archive.hints import listen
 from lae_monitor.config import load
-from lae_monitor.fleet.registry import register_incident
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.nodes.registry import register_incident
 from lae_monitor.process.running import MOVER_SOCKET
 
 LARGE = int(os.environ.get("BENCH_EVENTS", "1800"))  # events: what a busy node remembers

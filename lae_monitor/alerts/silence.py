@@ -15,7 +15,7 @@ from lae_monitor.config import Settings
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.time import DAY, MINUTE, format_duration, format_time
 from lae_monitor.fleet.running import runs
-from lae_monitor.fleet.status import HostStatus, fleet_status
+from lae_monitor.kinds.incidents.nodes.status import HostStatus, fleet_status
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter

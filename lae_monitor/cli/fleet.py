@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from lae_monitor.cli.fleet_ec2 import ec2
-from lae_monitor.cli.fleet_furl import claim, revoke, rotate, unclaim
 from lae_monitor.cli.fleet_register import register, unregister
 from lae_monitor.cli.fleet_set_option import set_option
 from lae_monitor.cli.fleet_status import status
-from lae_monitor.cli.fleet_tail import tail
 from lae_monitor.cli.fleet_test_incident import test_incident
+from lae_monitor.kinds.incidents.nodes.commands import claim, revoke, rotate, unclaim
+from lae_monitor.kinds.incidents.tail.commands import tail
 from lae_monitor.terminal.options import Invocation, common
 
 

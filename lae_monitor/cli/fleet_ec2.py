@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lae_monitor.config import Settings
     from lae_monitor.fleet.ec2 import Instance
     from lae_monitor.fleet.ec2_compare import Comparison, Finding, Known
-    from lae_monitor.fleet.status import FleetStatus
+    from lae_monitor.kinds.incidents.nodes.status import FleetStatus
 
 MAX_NAME: Final = 40  # characters of a name in a table
 MAX_ERROR: Final = 400  # characters; boto3 quotes whole answers
@@ -79,7 +79,7 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
     from lae_monitor.fleet.ec2 import CannotAsk, ask
     from lae_monitor.fleet.ec2_compare import compare
     from lae_monitor.fleet.ec2_list import FILE, PROCESS, Unusable, read_list, write_list
-    from lae_monitor.fleet.status import fleet_status
+    from lae_monitor.kinds.incidents.nodes.status import fleet_status
     from lae_monitor.process.running import AlreadyRunning, only_one
     from lae_monitor.terminal.owner import as_caller, as_owner
 

@@ -13,8 +13,8 @@ from lae_monitor.terminal.options import Invocation
 if TYPE_CHECKING:
     from lae_monitor.core.secrets import Furl
     from lae_monitor.fleet.registering import Outcome
-    from lae_monitor.fleet.registry import Registration
     from lae_monitor.fleet.targets import Target
+    from lae_monitor.kinds.incidents.nodes.registry import Registration
 
 _THIS_HOST: Final = ("localhost", "127.0.0.1", "[::1]")  # in a FURL: only nodes beside us can follow it
 
@@ -25,8 +25,8 @@ def values_of(
     """The FURL of each host, and those for which none can be made."""
     from lae_monitor.core.refusals import Refused
     from lae_monitor.fleet.registering import Outcome
-    from lae_monitor.fleet.registry import register_incident, registered_incident
     from lae_monitor.fleet.trouble import Trouble
+    from lae_monitor.kinds.incidents.nodes.registry import register_incident, registered_incident
     from lae_monitor.terminal.owner import as_owner
 
     if given is not None:
@@ -57,7 +57,7 @@ def values_of(
 
 def revoked_of(invocation: Invocation, targets: Sequence[Target], cluster: str) -> list[str]:
     from lae_monitor.core.refusals import Refused
-    from lae_monitor.fleet.registry import revoke_incident
+    from lae_monitor.kinds.incidents.nodes.registry import revoke_incident
     from lae_monitor.terminal.owner import as_owner
 
     try:
@@ -70,7 +70,7 @@ def revoked_of(invocation: Invocation, targets: Sequence[Target], cluster: str) 
 def furl_of(invocation: Invocation, host: str, cluster: str | None, *, print_furl: bool, dry_run: bool) -> None:
     """Makes or shows the FURL of a host, which is not touched."""
     from lae_monitor.core.refusals import Refused
-    from lae_monitor.fleet.registry import register_incident, registered_incident
+    from lae_monitor.kinds.incidents.nodes.registry import register_incident, registered_incident
     from lae_monitor.terminal.owner import as_owner
 
     made: Registration | None

@@ -17,9 +17,9 @@ from lae_monitor.terminal.progress import progress
 if TYPE_CHECKING:
     from lae_monitor.cli.fleet_register_options import Care, Reach, Sources
     from lae_monitor.core.secrets import Furl
-    from lae_monitor.fleet.heard import Awaited
     from lae_monitor.fleet.registering import Order, Outcome
     from lae_monitor.fleet.targets import Passed, Target
+    from lae_monitor.kinds.incidents.nodes.heard import Awaited
 
 MAX_VALUE: Final = 64 * 1024  # characters of a value in a file
 
@@ -151,8 +151,8 @@ def verify(invocation: Invocation, outcomes: Sequence[Outcome], cluster: str, wa
     Returns:
         What to say of each host.
     """
-    from lae_monitor.fleet import heard
     from lae_monitor.fleet.trouble import Trouble
+    from lae_monitor.kinds.incidents.nodes import heard
     from lae_monitor.kinds.incidents.state import Seen
     from lae_monitor.terminal.owner import as_owner
 
@@ -201,7 +201,7 @@ def verify(invocation: Invocation, outcomes: Sequence[Outcome], cluster: str, wa
 
 def awaited(outcome: Outcome, cluster: str) -> list[Awaited]:
     """What the gatherer is to hear of a host: all its nodes, and those that were changed since their restart."""
-    from lae_monitor.fleet.heard import Awaited
+    from lae_monitor.kinds.incidents.nodes.heard import Awaited
 
     name = outcome.target.name
     changed = sum(node.state == "changed" for node in outcome.nodes)

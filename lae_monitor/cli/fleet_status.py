@@ -10,7 +10,7 @@ import click
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
-    from lae_monitor.fleet.status import FleetStatus, HostStatus
+    from lae_monitor.kinds.incidents.nodes.status import FleetStatus, HostStatus
 
 _NEVER: Final = "never heard"
 
@@ -35,7 +35,7 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     from lae_monitor.core.names import ClusterName, HostName
     from lae_monitor.core.refusals import Refused
     from lae_monitor.fleet.running import runs
-    from lae_monitor.fleet.status import GATHERER, fleet_status
+    from lae_monitor.kinds.incidents.nodes.status import GATHERER, fleet_status
     from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lae_monitor.fleet.targets import Target
-    from lae_monitor.fleet.test_incident import Step
+    from lae_monitor.kinds.incidents.nodes.test_incident import Step
 
 
 @click.command("test-incident", short_help="Try whether a host's incidents arrive.")
@@ -56,7 +56,7 @@ def test_incident(
     """
     from lae_monitor.cli.fleet_register_work import cluster_of, ready
     from lae_monitor.fleet.registering import KINDS
-    from lae_monitor.fleet.test_incident import DETAILS, Trial, follow
+    from lae_monitor.kinds.incidents.nodes.test_incident import DETAILS, Trial, follow
     from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings

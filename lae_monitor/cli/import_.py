@@ -70,10 +70,10 @@ def import_(
     \b
     Exit code 0 when everything was taken over, 1 when something could not be read, 75 when the archive is full.
     """
-    from lae_monitor.cli.import_incidents import import_incidents
     from lae_monitor.core.names import HostName
     from lae_monitor.kinds.crashes.crashmover import importer  # noqa: F401 - before we become somebody else
     from lae_monitor.kinds.crashes.crashmover.found import find
+    from lae_monitor.kinds.incidents.takeover.commands import import_incidents
     from lae_monitor.kinds.incidents.takeover.folders import is_flogtool
     from lae_monitor.mover import ages  # noqa: F401
     from lae_monitor.process.running import AlreadyRunning

@@ -20,7 +20,7 @@ from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK, Host
 from lae_monitor.demo.posts import Answer, send
 from lae_monitor.demo.stage import FLEET, PASSWORDS, read_passwords, read_told, write_told
 from lae_monitor.demo.story import Happening, What
-from lae_monitor.fleet.registry import register_incident
+from lae_monitor.kinds.incidents.nodes.registry import register_incident
 from lae_monitor.net import tubs
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from lae_monitor.alerts.silence import DOWN_AFTER, GONE_AFTER, Heard, Stored
 from lae_monitor.config.alerts import Alerts
 from lae_monitor.config.settings import Settings
 from lae_monitor.core.time import DAY, HOUR
-from lae_monitor.fleet.status import HostStatus
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.nodes.status import HostStatus
 
 NOW = 1_790_000_000.0
 BOTH = frozenset({"incidents", "sonar"})

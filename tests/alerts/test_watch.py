@@ -15,8 +15,8 @@ from lae_monitor.config.alerts import Alerts, Webhook
 from lae_monitor.config.settings import Fleet, Settings, State
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, MINUTE
-from lae_monitor.fleet.registry import register_incident
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.nodes.registry import register_incident
 from lae_monitor.kinds.incidents.state import Heard
 from lae_monitor.kinds.incidents.state import State as GathererState
 from lae_monitor.mover import Mover

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "system"))
 from monitor import Monitor
 
 from lae_monitor.config import load
-from lae_monitor.fleet.registry import register_incident
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.nodes.registry import register_incident
 
 KILLS = int(os.environ.get("LAE_KILLS", "3"))
 INCIDENTS = 5 * min(KILLS, 8)  # of each host, to be fetched between kills

@@ -14,8 +14,8 @@ from lae_monitor.cli.group import top
 from lae_monitor.config import load
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.secrets import Furl
-from lae_monitor.fleet.registry import register_incident
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.nodes.registry import register_incident
 from lae_monitor.net.tubs_furls import HostFurls
 from lae_monitor.net.tubs_identity import identity, tub_id
 

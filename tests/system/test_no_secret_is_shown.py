@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from monitor import Monitor, await_that
 
-from lae_monitor.fleet.registry import register_incident
+from lae_monitor.kinds.incidents.nodes.registry import register_incident
 from lae_monitor.net.http_operations import operations
 from lae_monitor.service.control import control
 from lae_monitor.web.api import api_routes

@@ -4,7 +4,7 @@ A node connects to the FURL in its `tahoe.cfg` (`[node] log_gatherer.furl`) and 
 after something went wrong is fetched and kept as flogtool keeps it. Replaces `flogtool create-incident-gatherer`. Each host
 has a FURL of its own, so that it is known by its credential, and stays the same host when its nodes restart.
 
-gather.py, read.py, show.py, check.py, config.py   as in every kind
+gather.py, read.py, show.py, check.py, config.py, commands.py   as in every kind
 nodes/       lets nodes in by their FURLs and fetches their incidents
 wire/        flogtool's format: files, events, their text, their groups
 classify/    what an incident is called
@@ -34,7 +34,7 @@ INCIDENTS: Final = Kind(
     commands=(
         (
             "incidents",
-            Command("lae_monitor.cli.incidents:incidents", "What incidents are called: try rules, count categories"),
+            Command(f"{__name__}.commands:incidents", "What incidents are called: try rules, count categories"),
         ),
     ),
     mark="M8 1.8 15 14H1zM8 6v4M8 11.9v.4",

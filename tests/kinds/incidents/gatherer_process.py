@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lae_monitor.config import load
-from lae_monitor.fleet.registry import register_incident
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.nodes.registry import register_incident
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.fleet.unclaimed import claim, unclaim
+from lae_monitor.kinds.incidents.nodes.unclaimed import claim, unclaim
 from lae_monitor.kinds.incidents.state import look
 
 ROOT = Path(__file__).parents[3]

@@ -10,5 +10,6 @@ child.py       that process
 frames.py      the messages between the two
 lists.py       flogtool's lists: a file for each category
 journal.py     answers that the lists do not have yet
+commands.py    incidents classify: rules tried on stored incidents
 presets/       tahoe, none
 """

@@ -9,4 +9,11 @@ known.py       which incidents of a host need no fetching
 turns.py       the order in which hosts' incidents are fetched
 shared.py      where incidents go, and how much may be under way at once
 link.py        flogtool's name for the shared FURL, beside the incidents
+registry.py    makes, rotates and revokes the FURLs of hosts
+status.py      which hosts are connected, and when each was last in contact
+unclaimed.py   hosts that are known by their address alone
+heard.py       waits until a host's nodes are connected
+arrival.py     looks for an incident in the archive and in the lists of categories
+test_incident.py   has a node report one, and follows it to the archive
+commands.py    fleet rotate, revoke, claim, unclaim
 """

@@ -19,7 +19,7 @@ from lae_monitor.terminal.options import (
 )
 
 if TYPE_CHECKING:
-    from lae_monitor.fleet.unclaimed import Unclaimed
+    from lae_monitor.kinds.incidents.nodes.unclaimed import Unclaimed
 
 CLUSTER: Final = click.option(
     "--cluster", metavar="CLUSTER", help="The cluster it belongs to; default: fleet.name of the configuration."
@@ -79,7 +79,7 @@ def rotate(invocation: Invocation, host: str, cluster: str | None, grace: str, p
     lae-monitor fleet rotate node1 --grace 0
     """
     from lae_monitor.core.time import format_time, parse_duration, wall_clock
-    from lae_monitor.fleet.registry import rotate_incident
+    from lae_monitor.kinds.incidents.nodes.registry import rotate_incident
 
     with told(invocation):
         seconds = parse_duration(grace)
@@ -109,7 +109,7 @@ def revoke(invocation: Invocation, host: str, cluster: str | None) -> None:
     \b
     lae-monitor fleet revoke node1
     """
-    from lae_monitor.fleet.registry import revoke_incident
+    from lae_monitor.kinds.incidents.nodes.registry import revoke_incident
 
     with told(invocation):
         had = revoke_incident(invocation.settings, host, cluster)
@@ -141,7 +141,7 @@ def claim(invocation: Invocation, address: str | None, host: str | None, cluster
     if address is None or host is None:
         _list(invocation)
         return
-    from lae_monitor.fleet.unclaimed import claim as claim_address
+    from lae_monitor.kinds.incidents.nodes.unclaimed import claim as claim_address
 
     with told(invocation):
         named, place = claim_address(invocation.settings, address, host, cluster)
@@ -154,7 +154,7 @@ def claim(invocation: Invocation, address: str | None, host: str | None, cluster
 
 def _list(invocation: Invocation) -> None:
     from lae_monitor.core.time import format_time
-    from lae_monitor.fleet.unclaimed import unclaimed
+    from lae_monitor.kinds.incidents.nodes.unclaimed import unclaimed
 
     with told(invocation):
         found = unclaimed(invocation.settings)
@@ -187,7 +187,7 @@ def unclaim(invocation: Invocation, address: str) -> None:
     \b
     lae-monitor fleet unclaim 10.0.0.7
     """
-    from lae_monitor.fleet.unclaimed import unclaim as unclaim_address
+    from lae_monitor.kinds.incidents.nodes.unclaimed import unclaim as unclaim_address
 
     with told(invocation):
         had = unclaim_address(invocation.settings, address)

@@ -4,7 +4,7 @@ from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
-from lae_monitor.fleet.registry import INCIDENTS, Registration
+from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS, Registration
 from lae_monitor.kinds.incidents.tail.door import FOLDER
 from lae_monitor.net.tubs_address import parse_listen, parse_location
 from lae_monitor.net.tubs_furls import HostFurls

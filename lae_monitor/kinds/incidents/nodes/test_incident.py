@@ -13,14 +13,15 @@ from lae_monitor.core.ids import new_swissnum
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl, redact
-from lae_monitor.fleet import arrival, heard, tahoe_cfg
+from lae_monitor.fleet import tahoe_cfg
 from lae_monitor.fleet.access import Access
 from lae_monitor.fleet.registering import FILE
-from lae_monitor.fleet.registry import INCIDENTS
 from lae_monitor.fleet.remote import Remote
 from lae_monitor.fleet.targets import Target
 from lae_monitor.fleet.trouble import Trouble
 from lae_monitor.fleet.web_port import post
+from lae_monitor.kinds.incidents.nodes import arrival, heard
+from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS
 from lae_monitor.kinds.incidents.state import Seen
 from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
 

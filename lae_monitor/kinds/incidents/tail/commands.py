@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.fleet_furl import CLUSTER, told
+from lae_monitor.kinds.incidents.nodes.commands import CLUSTER, told
 from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def tail(invocation: Invocation, host: str, cluster: str | None, catch_up: bool,
     lae-monitor fleet tail node1 --catch-up --level WEIRD
     lae-monitor fleet tail node1 --print-furl
     """
-    from lae_monitor.fleet.tailing import from_here, register_tail
+    from lae_monitor.kinds.incidents.tail.furls import from_here, register_tail
 
     with told(invocation):
         made = register_tail(invocation.settings, host, cluster)

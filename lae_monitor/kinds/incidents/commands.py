@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.cli.incidents_classify import answer_of, listed, started, tell_troubles, try_rules
 from lae_monitor.core.printable import printable
+from lae_monitor.kinds.incidents.classify.commands import answer_of, listed, started, tell_troubles, try_rules
 from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.table import Cell, Column, table

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
-from lae_monitor.fleet.status import GATHERER
+from lae_monitor.kinds.incidents.nodes.status import GATHERER
 from lae_monitor.kinds.incidents.state import Seen, look
 
 LOOK: Final = 0.25  # seconds between looks; the gatherer writes within one who is connected
