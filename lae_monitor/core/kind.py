@@ -52,6 +52,7 @@ class Kind:
         classes: gives the `Classes` that its section of the settings names; one kind at most has them.
         class_group: gives the beginning that the groups of a class have.
         show: takes a report apart for people: `show(span, data) -> Shown`.
+        about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
         commands: of the command line, by name.
         node: gives what a host is made of: `await node(store, cluster, host) -> query.load.Node | None`.
         load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.load.Load | None`.
@@ -77,6 +78,7 @@ class Kind:
     classes: str = ""
     class_group: str = ""
     show: str = ""
+    about_one: str = ""
     commands: tuple[tuple[str, Command], ...] = ()
     node: str = ""
     load: str = ""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,7 +15,6 @@ from lae_monitor.core.rows import Span
 from lae_monitor.core.shown import Logged, Part, Section, Shown
 from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, Found, select
-from lae_monitor.query.incidents import About
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -47,7 +46,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     `duplicates`: the same crash, received at other times, first the first; `group_id`: of the group that it is in.
     `note` says why there is nothing to show of the bytes, when there is nothing. `events`: those of an incident, field by
-    field; `about`: of an incident, what it was found to be.
+    field; `about`: what its kind's `about_one` says.
     """
 
     event: EventRow
@@ -62,7 +61,7 @@ class Report(msgspec.Struct, kw_only=True):
     duplicates: list[Duplicate] = []
     group_id: str = ""
     events: list[Logged] = []
-    about: About | None = None
+    about: Any = None
 
 
 async def find(store: Store, id: str, cluster: str = "", host: str = "") -> tuple[Found, list[Found]]:  # noqa: A002

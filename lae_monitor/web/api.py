@@ -4,18 +4,19 @@ from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from pathlib import PurePosixPath
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from lae_monitor.core.kind import load
 from lae_monitor.core.refusals import Refused
 from lae_monitor.query.hosts import Hosts, hosts
-from lae_monitor.query.reports import find, original
+from lae_monitor.query.reports import Report, find, original, report
 from lae_monitor.query.search import Answer
 from lae_monitor.web import content
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.groups import group_api
-from lae_monitor.web.incidents import REPORT, incident_api, whole_report
 from lae_monitor.web.route import as_csv, as_json, route
 from lae_monitor.web.site import Site
 from lae_monitor.web.table import events_csv, hosts_csv
@@ -23,6 +24,7 @@ from lae_monitor.web.table import events_csv, hosts_csv
 SEARCH = ("q", "limit")
 EVENTS = ("q", "cluster", "host", "before", "after", "limit")
 HOSTS = ("cluster", "host")
+REPORT = ("cluster", "host")
 
 
 def api_routes(site: Site) -> list[Route]:
@@ -45,7 +47,6 @@ def api_routes(site: Site) -> list[Route]:
         at("/api/reports/{id:path}", as_json(whole_report)),
         at("/report/{id:path}/original", _original),
         *group_api(site),
-        *incident_api(site),
     ]
 
 
@@ -83,6 +84,22 @@ def cluster_of(request: Request) -> str:
     """The cluster in the address; a dash for hosts without one."""
     cluster: str = request.path_params["cluster"]
     return "" if cluster == "-" else cluster
+
+
+async def whole_report(site: Site, request: Request) -> Report:
+    """The report that the address names, with what its kind says about it.
+
+    Raises:
+        Refused: `no_such_report`, `bad_parameters`.
+        StoreError
+    """
+    asked = Asked(request.query_params, REPORT)
+    id_ = request.path_params["id"]
+    found = await report(site.store, site.archive, id_, asked.name("cluster"), asked.name("host"))
+    kind = site.store.kinds.of_event(found.event.kind)
+    if kind is None or not kind.about_one:
+        return found
+    return msgspec.structs.replace(found, about=await load(kind.about_one)(site.store, found.event, site.clock()))
 
 
 async def _original(site: Site, request: Request) -> Response:

@@ -10,11 +10,10 @@ from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import format_time
 from lae_monitor.web import content
 from lae_monitor.web.answering import page
-from lae_monitor.web.api import SEARCH, cluster_of, retry
+from lae_monitor.web.api import SEARCH, cluster_of, retry, whole_report
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import overview, sparkline
 from lae_monitor.web.groups import group_pages
-from lae_monitor.web.incidents import incident_pages, whole_report
 from lae_monitor.web.route import route
 from lae_monitor.web.shown import days
 from lae_monitor.web.site import Site
@@ -32,7 +31,6 @@ def page_routes(site: Site) -> list[Route]:
         at("/report/{id:path}/retry", _retry, "POST"),
         at("/report/{id:path}", _report),
         *group_pages(site),
-        *incident_pages(site),
     ]
 
 

@@ -4,8 +4,8 @@ from spine import opened, run
 
 from lae_monitor.archive import Journal
 from lae_monitor.core.time import parse_time
+from lae_monitor.kinds.incidents.categories import categories_of_incident
 from lae_monitor.mover.rebuild import rebuild
-from lae_monitor.query.categories import categories_of_incident
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.migrations import STEPS

@@ -8,11 +8,11 @@ from test_groups import Desk
 
 from lae_monitor.core.time import DAY, HOUR, format_time
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.questions import about, incidents, latest, only_incidents
 from lae_monitor.kinds.incidents.wire.flog import pack
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.query.decisions import Decided, carried, group_id
-from lae_monitor.query.incidents import about, incidents, latest, only_incidents
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
 from lae_monitor.query.search import search

@@ -8,6 +8,8 @@ gather.py, read.py, show.py, check.py, config.py, commands.py   as in every kind
 nodes/       lets nodes in by their FURLs and fetches their incidents
 wire/        flogtool's format: files, events, their text, their groups
 classify/    what an incident is called
+pages.py, feed.py          the list of incidents: page, JSON, Atom feed
+questions.py, categories.py   what these ask the store
 node_logs/   what nodes log beside their incidents
 tail/        a node's log as it is written
 takeover/    from flogtool's gatherer to this one: FURL, certificate, old incidents
@@ -31,6 +33,8 @@ INCIDENTS: Final = Kind(
     why=f"{__name__}.wire.fingerprint:why",
     why_attributes=("umid", "fingerprint", "fingerprint.version"),
     show=f"{__name__}.show:show",
+    about_one=f"{__name__}.questions:about",
+    routes=f"{__name__}.pages:routes",
     commands=(
         (
             "incidents",

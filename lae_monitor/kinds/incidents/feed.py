@@ -11,7 +11,7 @@ from lae_monitor.core.ids import row_key
 from lae_monitor.core.printable import one_line, printable
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.time import parse_time
-from lae_monitor.query.incidents import Incident, key_of
+from lae_monitor.kinds.incidents.questions import Incident, key_of
 from lae_monitor.web.shown import report_address
 
 ATOM: Final = "http://www.w3.org/2005/Atom"

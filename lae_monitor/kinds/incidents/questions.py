@@ -7,7 +7,7 @@ import msgspec
 
 from lae_monitor.core.ids import row_key
 from lae_monitor.core.time import DAY, format_time
-from lae_monitor.query.categories import Answer, Counted, categories_of, count_categories
+from lae_monitor.kinds.incidents.categories import Answer, Counted, categories_of, count_categories
 from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, select
 from lae_monitor.query.planner import LATEST, Plan

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,41 +13,35 @@ from lae_monitor.core.kind import Kinds
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import format_time
+from lae_monitor.kinds.incidents.feed import ENTRIES, MEDIA_TYPE, Feed
+from lae_monitor.kinds.incidents.questions import Incidents, incidents, latest, only_incidents
 from lae_monitor.query.events import MAX_ROWS
 from lae_monitor.query.grammar import Filter, Query, Text, moment
-from lae_monitor.query.incidents import Incidents, about, incidents, latest, only_incidents
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import Plan, plan
-from lae_monitor.query.reports import Report, report
 from lae_monitor.web.answering import page
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import bars
-from lae_monitor.web.feed import ENTRIES, MEDIA_TYPE, Feed
 from lae_monitor.web.route import as_json, route
 from lae_monitor.web.site import Site
 
 FILTERS: Final = ("q", "cluster", "host", "category", "level", "since")
 LIST: Final = (*FILTERS, "before", "limit")
-REPORT: Final = ("cluster", "host")
 PAGE: Final = 100  # incidents of a list
 UNCLASSIFIED: Final = "-"  # as a category: those that are not classified yet
 SHOWN_CATEGORIES: Final = 40  # on the page; the API has them all
 TIMES: Final = ("1d", "7d", "30d", "90d")
 
 
-def incident_api(site: Site) -> list[Route]:
-    """The addresses of incidents that answer in JSON or Atom."""
+def routes(site: Site) -> list[Route]:
+    """The addresses of incidents."""
     at = partial(route, site)
     return [
+        at("/incidents", _page),
         at("/incidents.json", as_json(_list)),
         at("/api/incidents", as_json(_list)),
         at("/incidents.atom", _feed),
     ]
-
-
-def incident_pages(site: Site) -> list[Route]:
-    """The addresses of incidents that a browser shows."""
-    return [route(site, "/incidents", _page)]
 
 
 async def listed(site: Site, asked: Asked) -> Incidents:
@@ -123,18 +116,3 @@ async def _feed(site: Site, request: Request) -> Response:
 def _narrowed(filters: dict[str, str]) -> str:
     """The filters as the query of an address, always in one order: a feed is known by it."""
     return urlencode({name: filters[name] for name in FILTERS if filters[name]})
-
-
-async def whole_report(site: Site, request: Request) -> Report:
-    """The report that the address names; of an incident with what it was found to be, and where else the same happened.
-
-    Raises:
-        Refused: `no_such_report`, `bad_parameters`.
-        StoreError
-    """
-    asked = Asked(request.query_params, REPORT)
-    id_ = request.path_params["id"]
-    found = await report(site.store, site.archive, id_, asked.name("cluster"), asked.name("host"))
-    if found.event.kind != "incident":
-        return found
-    return msgspec.structs.replace(found, about=await about(site.store, found.event, site.clock()))
