@@ -23,6 +23,18 @@ class Command(NamedTuple):
     help: str
 
 
+class Takeover(NamedTuple):
+    """How `lae-monitor import` takes over what older collectors have.
+
+    `layouts` names these; `take(invocation, path, terminal.options.Import)` does it and ends the command; `finds(path)` says
+    whether theirs is at `path`. The one kind without `finds` is taken when no other kind finds its own.
+    """
+
+    layouts: tuple[str, ...]
+    take: str
+    finds: str = ""
+
+
 class Classes(NamedTuple):
     """Classes of reports that are kept for another time than most: in seconds by class; and the bytes that all may take."""
 
@@ -54,6 +66,7 @@ class Kind:
         show: takes a report apart for people: `show(span, data) -> Shown`.
         about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
         commands: of the command line, by name.
+        takeover: of older collectors, by `lae-monitor import`.
         node: gives what a host is made of: `await node(store, cluster, host) -> query.load.Node | None`.
         load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.load.Load | None`.
         routes: gives further pages and addresses: `routes(site) -> list[Route]`.
@@ -80,6 +93,7 @@ class Kind:
     show: str = ""
     about_one: str = ""
     commands: tuple[tuple[str, Command], ...] = ()
+    takeover: Takeover | None = None
     node: str = ""
     load: str = ""
     routes: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -14,6 +14,7 @@ from lae_monitor.core.kind import Kinds
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings
+    from lae_monitor.core.names import HostName
 
 NO_KINDS: Final = Kinds()
 EXIT_FINDINGS: Final = 1
@@ -21,6 +22,17 @@ EXIT_USAGE: Final = 2
 EXIT_UNAVAILABLE: Final = 69
 EXIT_TRY_AGAIN: Final = 75
 EXIT_CONFIG: Final = 78
+
+
+class Import(NamedTuple):
+    """What `lae-monitor import` was asked for; see there."""
+
+    layout: str
+    host: HostName | None
+    map: Path | None
+    move: bool
+    yes: bool
+    dry_run: bool
 
 
 class Invocation:

@@ -4,7 +4,8 @@ Accepted means: one zip is durable at `crashes/<YYYYMMDD>/<crash id>.zip`, holdi
 name, byte for byte. Nothing of a report is understood before that; `read.py` does it later, without I/O.
 
     intake/       one upload, from its first byte to its answer          throttle/    which reports are kept
-    crashmover/   hands stored crashes on; reads older collectors        socorro/     Socorro's API to read crashes
+    crashmover/   hands stored crashes on                                takeover/    imports those of older collectors
+    socorro/      Socorro's API to read crashes
     gather        the listener; wsgi the same below gunicorn             check        what `check config` asks
     report        one report while it comes, and raw_crash.json          container    the zip that holds it
     program       of which product it is, here and nowhere else          tokens       who may send for a product
@@ -15,7 +16,7 @@ name, byte for byte. Nothing of a report is understood before that; `read.py` do
 
 from typing import Final
 
-from lae_monitor.core.kind import Command, Kind
+from lae_monitor.core.kind import Command, Kind, Takeover
 
 CRASHES: Final = Kind(
     name="crashes",
@@ -38,6 +39,7 @@ CRASHES: Final = Kind(
             Command(f"{__name__}.crashmover.commands:crashmover", "Hand stored crashes on to other systems"),
         ),
     ),
+    takeover=Takeover(("antenna", "socorro", "tar"), f"{__name__}.takeover.commands:take_over"),
     routes=f"{__name__}.socorro.routes:routes",
     mark="M9.5 1 3 9h4l-1.2 6L13 6.5H8.6z",
 )

@@ -20,7 +20,7 @@ operations.py, measures.py   its /metrics, and the figures there
 
 from typing import Final
 
-from lae_monitor.core.kind import Command, Kind
+from lae_monitor.core.kind import Command, Kind, Takeover
 
 INCIDENTS: Final = Kind(
     name="incidents",
@@ -40,6 +40,11 @@ INCIDENTS: Final = Kind(
             "incidents",
             Command(f"{__name__}.commands:incidents", "What incidents are called: try rules, count categories"),
         ),
+    ),
+    takeover=Takeover(
+        ("flogtool",),
+        f"{__name__}.takeover.commands:import_incidents",
+        finds=f"{__name__}.takeover.folders:is_flogtool",
     ),
     mark="M8 1.8 15 14H1zM8 6v4M8 11.9v.4",
 )

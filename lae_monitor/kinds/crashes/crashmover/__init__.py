@@ -11,5 +11,4 @@ counts as sent when its destination has it, durable and compared by checksum. On
     mover     from the one to the others: threads, retries, dead letters
     antenna, socorro, objects, submitter, tarball, nowhere        the destinations
     publish   the id of a saved crash, to a queue or an address
-    found     the old layouts as they are read by `lae-monitor import`
 """

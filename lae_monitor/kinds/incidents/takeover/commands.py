@@ -9,7 +9,7 @@ import click
 
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, format_duration
-from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Import, Invocation
 from lae_monitor.terminal.owner import as_caller, as_owner
 from lae_monitor.terminal.progress import progress
 from lae_monitor.terminal.table import Cell, Column, table
@@ -30,15 +30,20 @@ MAX_NAMED: Final = 100  # of what could not be read; --json names all
 MAX_TUBS: Final = 3  # of a node, in the table; --json has all
 
 
-def import_incidents(
-    invocation: Invocation, path: Path, host: HostName | None, map_: Path | None, *, dry_run: bool
-) -> None:
+def import_incidents(invocation: Invocation, path: Path, wanted: Import) -> None:
     """Never returns: ends the command, with what was done."""
     from lae_monitor.kinds.incidents.takeover import importing  # noqa: F401 - before we become somebody else
     from lae_monitor.kinds.incidents.takeover.folders import find
     from lae_monitor.kinds.incidents.takeover.plan import BadMap, make_plan, read_map
     from lae_monitor.process.running import AlreadyRunning, only_one
 
+    _, host, map_, move, _, dry_run = wanted
+    if move:
+        invocation.fail(
+            "--move is for crashes; incidents stay where they are",
+            EXIT_USAGE,
+            following="the same without --move, then remove them yourself",
+        )
     state = invocation.settings.state.path
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:

@@ -22,10 +22,10 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.crashes.container import entries
 from lae_monitor.kinds.crashes.crashmover import config
-from lae_monitor.kinds.crashes.crashmover.adopt import adopt, packed
 from lae_monitor.kinds.crashes.crashmover.crash import from_zip
-from lae_monitor.kinds.crashes.crashmover.found import find
-from lae_monitor.kinds.crashes.crashmover.old import Broken
+from lae_monitor.kinds.crashes.takeover.adopt import adopt, packed
+from lae_monitor.kinds.crashes.takeover.found import find
+from lae_monitor.kinds.crashes.takeover.old import Broken
 
 ONE = "0bba929f-8721-460c-8e70-a43c92261122"
 TWO = "1cca929f-8721-460c-8e70-a43c90261122"
@@ -273,7 +273,7 @@ def test_a_move_that_is_killed_again_and_again_loses_nothing(importing, layout):
     driver = (
         "import os, signal, sys, time\n"
         "from lae_monitor.cli import main\n"
-        "import lae_monitor.kinds.crashes.crashmover.importer, lae_monitor.process.running\n"
+        "import lae_monitor.kinds.crashes.takeover.importer, lae_monitor.process.running\n"
         "for wait in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4):\n"
         "    child = os.fork()\n"
         "    if child == 0:\n"

@@ -9,7 +9,7 @@ from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.crashmover.crash import DUMP_NAME
 from lae_monitor.kinds.crashes.crashmover.layouts import MINIDUMP
-from lae_monitor.kinds.crashes.crashmover.old import MAX_FILE, Broken, Old
+from lae_monitor.kinds.crashes.takeover.old import MAX_FILE, Broken, Old
 
 SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_MEMBERS: Final = 10_000_000  # of one file

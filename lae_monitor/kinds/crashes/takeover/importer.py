@@ -9,10 +9,10 @@ from lae_monitor.archive import Archive, Exists
 from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.crashes.crashmover.adopt import adopt, is_same, packed
 from lae_monitor.kinds.crashes.crashmover.crash import Crash, Data, check_dumps, from_zip
-from lae_monitor.kinds.crashes.crashmover.old import Broken, Old
 from lae_monitor.kinds.crashes.crashmover.source import path_of
+from lae_monitor.kinds.crashes.takeover.adopt import adopt, is_same, packed
+from lae_monitor.kinds.crashes.takeover.old import Broken, Old
 
 Caller = Callable[[], AbstractContextManager[None]]
 

@@ -1,0 +1,7 @@
+"""Takes over the crashes of an older collector: `lae-monitor import`, for Antenna, Socorro and tar files.
+
+found       what lies at a path: old reads files, packed tar files, each crash as an Old
+adopt       an old crash as our own collector would have stored it
+importer    each once, under its id, compared; removes the source when asked to
+commands    what the command line says of it
+"""
