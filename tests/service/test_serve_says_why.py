@@ -152,11 +152,11 @@ def test_term_ends_it_whenever_it_comes(monitor, words):
 def test_term_ends_what_does_not_end_by_itself(tmp_path):
     code = (
         "import asyncio, sys\n"
-        "from lae_monitor.service import process\n"
+        "from lae_monitor.process import running\n"
         "async def main(stop):\n"
         "    print('busy', flush=True)\n"
         "    await asyncio.sleep(600)\n"
-        "sys.exit(process.run_until_stopped(main, grace=0.1))\n"
+        "sys.exit(running.run_until_stopped(main, grace=0.1))\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"busy\n"
