@@ -9,14 +9,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from lae_monitor.core.kind import Kinds
 from lae_monitor.core.printable import printable
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
+from lae_monitor.core.time import format_time
 from lae_monitor.net.access import BASIC_CHALLENGE, CHALLENGE, CHALLENGED
 from lae_monitor.net.peer import name_of
 from lae_monitor.query.grammar import BadQuery
 from lae_monitor.web.shown import FILTERS, group_query, host_url, incidents_url, report_address, search_url
+from lae_monitor.web.site import Site
 
 HERE: Final = Path(__file__).parent
 RETRY_AFTER: Final = "5"  # seconds, said with every 503
@@ -52,19 +53,23 @@ _MARKS: Final = {  # of what no kind reports
 }
 
 
-def show_kinds(kinds: Kinds) -> None:
-    """To be called before the first page: what pages say of `kinds`."""
-    _templates.globals.update(
-        marks=_MARKS | {kind.event: kind.mark for kind in kinds if kind.mark},
-        runs={kind.event: kind.runs for kind in kinds if kind.runs},
-        grouped=[kind.event for kind in kinds if kind.why],
-    )
-
-
-def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
+def page(site: Site, template: str, status: int = 200, **values: Any) -> Response:
     """A page. What comes from the store and from reports has no secrets; texts that repeat the request lose them here."""
+    kinds = site.store.kinds
+    common = {
+        "fleet": site.fleet,
+        "now": format_time(site.clock()),
+        "q": "",
+        "marks": _MARKS | {kind.event: kind.mark for kind in kinds if kind.mark},
+        "runs": {kind.event: kind.runs for kind in kinds if kind.runs},
+        "grouped": [kind.event for kind in kinds if kind.why],
+    }
+    return _rendered(template, status, common | values)
+
+
+def _rendered(template: str, status: int, values: dict[str, Any]) -> Response:
     shown = {name: redacted(value) if isinstance(value, str | dict) else value for name, value in values.items()}
-    return HTMLResponse(_templates.get_template(template).render(shown), status, headers)
+    return HTMLResponse(_templates.get_template(template).render(shown), status)
 
 
 def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -79,7 +84,7 @@ def csv(text: str, name: str) -> Response:
 
 def refusal(request: Request, refused: Refused, fleet: str) -> Response:
     """The answer to what is refused: its code, what the code means, and the detail; in JSON where JSON was asked for."""
-    headers = {"Retry-After": RETRY_AFTER} if refused.status == 503 else None
+    headers = {"Retry-After": RETRY_AFTER} if refused.status == 503 else {}
     refused.detail = redact(refused.detail)
     if isinstance(refused, BadQuery):
         refused.problem = redact(refused.problem)
@@ -87,10 +92,10 @@ def refusal(request: Request, refused: Refused, fleet: str) -> Response:
     if not path.startswith(_MACHINE) and not path.endswith((".json", ".csv", ".atom")):
         pointed = (refused.start, refused.end) if isinstance(refused, BadQuery) else None
         query = request.query_params.get("q", "")
-        shown = page(
-            "refused.html", refused.status, headers, fleet=fleet, q=query, refused=refused, pointed=pointed, now=None,
-            account=name_of(os.geteuid()),
-        )  # fmt: skip
+        account = name_of(os.geteuid())
+        values = {"fleet": fleet, "now": None, "q": query, "refused": refused, "pointed": pointed, "account": account}
+        shown = _rendered("refused.html", refused.status, values)
+        shown.headers.update(headers)
         if refused.code in CHALLENGED:
             shown.headers.append(*CHALLENGE)
             shown.headers.append(*BASIC_CHALLENGE)  # the browser asks, and shows the page when it is given nothing

@@ -20,7 +20,7 @@ from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.net.http import Access
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.store import Store, StoreError
-from lae_monitor.web.answering import HERE, refusal, show_kinds
+from lae_monitor.web.answering import HERE, refusal
 from lae_monitor.web.api import api_routes
 from lae_monitor.web.guard import Guard
 from lae_monitor.web.pages import page_routes
@@ -53,7 +53,6 @@ def create_app(
         access: the accounts and tokens that are let in; None where nobody but this process itself can ask.
     """
     site = Site(store=store, archive=archive, fleet=fleet, retry=retry, status=status, clock=clock, decisions=decisions)
-    show_kinds(store.kinds)
     return Starlette(
         routes=[
             *(route for kind in store.kinds if kind.routes for route in load(kind.routes)(site)),

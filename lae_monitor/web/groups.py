@@ -171,10 +171,8 @@ async def _list_page(site: Site, request: Request) -> Response:
     found = await listed(site, request)
     asked = Asked(request.query_params, LIST)
     return page(
+        site,
         "groups.html",
-        fleet=site.fleet,
-        now=format_time(site.clock()),
-        q="",
         found=found,
         lines=[(group, bars(group.hours, group.worst), bars(group.days, group.worst)) for group in found.groups],
         asked={name: asked.text(name) for name in ("q", "product", "state", "sort", "since")}
@@ -189,10 +187,8 @@ async def _group_page(site: Site, request: Request) -> Response:
     shown = await _one(site, request)
     group = shown.group
     return page(
+        site,
         "group.html",
-        fleet=site.fleet,
-        now=format_time(site.clock()),
-        q="",
         shown=shown,
         group=group,
         hours=bars(group.hours, group.worst),

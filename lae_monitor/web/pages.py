@@ -7,7 +7,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lae_monitor.core.rows import LEVELS
-from lae_monitor.core.time import format_time
 from lae_monitor.web import content
 from lae_monitor.web.answering import page
 from lae_monitor.web.api import SEARCH, cluster_of, retry, whole_report
@@ -41,10 +40,9 @@ async def _fleet(site: Site, request: Request) -> Response:
     lines = [(host, sparkline(host)) for host in shown.hosts[:MAX_SHOWN_HOSTS]]
     worst = {level: sum(host.worst == level for host in shown.hosts) for level in reversed(LEVELS)}
     return page(
+        site,
         "fleet.html",
-        fleet=site.fleet,
         now=shown.now,
-        q="",
         page=shown,
         lines=lines,
         worst=worst,
@@ -58,12 +56,10 @@ async def _search(site: Site, request: Request) -> Response:
     asked = Asked(request.query_params, SEARCH)
     limit = asked.number("limit", content.RESULTS)
     answer = await content.results(site, asked) if "q" in request.query_params else None
-    now = format_time(site.clock())
     shown = days(answer.rows, [], site.store.kinds, older=False) if answer else []
     return page(
+        site,
         "search.html",
-        fleet=site.fleet,
-        now=now,
         q=asked.text("q"),
         answer=answer,
         days=shown,
@@ -78,10 +74,9 @@ async def _host(site: Site, request: Request) -> Response:
     cores = shown.node.cores if shown.node else 0
     columns = content.SPANS[shown.span].columns
     return page(
+        site,
         "host.html",
-        fleet=site.fleet,
         now=shown.now,
-        q="",
         page=shown,
         before=asked.text("before"),
         overview=overview(shown.activity, shown.load, shown.gaps, columns, cores),
@@ -97,10 +92,8 @@ async def _report(site: Site, request: Request) -> Response:
     shown = await whole_report(site, request)
     told = {item for section in shown.sections for item in section.fields.items()}
     return page(
+        site,
         "report.html",
-        fleet=site.fleet,
-        now=format_time(site.clock()),
-        q="",
         report=shown,
         event=shown.event,
         attributes=dict(shown.event.attrs.items() - told),
@@ -109,4 +102,4 @@ async def _report(site: Site, request: Request) -> Response:
 
 async def _retry(site: Site, request: Request) -> Response:
     await retry(site, request)
-    return page("retried.html", fleet=site.fleet, now=format_time(site.clock()), q="", id=request.path_params["id"])
+    return page(site, "retried.html", id=request.path_params["id"])

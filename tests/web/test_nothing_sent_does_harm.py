@@ -125,6 +125,14 @@ def test_a_store_that_does_not_answer_is_said_to_and_the_page_still_stands(site)
         assert "<is>" not in answer.text or target.startswith("/api")
 
 
+def test_a_monitor_of_other_kinds_in_the_same_process_changes_no_page(site):
+    site.make_app(Store(site.store.driver))
+    assert (
+        "runs of Sonar with nothing wrong"
+        in site.ask("/search?q=" + quote("host:ml3.hpc.uio.no kind:sonar level:info")).text
+    )
+
+
 def test_limits_are_kept_whatever_is_asked_for(site):
     assert len(site.get("/api/search", q="kind:sonar", limit=10**9)["rows"]) <= 10_000
     assert len(site.get("/api/search", q="kind:sonar", limit=-5)["rows"]) == 1

@@ -12,7 +12,6 @@ from starlette.routing import Route
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
-from lae_monitor.core.time import format_time
 from lae_monitor.kinds.incidents.feed import ENTRIES, MEDIA_TYPE, Feed
 from lae_monitor.kinds.incidents.questions import Incidents, incidents, latest, only_incidents
 from lae_monitor.query.events import MAX_ROWS
@@ -88,10 +87,8 @@ async def _page(site: Site, request: Request) -> Response:
     found = await listed(site, asked)
     filters = {name: asked.text(name) for name in FILTERS}
     return page(
+        site,
         "incidents.html",
-        fleet=site.fleet,
-        now=format_time(site.clock()),
-        q="",
         found=found,
         categories=[(one, bars(one.days, "info")) for one in found.categories[:SHOWN_CATEGORIES]],
         asked=filters,
