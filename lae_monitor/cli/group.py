@@ -31,7 +31,7 @@ _COMMANDS: Final = {
         "lae_monitor.cli.fleet:fleet",
         "Register hosts over SSH, test and watch them; changes on EC2",
     ),
-    "token": ("lae_monitor.cli.token:token", "Passwords of clusters, tokens of crash clients, of pages and API"),
+    "token": ("lae_monitor.cli.token:token", "Passwords and tokens: of those who send reports, for pages and API"),
     "archive": ("lae_monitor.cli.archive:archive", "The accepted reports: state of the roots, retention, new disks"),
     "store": ("lae_monitor.cli.store:store", "The searchable copy: state, rebuild"),
     "check": ("lae_monitor.cli.check:check", "Check the configuration, this host and the running services"),

@@ -1,20 +1,25 @@
-"""`lae-monitor token`: passwords by which clusters send samples, tokens by which products send crashes, and tokens for pages
-and API.
+"""`lae-monitor token`: passwords and tokens of those who send reports, as each kind says, and tokens for pages and API.
 
 They are kept as salted hashes, a line each, in the file that the service reads; it notices a change by itself.
 """
+
+from __future__ import annotations
 
 import hashlib
 import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from lae_monitor.core.kind import Option, Tokens, load
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.table import table
+
+if TYPE_CHECKING:
+    from lae_monitor.config import Settings
 
 PASSWORD_BYTES: Final = 24  # 192 random bits, 32 characters
 ID_DIGITS: Final = 8
@@ -33,134 +38,119 @@ class Line(NamedTuple):
     hashed: bool
 
 
+class _Roles(Tokens):
+    whose = "role"
+    called = "token of the role"
+    options = (
+        Option("--role", "feed reads feeds only, viewer (the default) all, operator decides, too.", "|".join(ROLES)),
+    )
+
+    def file(self, settings: Settings) -> Path:
+        from lae_monitor.net.access import tokens_in
+
+        return tokens_in(settings.credentials)
+
+    def user(self, _settings: Settings, given: dict[str, Any]) -> str:
+        role = given["role"] or "viewer"
+        if role not in ROLES:
+            raise ValueError(f"--role: {role!r} is not one of {', '.join(ROLES)}")
+        return str(role)
+
+    def following(self, user: str) -> str:
+        if user == "feed":
+            return "put it at the end of a feed's address: /incidents.atom?token=TOKEN; no restart is needed here"
+        return (
+            "send it as Authorization: Bearer TOKEN, or give it to a browser as the password; for lae-monitor, write it "
+            "into a file of mode 0600 and set LAE_MONITOR_TOKEN_FILE to that file; no restart is needed here"
+        )
+
+    def left_without(self, _settings: Settings, _user: str) -> str:
+        return "has no token left"
+
+
+WEB: Final = "web"  # the pages and the API
+
+
+def _tokens(invocation: Invocation) -> dict[str, Tokens]:
+    """By kind."""
+    return {kind.name: load(kind.tokens) for kind in invocation.kinds if kind.tokens} | {WEB: _Roles()}
+
+
+class _Kind(click.ParamType[str]):
+    name = "kind"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        assert context is not None
+        known = click.Choice(list(_tokens(context.ensure_object(Invocation))))
+        return str(known.convert(value, parameter, context))
+
+
+class _New(click.Command):
+    """A command with the options by which kinds say whose a token is."""
+
+    def get_params(self, context: click.Context) -> list[click.Parameter]:
+        options = {
+            option.name: click.Option(
+                [option.name], metavar=option.metavar or None, is_flag=not option.metavar, help=f"{name}: {option.help}"
+            )
+            for name, tokens in _tokens(context.ensure_object(Invocation)).items()
+            for option in tokens.options
+        }
+        return [*self.params, *options.values(), *super().get_params(context)[len(self.params) :]]
+
+
 @click.group()
 @common
 def token(_invocation: Invocation) -> None:
-    """Make, list and revoke passwords of clusters (sonar), tokens of products (crashes), tokens for pages and API (web)."""
+    """Make, list and revoke passwords and tokens: of those who send reports, by kind, and for pages and API (web)."""
 
 
-KINDS: Final = ("sonar", "crashes", "web")
-_KIND: Final = click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
+_KIND: Final = click.argument("kind", type=_Kind(), metavar="KIND")
 
 
-@token.command()
+@token.command(cls=_New)
 @_KIND
-@click.option("--cluster", metavar="CLUSTER", help="sonar: the cluster that may send with it; default: fleet.name.")
-@click.option("--product", metavar="PRODUCT", help="crashes: the product whose reports need it from now on.")
-@click.option("--submitter", is_flag=True, help="crashes: for programs that hand on reports with an id.")
-@click.option(
-    "--role",
-    type=click.Choice(ROLES),
-    help="web: feed reads feeds only, viewer (the default) all, operator decides, too.",
-)
 @common
-def new(
-    invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool, role: str | None
-) -> None:
+def new(invocation: Invocation, kind: str, **given: Any) -> None:
     """Make a password or token and print it, this once. Older ones of the same user stay good until revoked.
 
-    KIND is sonar, crashes or web.
+    KIND is a kind whose reports need one, or web. Options say for whom it is.
 
     \b
-    lae-monitor token new sonar --cluster mlx.hpc.uio.no
-    lae-monitor token new crashes --product "My Editor"
-    lae-monitor token new crashes --submitter
     lae-monitor token new web --role operator
     """
+    from lae_monitor.core.refusals import Refused
     from lae_monitor.core.time import format_time, wall_clock
     from lae_monitor.net.passwords import hash_password
 
-    user = _user(invocation, kind, cluster, product, submitter, role)
+    tokens = _tokens(invocation)
+    for name, other in tokens.items():
+        for option in other.options:
+            if name != kind and given[option.name.strip("-")] and option not in tokens[kind].options:
+                invocation.fail(f"{kind}: {option.name} belongs to {name}", EXIT_USAGE)
+    its = tokens[kind]
+    try:
+        user = its.user(invocation.settings, given)
+    except (ValueError, Refused) as error:
+        invocation.fail(str(error), EXIT_USAGE)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     entry = f"{user}:{hash_password(password)}"
-    path = _file(invocation, kind)
+    path = _file(invocation, its)
 
     def add(lines: list[str]) -> list[str]:
         made = format_time(wall_clock(), digits=0)
         return [*lines, f"# {_id(entry, 0)} made {made}", entry]
 
     _change(invocation, path, add)
-    whose = _NAMES[kind]
-    data = {"kind": kind, whose: _shown(kind, user), "id": _id(entry, 0), "password": password, "file": str(path)}
+    shown = its.shown(user)
+    data = {"kind": kind, its.whose: shown, "id": _id(entry, 0), "password": password, "file": str(path)}
     invocation.answer(data, password)
     if not invocation.as_json:
-        what = {"sonar": "password of the cluster", "crashes": "token of", "web": "token of the role"}[kind]
         click.echo(
-            f"{_id(entry, 0)}: {what} {_shown(kind, user)}, shown only this once; its hash is kept in {path}\n"
-            f"Next: {_following(kind, user)}",
+            f"{_id(entry, 0)}: {its.called} {shown}, shown only this once; its hash is kept in {path}\n"
+            f"Next: {its.following(user)}",
             err=True,
         )
-
-
-_NAMES: Final = {"sonar": "cluster", "crashes": "product", "web": "role"}  # what a user is called, by kind
-_BELONGS: Final = {"--cluster": "sonar", "--product": "crashes", "--submitter": "crashes", "--role": "web"}
-
-
-def _user(
-    invocation: Invocation, kind: str, cluster: str | None, product: str | None, submitter: bool, role: str | None
-) -> str:
-    """Whom a password is for, as it stands in the file."""
-    given = {"--cluster": cluster, "--product": product, "--submitter": submitter or None, "--role": role}
-    for option, belongs in _BELONGS.items():
-        if given[option] is not None and belongs != kind:
-            invocation.fail(f"{kind}: {option} belongs to {belongs}", EXIT_USAGE)
-    if kind == "web":
-        return role or "viewer"
-    return _cluster(invocation, cluster) if kind == "sonar" else _product(invocation, product, submitter)
-
-
-def _cluster(invocation: Invocation, cluster: str | None) -> str:
-    from lae_monitor.core.names import ClusterName
-    from lae_monitor.core.refusals import Refused
-
-    try:
-        return str(ClusterName(cluster)) if cluster is not None else invocation.settings.fleet.name
-    except Refused as refused:
-        invocation.fail(str(refused), EXIT_USAGE)
-
-
-def _product(invocation: Invocation, product: str | None, submitter: bool) -> str:
-    from lae_monitor.kinds.crashes.program import MAX_LENGTH, clean
-    from lae_monitor.kinds.crashes.tokens import SUBMITTER, user_of
-
-    if submitter == (product is not None):
-        invocation.fail("crashes: say for whom, with --product NAME or --submitter", EXIT_USAGE)
-    if product is None:
-        return SUBMITTER
-    if not clean(product) or len(product.strip()) > MAX_LENGTH or not product.isprintable():
-        invocation.fail(f"a product has 1 to {MAX_LENGTH} printable characters", EXIT_USAGE)
-    return user_of(product)
-
-
-def _shown(kind: str, user: str) -> str:
-    if kind in {"sonar", "web"}:
-        return user
-    from lae_monitor.kinds.crashes.tokens import SUBMITTER, product_of
-
-    return "submitters" if user == SUBMITTER else product_of(user)
-
-
-def _following(kind: str, user: str) -> str:
-    if kind == "sonar":
-        return (
-            f"on the nodes of {user}, write {user}:PASSWORD into the file that sonar's curl is given with --config "
-            "or --user; no restart is needed here"
-        )
-    if kind == "web":
-        return _WAYS["feed" if user == "feed" else "any"]
-    return (
-        "give it to the clients, as Authorization: Bearer TOKEN or as ?token=TOKEN at the end of the URL; reports "
-        "without it are refused from now on, and no restart is needed here"
-    )
-
-
-_WAYS: Final = {
-    "feed": "put it at the end of a feed's address: /incidents.atom?token=TOKEN; no restart is needed here",
-    "any": (
-        "send it as Authorization: Bearer TOKEN, or give it to a browser as the password; for lae-monitor, write it into "
-        "a file of mode 0600 and set LAE_MONITOR_TOKEN_FILE to that file; no restart is needed here"
-    ),
-}
 
 
 @token.command("list")
@@ -168,17 +158,19 @@ _WAYS: Final = {
 def list_tokens(invocation: Invocation) -> None:
     """List passwords and tokens: id, kind, owner, time. Never the secrets themselves."""
     kept: list[dict[str, object]] = []
-    for kind in KINDS:
-        path = _file(invocation, kind, needed=False)
+    tokens = _tokens(invocation)
+    for kind, its in tokens.items():
+        path = its.file(invocation.settings)
         for line in _parse(_read(invocation, path)) if path is not None else ():
-            about = {"kind": kind, _NAMES[kind]: _shown(kind, line.user), "file": str(path), **line._asdict()}
+            about = {"kind": kind, its.whose: its.shown(line.user), "file": str(path), **line._asdict()}
             kept.append({**about, "number": line.number + 1})
 
     def text() -> str:
         if not kept:
-            return "There are none: samples are refused, and crash reports need none\nNext: lae-monitor token new sonar"
+            means = ", ".join(its.if_none for its in tokens.values() if its.if_none)
+            return f"There are none: {means}\nNext: lae-monitor token new --help"
         rows = (
-            [*(str(token[key]) for key in ("id", "kind", _NAMES[str(token["kind"])])), str(token["made"] or "-"),
+            [*(str(token[key]) for key in ("id", "kind", tokens[str(token["kind"])].whose)), str(token["made"] or "-"),
              "hashed" if token["hashed"] else "in clear"]
             for token in kept
         )  # fmt: skip
@@ -194,9 +186,10 @@ def list_tokens(invocation: Invocation) -> None:
 def revoke(invocation: Invocation, kind: str, ids: tuple[str, ...]) -> None:
     """Revoke passwords and tokens, by the ID that `token list` shows. They are refused from now on.
 
-    KIND is sonar, crashes or web.
+    KIND is a kind whose reports need one, or web.
     """
-    path = _file(invocation, kind)
+    its = _tokens(invocation)[kind]
+    path = _file(invocation, its)
     gone: list[Line] = []
     left: list[Line] = []
 
@@ -215,45 +208,20 @@ def revoke(invocation: Invocation, kind: str, ids: tuple[str, ...]) -> None:
 
     _change(invocation, path, without)
     lost = sorted({line.user for line in gone} - {line.user for line in left})
-    text = [f"{line.id}: revoked, it was of {_shown(kind, line.user)}" for line in gone]
-    text += [f"{_shown(kind, user)} {_left_without(invocation, kind)}" for user in lost]
-    if lost and kind == "sonar":
-        text.append(f"Next: lae-monitor token new {kind} --cluster {lost[0]}")
-    answer = {"revoked": [line.id for line in gone], "without_any": [_shown(kind, user) for user in lost]}
+    text = [f"{line.id}: revoked, it was of {its.shown(line.user)}" for line in gone]
+    text += [f"{its.shown(user)} {its.left_without(invocation.settings, user)}" for user in lost]
+    answer = {"revoked": [line.id for line in gone], "without_any": [its.shown(user) for user in lost]}
     invocation.answer(answer, "\n".join(text))
-
-
-def _left_without(invocation: Invocation, kind: str) -> str:
-    if kind == "sonar":
-        return "has no password left: it can send nothing"
-    if kind == "web":
-        return "has no token left"
-    if invocation.settings.gatherers["crashes"].require_token:
-        return "has no token left: its reports are refused"
-    return "has no token left: its reports are taken without one"
 
 
 # ---- the file ------------------------------------------------------------------------------------------------------
 
 
-@overload
-def _file(invocation: Invocation, kind: str, *, needed: Literal[True] = True) -> Path: ...
-@overload
-def _file(invocation: Invocation, kind: str, *, needed: Literal[False]) -> Path | None: ...
-def _file(invocation: Invocation, kind: str, *, needed: bool = True) -> Path | None:
-    from lae_monitor.kinds.crashes.check import tokens_path
-    from lae_monitor.kinds.sonar.check import auth_file
-    from lae_monitor.net.access import tokens_in
-
-    if kind == "web":
-        return tokens_in(invocation.settings.credentials)
-    path = auth_file(invocation.settings) if kind == "sonar" else tokens_path(invocation.settings)
-    if path is None and needed:
-        invocation.fail(
-            'gatherers.sonar.auth_file is "": anybody on this host may send, and no password is asked for',
-            EXIT_CONFIG,
-            following="set gatherers.sonar.auth_file, such as to exfil-auth.txt",
-        )
+def _file(invocation: Invocation, tokens: Tokens) -> Path:
+    path = tokens.file(invocation.settings)
+    if path is None:
+        message, following = tokens.not_asked
+        invocation.fail(message, EXIT_CONFIG, following=following)
     return path
 
 

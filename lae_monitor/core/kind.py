@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 JOURNAL: Final = "journal"  # the folder of all that is no report; see archive.journal
@@ -42,6 +43,56 @@ class Classes(NamedTuple):
     room: int
 
 
+class Option(NamedTuple):
+    """An option of the command line, `--product NAME`; without `metavar` it takes no value."""
+
+    name: str
+    help: str
+    metavar: str = ""
+
+
+class Tokens:
+    """Tokens by which a kind knows who sends, made by `lae-monitor token`: a line each in a file, `USER:HASH`.
+
+    `whose` names what a user is, such as "cluster"; `called` what one of its tokens is called before the user's name.
+    `options` of `token new` say whose one is. `if_none` says what it means that nobody has one. `not_asked` says that the
+    settings ask for none, and what would change that.
+    """
+
+    whose = ""
+    called = ""
+    options: tuple[Option, ...] = ()
+    if_none = ""
+    not_asked = ("", "")
+
+    def file(self, settings: Any) -> Path | None:
+        """Where they stand; None when none is asked for."""
+        raise NotImplementedError
+
+    def user(self, settings: Any, given: dict[str, Any]) -> str:
+        """The user as the file has it.
+
+        Args:
+            given: what options were given, by name without dashes; None or False for others.
+
+        Raises:
+            ValueError, Refused: in a sentence, why it can be nobody.
+        """
+        raise NotImplementedError
+
+    def shown(self, user: str) -> str:
+        """The user for people."""
+        return user
+
+    def following(self, user: str) -> str:
+        """What to do with a new one."""
+        raise NotImplementedError
+
+    def left_without(self, settings: Any, user: str) -> str:
+        """What comes of it that a user has none any more."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of report.
@@ -63,6 +114,7 @@ class Kind:
             attributes `why_attributes` of its newest event.
         classes: gives the `Classes` that its section of the settings names; one kind at most has them.
         class_group: gives the beginning that the groups of a class have.
+        tokens: names its `Tokens`, an object, if one is needed to send.
         show: takes a report apart for people: `show(span, data) -> Shown`.
         about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
         commands: of the command line, by name.
@@ -90,6 +142,7 @@ class Kind:
     why_attributes: tuple[str, ...] = ()
     classes: str = ""
     class_group: str = ""
+    tokens: str = ""
     show: str = ""
     about_one: str = ""
     commands: tuple[tuple[str, Command], ...] = ()

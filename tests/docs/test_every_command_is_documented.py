@@ -45,7 +45,7 @@ def test_every_command_has_an_example_and_every_option_a_word(page, markdown, na
     shared = {"--config", "--json", "--help"}
     options = {
         option
-        for parameter in command.params
+        for parameter in command.get_params(click.Context(command, obj=Invocation(KINDS)))
         if isinstance(parameter, click.Option) and not parameter.hidden
         for option in parameter.opts
         if option.startswith("--")

@@ -31,6 +31,7 @@ CRASHES: Final = Kind(
     why_attributes=("signature.why",),
     classes=f"{__name__}.groups:classes",
     class_group=f"{__name__}.groups:group_of_product",
+    tokens=f"{__name__}.tokens:TOKENS",
     show=f"{__name__}.show:show",
     commands=(
         ("crashes", Command(f"{__name__}.commands:crashes", "Send a crash report; try throttle rules")),

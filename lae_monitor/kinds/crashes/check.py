@@ -1,7 +1,6 @@
 """What `lae-monitor check config` asks of the crash gatherer; what keeps it from starting is asked at its start, too."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Final
 
 from lae_monitor.config import Settings
@@ -11,7 +10,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.kinds.crashes.crashmover.check import check as check_crashmover
 from lae_monitor.kinds.crashes.throttle.rules import PRESETS, RulesFile, rules_file
-from lae_monitor.kinds.crashes.tokens import FILE, Tokens
+from lae_monitor.kinds.crashes.tokens import Tokens, file_in
 from lae_monitor.kinds.rule_files.table import RulesError
 from lae_monitor.net.http import parse_networks
 from lae_monitor.net.statsd import parse_address
@@ -31,12 +30,7 @@ def known_hosts(inventory: Mapping[str, str]) -> dict[str, HostName]:
 
 def tokens_of(settings: Settings, clock: Clock = wall_clock) -> Tokens:
     """The tokens of products and submitters; there need not be any."""
-    return Tokens(tokens_path(settings), required=settings.gatherers["crashes"].require_token, clock=clock)
-
-
-def tokens_path(settings: Settings) -> Path:
-    """The file of tokens."""
-    return settings.credentials / "crashes" / FILE
+    return Tokens(file_in(settings), required=settings.gatherers["crashes"].require_token, clock=clock)
 
 
 def rules_of(settings: Settings, clock: Clock = wall_clock) -> RulesFile:

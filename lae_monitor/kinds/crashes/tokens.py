@@ -9,11 +9,13 @@ import logging
 import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from lae_monitor.config import Settings
+from lae_monitor.core import kind
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
-from lae_monitor.kinds.crashes.program import clean
+from lae_monitor.kinds.crashes.program import MAX_LENGTH, clean
 from lae_monitor.net.http import Request
 from lae_monitor.net.passwords import CredentialsError, Passwords
 
@@ -23,6 +25,11 @@ PARAMETERS: Final = ("token", "sentry_key")  # of the query, for clients that kn
 MAX_TOKEN: Final = 500  # characters; ours have 32
 
 log = logging.getLogger(__name__)
+
+
+def file_in(settings: Settings) -> Path:
+    """The file of tokens; there need not be one."""
+    return settings.credentials / "crashes" / FILE
 
 
 def user_of(product: str) -> str:
@@ -115,3 +122,43 @@ class Tokens:
 
     def _is_one_of(self, users: Iterable[str], tokens: Iterable[str]) -> bool:
         return any(self._passwords.lets_in(user, token.encode()) for user in users for token in tokens)
+
+
+class _Products(kind.Tokens):
+    whose = "product"
+    called = "token of"
+    options = (
+        kind.Option("--product", "the product whose reports need it from now on.", "PRODUCT"),
+        kind.Option("--submitter", "for programs that hand on reports with an id."),
+    )
+    if_none = "crash reports need none"
+
+    def file(self, settings: Settings) -> Path:
+        return file_in(settings)
+
+    def user(self, _settings: Settings, given: dict[str, Any]) -> str:
+        product: str | None = given["product"]
+        if given["submitter"] == (product is not None):
+            raise ValueError("crashes: say for whom, with --product NAME or --submitter")
+        if product is None:
+            return SUBMITTER
+        if not clean(product) or len(product.strip()) > MAX_LENGTH or not product.isprintable():
+            raise ValueError(f"a product has 1 to {MAX_LENGTH} printable characters")
+        return user_of(product)
+
+    def shown(self, user: str) -> str:
+        return "submitters" if user == SUBMITTER else product_of(user)
+
+    def following(self, _user: str) -> str:
+        return (
+            "give it to the clients, as Authorization: Bearer TOKEN or as ?token=TOKEN at the end of the URL; reports "
+            "without it are refused from now on, and no restart is needed here"
+        )
+
+    def left_without(self, settings: Settings, _user: str) -> str:
+        if settings.gatherers["crashes"].require_token:
+            return "has no token left: its reports are refused"
+        return "has no token left: its reports are taken without one"
+
+
+TOKENS: Final = _Products()

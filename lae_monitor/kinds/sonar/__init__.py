@@ -3,7 +3,7 @@
 Nodes POST them (`sonar ps | curl --data-binary @- .../sonar-freecsv?cluster=NAME`). This replaces Jobanalyzer's infiltrate;
 its file tree stays, so its tools still read it. Addresses, replies and the format: docs/sonar.md.
 
-    gather      the listener               auth        who may send for which cluster
+    gather      the listener               tokens      who may send for which cluster
     read        archive -> rows            free_csv    the format, and what is checked before anything is stored
     records     one line -> one sample     runs        one run of Sonar -> one mark on the timeline
     waiting     bytes that wait            load        how busy a host was, and what it is made of
@@ -23,6 +23,7 @@ SONAR: Final = Kind(
     routine=("debug", "info"),
     runs="runs of Sonar",
     regular="sends samples",
+    tokens=f"{__name__}.tokens:TOKENS",
     show=f"{__name__}.show:show",
     node=f"{__name__}.load:node",
     load=f"{__name__}.load:load",

@@ -2,30 +2,13 @@
 
 import stat
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.sonar.tokens import auth_file, passwords_in
 from lae_monitor.net.http import parse_networks
-from lae_monitor.net.passwords import CredentialsError, Passwords
-
-_IF_MISSING: Final = (
-    "lae-monitor token new sonar makes it, or write lines of the form CLUSTER:PASSWORD into it and chmod it to 600, or set "
-    'gatherers.sonar.auth_file = "" to let anybody on this host send'
-)
-
-
-def auth_file(settings: Settings) -> Path | None:
-    """The password file; None when anybody may send."""
-    name = settings.gatherers["sonar"].auth_file
-    return settings.credentials / "sonar" / name if name else None
-
-
-def passwords_in(path: Path) -> Passwords:
-    """The passwords of the clusters; a missing file lets nobody in and says what to do."""
-    return Passwords(path, if_missing=_IF_MISSING)
+from lae_monitor.net.passwords import CredentialsError
 
 
 def fatal(settings: Settings) -> Iterator[str]:

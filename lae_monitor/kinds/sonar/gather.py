@@ -24,9 +24,10 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.receipts import Receipts
-from lae_monitor.kinds.sonar.check import auth_file, fatal, passwords_in
+from lae_monitor.kinds.sonar.check import fatal
 from lae_monitor.kinds.sonar.config import Settings
 from lae_monitor.kinds.sonar.free_csv import Post, host_of_file
+from lae_monitor.kinds.sonar.tokens import auth_file, passwords_in
 from lae_monitor.kinds.sonar.waiting import PostMemory
 from lae_monitor.net.http import Request, Route, Router, operations, reply, serve
 from lae_monitor.net.http_router import RETRY_AFTER

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Fleet:
             f'[retention]\nbeacons = "9d"\n[gatherers.beacons]\nlisten = "127.0.0.1:{self.port}"\n'
         )
         self.log = folder / "log"
+        self.passwords = {}
 
     def start(self, *arguments):
         return subprocess.Popen(
@@ -52,9 +54,11 @@ class Fleet:
         return json.loads(self.run("--json", *arguments).stdout)
 
     def send(self, ship, line):
-        url = f"http://127.0.0.1:{self.port}/beacon?ship={ship}"
+        url = f"http://127.0.0.1:{self.port}/beacon"
+        user = b64encode(f"{ship}:{self.passwords.get(ship)}".encode()).decode()
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, line.encode(), method="POST")) as answer:
+            asked = urllib.request.Request(url, line.encode(), {"Authorization": f"Basic {user}"}, method="POST")
+            with urllib.request.urlopen(asked) as answer:
                 return answer.status, ""
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -87,6 +91,8 @@ def fleet(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sent(fleet):
     now = wall_clock()
+    made = fleet.json("token", "new", "beacons", "--ship", "kon-tiki")
+    fleet.passwords[made["ship"]] = made["password"]
     for ago, level, port in ((3 * HOUR, "error", "Bergen"), (3 * HOUR - 1, "info", "Oslo"), (2 * HOUR, "info", "Oslo")):
         assert fleet.send("kon-tiki", f"{format_time(now - ago)} {level} {port}") == (200, "")
     await_that(lambda: len(fleet.json("search", "kind:beacon")["rows"]) == 3, fleet.log.read_text)
@@ -107,6 +113,18 @@ def test_it_is_gathered_moved_and_searched(sent):
 def test_what_it_does_not_take_has_a_reason_of_its_own(sent):
     status, text = sent.send("kon-tiki", "nothing")
     assert (status, "the beacon names no port" in text) == (422, True)
+
+
+def test_its_senders_have_tokens_that_are_made_and_revoked(sent):
+    assert sent.send("ra", "nothing")[0] == 401
+    made = sent.json("token", "new", "beacons", "--ship", "ra")
+    sent.passwords["ra"] = made["password"]
+    assert sent.send("ra", "nothing")[0] == 422
+    assert [one["ship"] for one in sent.json("token", "list")["tokens"]] == ["kon-tiki", "ra"]
+    assert sent.run("token", "new", "beacons").returncode == 2
+    assert "--ship belongs to beacons" in sent.run("token", "new", "web", "--ship", "ra").stderr
+    assert "ra can send no beacon" in sent.run("token", "revoke", "beacons", made["id"]).stdout
+    assert sent.send("ra", "nothing")[0] == 401
 
 
 def test_a_report_is_shown_and_what_is_the_same_is_told(sent):

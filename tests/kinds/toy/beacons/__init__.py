@@ -19,6 +19,7 @@ BEACONS: Final = Kind(
     why_attributes=("port",),
     classes=f"{__name__}:classes",
     class_group=f"{__name__}:group_of",
+    tokens=f"{__name__}.check:TOKENS",
     show=f"{__name__}.show:show",
     commands=(("beacon", Command(f"{__name__}.commands:beacon", "Beacons of ships")),),
     node=f"{__name__}.pages:node",

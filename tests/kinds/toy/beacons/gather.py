@@ -1,16 +1,20 @@
-"""POST /beacon?ship=NAME: a line `TIME LEVEL PORT`, kept in beacons/<cluster>/<day>/<ship>.txt."""
+"""POST /beacon, with the password of the ship: a line `TIME LEVEL PORT`, kept in beacons/<cluster>/<day>/<ship>.txt."""
 
+from beacons.check import TOKENS
 from lae_monitor import __version__
 from lae_monitor.core.names import HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import day_path, parse_time
 from lae_monitor.net.http import Route, Router, operations, reply, serve
+from lae_monitor.net.passwords import Passwords
 
 
 async def gather(context):
+    passwords = Passwords(TOKENS.file(context.settings))
+
     async def take(request):
         try:
-            ship = HostName(request.query["ship"])
+            ship = HostName(passwords.user_of(request.headers.get("authorization")))
             line = await request.body(1024)
             time, _, port = line.decode().strip().split(" ", 2) if line.count(b" ") == 2 else ("", "", "")
             if not port:
