@@ -69,7 +69,7 @@ def _take_handed(invocation: Invocation, kind: str) -> None:
     Raises:
         Refused: `bad_config`.
     """
-    from lae_monitor.net.tubs_identity import HANDED
+    from lae_monitor.net.tubs.identity import HANDED
 
     handed = os.environ.get(HANDED)
     if kind != "incidents" or not handed:

@@ -16,7 +16,7 @@ from lae_monitor.config import Settings
 from lae_monitor.config.meaning import Address, addresses
 from lae_monitor.core.refusals import shorten
 from lae_monitor.fleet.running import runs
-from lae_monitor.net.tubs_identity import CERTIFICATE, tub_id
+from lae_monitor.net.tubs.identity import CERTIFICATE, tub_id
 from lae_monitor.service.surroundings import Finding
 
 PATIENCE: Final = 5.0  # seconds for one whole answer on our own host

@@ -16,8 +16,8 @@ from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.nodes.registry import register_incident
-from lae_monitor.net.tubs_furls import HostFurls
-from lae_monitor.net.tubs_identity import identity, tub_id
+from lae_monitor.net.furls.files import HostFurls
+from lae_monitor.net.tubs.identity import identity, tub_id
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:twisted.*")  # of pyOpenSSL

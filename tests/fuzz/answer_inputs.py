@@ -22,10 +22,10 @@ from zope.interface import implementer
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.wire.flog import pack
 from lae_monitor.kinds.incidents.wire.plain import Plain
-from lae_monitor.net import tubs_answers
 from lae_monitor.net.banana import Incident, Unusual
-from lae_monitor.net.tubs_answers import FastBroker
-from lae_monitor.net.tubs_broker import GuardedBroker, Held, TooLarge
+from lae_monitor.net.tubs import answers as tubs_answers
+from lae_monitor.net.tubs.answers import FastBroker
+from lae_monitor.net.tubs.broker import GuardedBroker, Held, TooLarge
 
 PARAMETERS = {"initial-vocab-table-index": 1}
 GET = RILogPublisher["get_incident"]

@@ -17,7 +17,7 @@ except ImportError as error:
 
 # What is looked into: the branches of both decoders. All the rest would only make it slow.
 with atheris.instrument_imports(include=["lae_monitor.net", "foolscap.banana", "foolscap.slicer", "foolscap.slicers"]):
-    import_module("lae_monitor.net.tubs_answers")
+    import_module("lae_monitor.net.tubs.answers")
     import answer_inputs
 
 MAX_LENGTH = 64  # bytes of an input: what is put into a stream, which itself is longer

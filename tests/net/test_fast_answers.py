@@ -28,9 +28,9 @@ from answer_inputs import (
     sent,
 )
 
-from lae_monitor.net import tubs_broker
-from lae_monitor.net.tubs_answers import FastBroker
-from lae_monitor.net.tubs_broker import GuardedBroker
+from lae_monitor.net.tubs import broker as tubs_broker
+from lae_monitor.net.tubs.answers import FastBroker
+from lae_monitor.net.tubs.broker import GuardedBroker
 
 PIECE = 16_384  # bytes that TLS hands over at once
 SHARED = ["shared"]

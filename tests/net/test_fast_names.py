@@ -14,8 +14,8 @@ from zope.interface import implementer
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 from answer_inputs import AFTER, PONG, REQUEST, Receiver, answer, cut, event, incident, sent
 
-from lae_monitor.net.tubs_answers import FastBroker, NamesOnly
-from lae_monitor.net.tubs_broker import GuardedBroker
+from lae_monitor.net.tubs.answers import FastBroker, NamesOnly
+from lae_monitor.net.tubs.broker import GuardedBroker
 
 PIECE = 16_384  # bytes that TLS hands over at once
 SHARED = ["shared"]

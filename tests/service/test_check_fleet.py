@@ -19,7 +19,7 @@ from monitor import LAE_MONITOR, Monitor, await_that, free_ports
 from lae_monitor.config import load
 from lae_monitor.core.limits import MiB
 from lae_monitor.kinds import KINDS
-from lae_monitor.net.tubs_identity import CERTIFICATE, identity
+from lae_monitor.net.tubs.identity import CERTIFICATE, identity
 from lae_monitor.service import answering
 
 ALL = {"serve", "crashes", "sonar", "incidents"}

@@ -11,7 +11,7 @@ from lae_monitor.kinds.incidents.classify.process import ChildFailed, load_block
 from lae_monitor.kinds.incidents.classify.sources import checked, places_of, read_sources
 from lae_monitor.kinds.incidents.wire.flog import MAX_INCIDENT
 from lae_monitor.kinds.rule_files.table import RulesError
-from lae_monitor.net.tubs_address import parse_listen, parse_location
+from lae_monitor.net.tubs.identity import parse_listen, parse_location
 
 SECTION = "gatherers.incidents"
 

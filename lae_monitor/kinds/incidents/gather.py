@@ -23,7 +23,6 @@ from lae_monitor.kinds.incidents.classify.job import Classifying
 from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
 from lae_monitor.kinds.incidents.node_logs.following import Following
-from lae_monitor.kinds.incidents.nodes.claims import Claims
 from lae_monitor.kinds.incidents.nodes.door import Door
 from lae_monitor.kinds.incidents.nodes.link import link_furl
 from lae_monitor.kinds.incidents.nodes.relocation import Relocation
@@ -34,8 +33,9 @@ from lae_monitor.kinds.incidents.tail.door import FOLDER as TAIL_FOLDER
 from lae_monitor.kinds.incidents.tail.door import TailDoor
 from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.net import tubs
-from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
-from lae_monitor.net.tubs_identity import CERTIFICATE, HANDED, Identity, adopt, identity
+from lae_monitor.net.furls.claims import Claims
+from lae_monitor.net.furls.files import HostFurls, OpenFurl
+from lae_monitor.net.tubs.identity import CERTIFICATE, HANDED, Identity, adopt, identity
 
 log = logging.getLogger(__name__)
 

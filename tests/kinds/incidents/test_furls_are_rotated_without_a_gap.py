@@ -13,7 +13,7 @@ import pytest
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds.incidents.nodes.door import WATCH_EVERY
-from lae_monitor.net.tubs_furls import MAX_OLD, OLD, HostFurls, OpenFurl
+from lae_monitor.net.furls.files import MAX_OLD, OLD, HostFurls, OpenFurl
 
 ROOT = Path(__file__).parents[3]
 CLUSTER, HOST = ClusterName("lae"), HostName("node1")

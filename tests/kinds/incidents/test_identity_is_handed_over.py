@@ -10,7 +10,7 @@ import pytest
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.gather import IDENTITY
-from lae_monitor.net.tubs_identity import CERTIFICATE, HANDED, adopt, identity, tub_id
+from lae_monitor.net.tubs.identity import CERTIFICATE, HANDED, adopt, identity, tub_id
 
 EX_UNAVAILABLE = 69
 LAE_MONITOR = [sys.executable, "-m", "lae_monitor"]

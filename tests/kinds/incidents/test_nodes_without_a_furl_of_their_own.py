@@ -12,7 +12,7 @@ from recorded import made_incident, name_of
 
 from lae_monitor.core.names import HostName
 from lae_monitor.core.secrets import Furl
-from lae_monitor.kinds.incidents.nodes.claims import Claims, is_address
+from lae_monitor.net.furls.claims import Claims, is_address
 
 ROOT = Path(__file__).parents[3]
 ADDRESS = "127.0.0.1"

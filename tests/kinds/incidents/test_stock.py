@@ -18,7 +18,7 @@ from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.kinds.incidents.gather import IDENTITY
 from lae_monitor.kinds.incidents.takeover.stock import HANDED_FURL, StillRunning, look, take_over
-from lae_monitor.net.tubs_identity import HANDED, identity
+from lae_monitor.net.tubs.identity import HANDED, identity
 
 sys.path.insert(0, str(Path(__file__).parent))
 

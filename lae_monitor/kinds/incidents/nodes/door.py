@@ -14,11 +14,11 @@ from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents.measures import CONNECTIONS, HEARD, HOSTS, WAITING
-from lae_monitor.kinds.incidents.nodes.claims import Claims, is_address
 from lae_monitor.kinds.incidents.nodes.shared import Shared
 from lae_monitor.kinds.incidents.state import Expected
 from lae_monitor.net import tubs
-from lae_monitor.net.tubs_furls import HostFurls, OpenFurl, registered
+from lae_monitor.net.furls.claims import Claims, is_address
+from lae_monitor.net.furls.files import HostFurls, OpenFurl, registered
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.nodes.entrance import Entrance, OpenEntrance

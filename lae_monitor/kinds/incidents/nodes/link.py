@@ -8,7 +8,7 @@ A link, so that the secret has one place. The archive takes links for nothing of
 import logging
 from pathlib import Path
 
-from lae_monitor.net.tubs_furls import OPEN
+from lae_monitor.net.furls.files import OPEN
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from lae_monitor.kinds.incidents.nodes.known import Known
 from lae_monitor.kinds.incidents.nodes.shared import HostFull, NotStored, Shared
 from lae_monitor.kinds.incidents.wire.names import incident_name, time_of_name
 from lae_monitor.net import tubs
-from lae_monitor.net.tubs_answers import NamesOnly
+from lae_monitor.net.tubs.answers import NamesOnly
 
 log = logging.getLogger(__name__)
 

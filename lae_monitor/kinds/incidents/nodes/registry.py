@@ -7,9 +7,8 @@ from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
-from lae_monitor.net.tubs_address import parse_location
-from lae_monitor.net.tubs_furls import HostFurls
-from lae_monitor.net.tubs_identity import CERTIFICATE, identity, tub_id
+from lae_monitor.net.furls.files import HostFurls
+from lae_monitor.net.tubs.identity import CERTIFICATE, identity, parse_location, tub_id
 
 INCIDENTS = "incidents"
 

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName
-from lae_monitor.kinds.incidents.nodes.claims import Claims, is_address
 from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS
 from lae_monitor.kinds.incidents.state import Connection, Expected, look
-from lae_monitor.net.tubs_furls import registered
+from lae_monitor.net.furls.claims import Claims, is_address
+from lae_monitor.net.furls.files import registered
 
 GATHERER: Final = f"gather-{INCIDENTS}"  # the process
 

@@ -23,7 +23,7 @@ from lae_monitor.fleet.web_port import post
 from lae_monitor.kinds.incidents.nodes import arrival, heard
 from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS
 from lae_monitor.kinds.incidents.state import Seen
-from lae_monitor.net.tubs_furls import HostFurls, OpenFurl
+from lae_monitor.net.furls.files import HostFurls, OpenFurl
 
 EVENT: Final = 5.0  # seconds that a node goes on collecting after the event, before an incident is whole
 AFTERWARDS: Final = 30.0  # seconds in which what is stored is to be classified, and searchable

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.nodes import claims
 from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS
 from lae_monitor.kinds.incidents.nodes.status import fleet_status
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import folder
+from lae_monitor.net.furls import claims
 
 
 class Unclaimed(NamedTuple):

@@ -33,7 +33,7 @@ async def tail(
     """
     tubs.start_reactor()
     from lae_monitor.kinds.incidents.tail.observer import TailObserver  # noqa: PLC0415 - after start_reactor()
-    from lae_monitor.net.tubs_client import connected  # noqa: PLC0415
+    from lae_monitor.net.tubs.client import connected  # noqa: PLC0415
 
     events: asyncio.Queue[Any] = asyncio.Queue(MAX_WAITING)
     try:

@@ -71,7 +71,7 @@ def _watch(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool, lea
     import asyncio
 
     from lae_monitor.net import tubs
-    from lae_monitor.net.tubs_client import Unreachable
+    from lae_monitor.net.tubs.client import Unreachable
 
     try:
         asyncio.run(_show(invocation, furl, host, catch_up=catch_up, least=least))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.time import Clock, wall_clock
-from lae_monitor.net.tubs_furls import HostFurls
+from lae_monitor.net.furls.files import HostFurls
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.nodes.node import Node

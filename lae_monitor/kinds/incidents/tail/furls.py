@@ -6,9 +6,8 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS, Registration
 from lae_monitor.kinds.incidents.tail.door import FOLDER
-from lae_monitor.net.tubs_address import parse_listen, parse_location
-from lae_monitor.net.tubs_furls import HostFurls
-from lae_monitor.net.tubs_identity import CERTIFICATE, identity
+from lae_monitor.net.furls.files import HostFurls
+from lae_monitor.net.tubs.identity import CERTIFICATE, identity, parse_listen, parse_location
 
 
 def register_tail(settings: Settings, host: str, cluster: str | None = None) -> Registration:

@@ -19,9 +19,8 @@ from lae_monitor.archive.small_files import read_or_make
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds.incidents.config import Settings
-from lae_monitor.net.tubs_address import parse_listen, parse_location
-from lae_monitor.net.tubs_furls import OPEN
-from lae_monitor.net.tubs_identity import CERTIFICATE, adopt, tub_id
+from lae_monitor.net.furls.files import OPEN
+from lae_monitor.net.tubs.identity import CERTIFICATE, adopt, parse_listen, parse_location, tub_id
 
 HANDED_FURL: Final = "incidents-log_gatherer.furl"  # the credential by which systemd hands over a FURL
 PID: Final = "twistd.pid"

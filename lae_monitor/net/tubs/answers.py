@@ -24,7 +24,7 @@ from twisted.internet.protocol import connectionDone
 
 from lae_monitor.net.banana import Decoder, TooMuch, Unusual
 from lae_monitor.net.banana_names import named, next_named
-from lae_monitor.net.tubs_broker import GuardedBroker, TooLarge
+from lae_monitor.net.tubs.broker import GuardedBroker, TooLarge
 
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,11 @@
 
 `start_reactor()` comes first, in a running loop (asyncio's or uvloop's), before anything imports Foolscap or Twisted's
 reactor. Signals stay ours. A process has one reactor, so one loop that does this.
+
+identity.py   certificate, TubID, listening address, location
+broker.py     connections: limits of messages, of time, of number
+answers.py    decodes large answers without Foolscap's decoder
+client.py     a tub that only calls others
 """
 
 import asyncio
@@ -15,8 +20,7 @@ from typing import Any, Final, cast
 from lae_monitor.core.refusals import shorten
 from lae_monitor.core.time import MINUTE
 from lae_monitor.net.connections import BACKLOG
-from lae_monitor.net.tubs_address import parse_listen
-from lae_monitor.net.tubs_identity import Identity
+from lae_monitor.net.tubs.identity import Identity, parse_listen
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +136,8 @@ class Tub:
     ) -> None:
         from foolscap import pb  # noqa: PLC0415 - after start_reactor()
 
-        from lae_monitor.net.tubs_answers import FastBroker  # noqa: PLC0415
-        from lae_monitor.net.tubs_broker import GuardedBroker, Held  # noqa: PLC0415
+        from lae_monitor.net.tubs.answers import FastBroker  # noqa: PLC0415
+        from lae_monitor.net.tubs.broker import GuardedBroker, Held  # noqa: PLC0415
 
         self._listen = parse_listen(listen)
         self._tub = cast(Any, pb.Tub(certData=identity.pem))
@@ -182,7 +186,7 @@ class _Port:
     def listen(self, factory: Any) -> Any:
         from twisted.internet import defer, error  # noqa: PLC0415
 
-        from lae_monitor.net.tubs_port import TubPort  # noqa: PLC0415
+        from lae_monitor.net.tubs.broker import TubPort  # noqa: PLC0415
 
         try:
             self._port = TubPort(self._number, factory, BACKLOG, self._interface, _reactor())
@@ -229,7 +233,7 @@ def _exception(failure: Any) -> Exception:
     from foolscap.tokens import RemoteException, Violation  # noqa: PLC0415
     from twisted.internet.error import ConnectionDone, ConnectionLost  # noqa: PLC0415
 
-    from lae_monitor.net.tubs_broker import TooLarge  # noqa: PLC0415
+    from lae_monitor.net.tubs.broker import TooLarge  # noqa: PLC0415
 
     value = failure.value
     if isinstance(value, RemoteException):

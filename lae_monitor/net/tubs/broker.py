@@ -1,5 +1,7 @@
-# mypy: disable-error-code="no-untyped-call"
-"""One connection of a tub, guarded: Foolscap itself sets no limit to what a peer may make it hold or compute.
+# mypy: disable-error-code="no-untyped-call,misc,assignment,arg-type"
+"""Connections of a tub, guarded: Foolscap itself sets no limit to what a peer may make it hold or compute.
+
+The port counts and times connections before Foolscap sees them; the broker bounds their messages.
 
 Import this only after `tubs.start_reactor()`.
 """
@@ -12,11 +14,13 @@ from foolscap.broker import Broker, PBOpenRegistry, PBRootUnslicer
 from foolscap.slicers.dict import DictUnslicer
 from foolscap.slicers.list import ListUnslicer
 from foolscap.tokens import BananaFailure, Violation
+from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from lae_monitor.core.limits import KiB, MiB
+from lae_monitor.net.connections import Connections
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +94,7 @@ class _Unread:
 
 
 class GuardedBroker(Broker):
-    """A connection whose messages have a limit. Until it names a FURL of ours, the deadline of tubs_port.py runs."""
+    """A connection whose messages have a limit. Until it names a FURL of ours, the deadline of TubConnection runs."""
 
     unslicerClass = GuardedRootUnslicer  # noqa: N815
 
@@ -209,3 +213,45 @@ def _bytes_to_long(data: bytes) -> int:
 
 # Foolscap's own takes quadratic time: a number of 1 MiB would stop the process for minutes.
 banana.bytes_to_long = _bytes_to_long
+
+
+# ---- the port ------------------------------------------------------------------------------------------------------
+
+
+class TubConnection(tcp.Server):
+    """A connection that is cut off unless it names a FURL of ours in time; then the broker calls `welcome`."""
+
+    def __init__(self, sock: Any, protocol: Any, client: Any, server: "TubPort", sessionno: int, reactor: Any) -> None:
+        super().__init__(sock, protocol, client, server, sessionno, reactor)
+        self._counted = server.connections.begin(str(client[0]), self.abortConnection)
+
+    def welcome(self) -> None:
+        self._counted.welcome()
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
+        self._counted.end()
+        super().connectionLost(reason)
+
+
+class _Admitting:
+    """A factory that has no protocol for connections beyond a limit: Twisted closes those at once."""
+
+    def __init__(self, factory: Any, connections: Connections) -> None:
+        self._factory = factory
+        self._connections = connections
+
+    def buildProtocol(self, address: Any) -> Any:  # noqa: N802
+        return self._factory.buildProtocol(address) if self._connections.admits(str(address.host)) else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._factory, name)
+
+
+class TubPort(tcp.Port):
+    """Listens for a tub."""
+
+    transport = TubConnection
+
+    def __init__(self, port: int, factory: Any, backlog: int, interface: str, reactor: Any) -> None:
+        self.connections = Connections("foolscap")
+        super().__init__(port, _Admitting(factory, self.connections), backlog, interface, reactor)

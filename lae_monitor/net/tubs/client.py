@@ -32,7 +32,7 @@ async def connected(furl: Furl, limit: float) -> AsyncIterator[Any]:
     """
     from foolscap import pb  # noqa: PLC0415 - after start_reactor()
 
-    from lae_monitor.net.tubs_broker import GuardedBroker, Held  # noqa: PLC0415
+    from lae_monitor.net.tubs.broker import GuardedBroker, Held  # noqa: PLC0415
 
     class Outgoing(GuardedBroker):
         """We called, so who answers is no stranger."""

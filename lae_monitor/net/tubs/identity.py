@@ -1,4 +1,6 @@
-"""Who a tub is: a self-signed certificate whose hash is its TubID, the part of every FURL that cannot be forged.
+"""What a tub is known by: its certificate, and where it is reached.
+
+The certificate is self-signed. Its hash is the TubID, the part of every FURL that cannot be forged.
 
 No Twisted here unless a certificate has to be made: a command that only shows a FURL stays quick.
 """
@@ -16,6 +18,8 @@ from lae_monitor.core.refusals import Refused
 CERTIFICATE: Final = "gatherer.pem"  # in the folder of a kind's credentials
 HANDED: Final = "CREDENTIALS_DIRECTORY"  # where systemd puts what LoadCredential= names, for the process alone
 
+_LISTEN: Final = re.compile(r"tcp:([0-9]{1,5})(?::interface=(\S+))?")
+_HINT: Final = re.compile(r"(?:tcp:)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?):([0-9]{1,5})")
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -102,3 +106,40 @@ def _new_certificate() -> bytes:
 
     pem: bytes = crypto.createCertificate().dumpPEM()  # type: ignore[no-untyped-call]
     return pem
+
+
+# ---- where it is reached -------------------------------------------------------------------------------------------
+
+
+class Listen(NamedTuple):
+    """A TCP port to listen on; no interface means all of IPv4, port 0 any free one."""
+
+    port: int
+    interface: str = ""
+
+
+def parse_listen(text: str) -> Listen:
+    r"""`tcp:3118`, `tcp:3118:interface=127.0.0.1`, `tcp:3118:interface=\:\:1`: a Twisted endpoint description.
+
+    Raises:
+        Refused: `bad_config`.
+    """
+    found = _LISTEN.fullmatch(text.strip())
+    if found is None or int(found[1]) > 65535:
+        raise Refused("bad_config", 'not understood: write "tcp:PORT" or "tcp:PORT:interface=ADDRESS"', raw=text)
+    return Listen(int(found[1]), (found[2] or "").replace("\\:", ":"))
+
+
+def parse_location(text: str) -> list[tuple[str, int]]:
+    """Host and port of each hint of a location such as `tcp:monitoring.example:3118`, several separated by commas.
+
+    Raises:
+        Refused: `bad_config`.
+    """
+    hints = []
+    for hint in text.strip().split(","):
+        found = _HINT.fullmatch(hint)
+        if found is None or not 0 < int(found[2]) <= 65535:
+            raise Refused("bad_config", 'needs a host and a port: write "tcp:HOST:PORT"', raw=text)
+        hints.append((found[1].strip("[]"), int(found[2])))
+    return hints
