@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from lae_monitor.config.alerts import Rule
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.printable import one_line, printable
 from lae_monitor.core.redaction import redact, redacted
 

@@ -16,7 +16,7 @@ from lae_monitor.alerts.ledger import FILE, Delivery, Expected, Ledger, Message
 from lae_monitor.alerts.metrics import HELD, LOOKED, RAISED, WAITING
 from lae_monitor.archive import ArchiveError, Journal
 from lae_monitor.config import Settings
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.time import DAY, MINUTE, Clock, format_duration, format_time, wall_clock
 from lae_monitor.mover import Mover
 from lae_monitor.mover.retention import STOPPED, stopped

@@ -7,19 +7,18 @@ the mover has not moved. Layout below a root: docs/archive.md.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from lae_monitor.archive.errors import Failed, InUse, NameUncertain
-from lae_monitor.archive.files import Files, check_path
+from lae_monitor.archive.files import Failed, Files, InUse, NameUncertain, check_path
 from lae_monitor.archive.group_commit import NotAppended
 from lae_monitor.archive.growing import GrowingFiles
 from lae_monitor.archive.hints import Hints
 from lae_monitor.archive.identity import Place
 from lae_monitor.archive.installation import Installation, installation
-from lae_monitor.archive.kernel import Entry, Kernel, LinuxKernel
-from lae_monitor.archive.reading import Reading, refuse_if_elsewhere
-from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Hung, Root, Unusable, refusal
+from lae_monitor.archive.kernel import Entry, Kernel
+from lae_monitor.archive.root import HANG_AFTER, THREADS, Health, Hung, Root, Unusable, refusal, refuse_if_elsewhere
 from lae_monitor.archive.upload import Upload
 from lae_monitor.config import Settings
 from lae_monitor.core.limits import Reserve
@@ -56,7 +55,7 @@ class Archive:
         reserve: Reserve | None = None,
         hints: Path | None = None,
         clock: Clock = wall_clock,
-        kernel: Callable[[str], Kernel] = LinuxKernel,
+        kernel: Callable[[str], Kernel] = Kernel,
         hang_after: float = HANG_AFTER,
         threads: int = THREADS,
         installation: Installation | None = None,
@@ -73,7 +72,6 @@ class Archive:
         self._installation = installation
         self._clock = clock
         self._hints = Hints(hints) if hints is not None else None
-        self._reading = Reading(self.roots)
         self._growing = GrowingFiles(clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -279,7 +277,7 @@ class Archive:
         Raises:
             FileNotFoundError: no root that answers has it.
         """
-        return await self._reading.settle(path)
+        return await self._find(path, lambda root: root.files.settle(path))
 
     async def read(self, span: Span) -> bytes:
         """The bytes of `span`; fewer when the file ends before.
@@ -287,11 +285,39 @@ class Archive:
         Raises:
             FileNotFoundError: no root that answers has it.
         """
-        return await self._reading.read(span)
+        return await self._find(span.path, lambda root: root.files.read(span.path, span.start, span.end - span.start))
+
+    async def _find(self, path: str, job: Callable[[Root], T]) -> T:
+        check_path(path, stored=True)
+        reasons: list[str] = []
+        # Twice, for a file that came home between asking there and asking where it was before.
+        for root in (*self.roots, *(self.roots if len(self.roots) > 1 else ())):
+            if root.health in {"hanging", "refused"}:
+                reasons.append(f"{root.name}: not asked, it {'hangs' if root.health == 'hanging' else 'is refused'}")
+                continue
+            try:
+                return await root.ask(partial(job, root))
+            except FileNotFoundError:
+                continue
+            except (Unusable, OSError) as error:
+                reasons.append(f"{root.name}: {error}")
+        detail = f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
+        raise FileNotFoundError(f"{path}: in no archive root{detail}")
 
     async def entries(self, folder: str) -> list[Entry]:
         """What is in `folder` ("" for the top), over all roots that answer; a file on two roots counts once, the first's."""
-        return await self._reading.entries(folder)
+        if folder:
+            check_path(folder, stored=True)
+        found: dict[str, Entry] = {}
+        for root in reversed(self.roots):
+            if root.health in {"hanging", "refused"}:
+                continue
+            try:
+                listed = await root.ask(lambda root=root: root.files.entries(folder))  # type: ignore[misc]
+            except (Unusable, OSError):
+                continue
+            found.update((entry.name, entry) for entry in listed)
+        return [found[name] for name in sorted(found)]
 
     async def remove(self, path: str) -> None:
         """Removes `path` from every root that has it, durably: for retention, when its rows have gone.

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from lae_monitor.archive.errors import Exists, Full, InUse, NameUncertain, Tight
 from lae_monitor.archive.folders import Folders, folder_of
 from lae_monitor.archive.identity import Place
 from lae_monitor.archive.kernel import MAX_PARTS, NOWHERE, Entry, Kernel, Space
@@ -23,6 +22,44 @@ ROOM: Final = 1 * MiB  # above the reserve; a root with less counts as full, alt
 MAX_DEPTH: Final = 12  # folders and file of a path
 MAX_PART: Final = MAX_NAME + 30  # characters of a component: a checked name and what we add
 MAX_NUMBERED: Final = MAX_PART + 21  # with the number of a piece; a file system takes 255
+FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class ArchiveError(Refused):
+    """Nothing was acknowledged; what was written is gone or will be at the next start."""
+
+
+class Full(ArchiveError):
+    """No root has room above its reserve."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("no_space", detail)
+
+
+class Tight(Full):
+    """A root has room above its reserve, but not for something as large as this."""
+
+
+class Failed(ArchiveError):
+    """No root could make it durable."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("archive_failed", detail)
+
+
+class Exists(ArchiveError):
+    """A file of that name is there already, whole and durable."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("already_stored", path)
+
+
+class InUse(Exception):
+    """A growing file that somebody else writes to, or removed: what belongs there goes into a numbered file beside it."""
+
+
+class NameUncertain(OSError):
+    """Naming a whole file failed, or making its name durable: it may be there, unacknowledged."""
 
 
 def _plain(longest: int) -> re.Pattern[str]:

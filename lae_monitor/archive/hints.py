@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from lae_monitor.core.socket_path import short
+from lae_monitor.archive.small_files import short
 
 MAX_WAITING: Final = 10_000  # hints kept while the mover does not read; beyond, its sweep finds what they were about
 

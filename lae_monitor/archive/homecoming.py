@@ -13,12 +13,11 @@ from contextlib import suppress
 from typing import Final
 
 from lae_monitor.archive.archive import Archive
-from lae_monitor.archive.errors import ArchiveError, Exists, InUse
-from lae_monitor.archive.files import check_path
+from lae_monitor.archive.files import ArchiveError, Exists, InUse, check_path
 from lae_monitor.archive.growing import numbered
-from lae_monitor.archive.open_file import OpenFile
 from lae_monitor.archive.root import Root, Unusable
 from lae_monitor.archive.upload import Upload
+from lae_monitor.archive.workers import OpenFile
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span

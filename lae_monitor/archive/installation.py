@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from lae_monitor.archive.errors import Failed
+from lae_monitor.archive.files import Failed
 from lae_monitor.archive.identity import (
     FILE,
     TITLES,

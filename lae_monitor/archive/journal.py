@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lae_monitor.archive.archive import Archive
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.rows import Categories, Decision, Event, Receipt, Row, Span, cut_lines
 from lae_monitor.core.secrets import redact

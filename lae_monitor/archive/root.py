@@ -6,12 +6,11 @@ a probe finds out when it is again. Each root has threads of its own, so that on
 
 import asyncio
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal, TypeVar
 
-from lae_monitor.archive.errors import FULL_ERRNOS, Failed, Full, InUse, Tight
-from lae_monitor.archive.files import ROOM, Files
+from lae_monitor.archive.files import FULL_ERRNOS, ROOM, Exists, Failed, Files, Full, InUse, Tight
 from lae_monitor.archive.identity import NotOurs
 from lae_monitor.archive.kernel import Space
 from lae_monitor.archive.workers import Abandoned, Job, Ticket, Workers
@@ -260,3 +259,16 @@ def refusal(roots: Sequence[Root], failures: Sequence[tuple[Root, Unusable]]) ->
         root.health == "full" for root in roots
     )
     return Full(detail) if full else Failed(detail)
+
+
+async def refuse_if_elsewhere(path: str, roots: Iterable[Root]) -> None:
+    """
+    Raises:
+        Exists: one of `roots` has the file, durable. A root that does not say is not waited for; what is there twice after
+            all gets a number when it comes home.
+    """
+    for root in roots:
+        if root.files.holds_files and root.health not in {"hanging", "refused"}:
+            with suppress(Unusable, OSError):
+                await root.ask(lambda root=root: root.files.confirm(path))  # type: ignore[misc]
+                raise Exists(path)

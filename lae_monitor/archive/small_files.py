@@ -147,3 +147,19 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def short(path: Path) -> Iterator[str]:
+    """A short name of the Unix socket `path`, through its folder's descriptor, to bind or connect to.
+
+    A socket's path may have 107 bytes only, and state folders can be longer.
+
+    Raises:
+        OSError: the folder cannot be reached.
+    """
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -9,12 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from lae_monitor.archive.errors import Exists, Failed, Full
-from lae_monitor.archive.files import check_path
-from lae_monitor.archive.open_file import OpenFile
-from lae_monitor.archive.reading import refuse_if_elsewhere
-from lae_monitor.archive.root import Root, Unusable, refusal
-from lae_monitor.archive.workers import Ticket
+from lae_monitor.archive.files import Exists, Failed, Full, check_path
+from lae_monitor.archive.root import Root, Unusable, refusal, refuse_if_elsewhere
+from lae_monitor.archive.workers import OpenFile, Ticket
 from lae_monitor.core.rows import Span
 
 T = TypeVar("T")

@@ -177,7 +177,7 @@ def adopt(invocation: Invocation, root: Path) -> None:
     \b
     lae-monitor archive adopt /srv/archive
     """
-    from lae_monitor.archive.errors import ArchiveError
+    from lae_monitor.archive.files import ArchiveError
     from lae_monitor.archive.identity import FILE, NotOurs
     from lae_monitor.archive.installation import installation
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from lae_monitor.archive import Archive
-from lae_monitor.archive.errors import Failed
+from lae_monitor.archive.files import Failed
 from lae_monitor.mover.ledger import Ledger
 from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.retention import FACTS

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from lae_monitor.core.socket_path import short
+from lae_monitor.archive.small_files import short
 from lae_monitor.net.connections import BACKLOG
 from lae_monitor.net.http_deadlines import Explain, with_limits
 from lae_monitor.net.http_limits import HttpLimits

@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple
 
 from lae_monitor.archive import ArchiveError
 from lae_monitor.archive.installation import installation
-from lae_monitor.archive.kernel import LinuxKernel
+from lae_monitor.archive.kernel import Kernel
 from lae_monitor.config import Settings
 from lae_monitor.config.meaning import Address, addresses
 from lae_monitor.core.limits import format_size
@@ -141,7 +141,7 @@ def check_root(settings: Settings, root: Path) -> Finding:
     except OSError:
         pass  # the trial says it, too
     made = [folder for folder in (root, *root.parents) if not os.path.lexists(folder)]
-    kernel = LinuxKernel(root)
+    kernel = Kernel(root)
     try:
         kernel.prepare()
         rate = _syncs_a_second(kernel)
@@ -176,7 +176,7 @@ def check_store(settings: Settings) -> Iterator[Finding]:
             yield Finding("problem", "store.url", refusal)
 
 
-def _syncs_a_second(kernel: LinuxKernel) -> float:
+def _syncs_a_second(kernel: Kernel) -> float:
     name = f".check-{os.getpid()}"
     fd = kernel.create(name)
     try:

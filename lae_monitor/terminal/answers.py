@@ -73,7 +73,7 @@ class _BySocket(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        from lae_monitor.core.socket_path import short
+        from lae_monitor.archive.small_files import short
 
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from lae_monitor.archive import Archive, ArchiveError, Exists, Journal, Reserve
-from lae_monitor.archive.kernel import LinuxKernel, Space
+from lae_monitor.archive.kernel import Kernel, Space
 from lae_monitor.core.rows import Span
 
 NOW = 1795341085.0  # 2026-11-22T09:51:25Z
@@ -138,7 +138,7 @@ class Oracle:
             assert span.start == before.rfind(b"\n") + 1, "what was torn was not cut, or something else was"
 
 
-class Fillable(LinuxKernel):
+class Fillable(Kernel):
     """Is full while `full` is set."""
 
     full = False

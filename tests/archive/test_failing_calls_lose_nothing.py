@@ -14,7 +14,7 @@ from model_kernel import Disk, ModelKernel
 
 from lae_monitor.archive import Archive
 from lae_monitor.archive.homecoming import bring_home
-from lae_monitor.archive.kernel import LinuxKernel
+from lae_monitor.archive.kernel import Kernel
 
 
 class Bench:
@@ -129,11 +129,11 @@ def test_any_call_may_fail_on_a_real_disk(fault, tmp_path):
         for nth in itertools.count(1, 7):
             oracle = Oracle()
             names = [str(tmp_path / str(nth) / "home"), str(tmp_path / str(nth) / "away")]
-            kernel = FaultyKernel(LinuxKernel(names[0]), FAULTS[fault], nth)
+            kernel = FaultyKernel(Kernel(names[0]), FAULTS[fault], nth)
             archive = Archive(
                 names,
                 "p",
-                kernel=lambda name, kernel=kernel, home=names[0]: kernel if name == home else LinuxKernel(name),
+                kernel=lambda name, kernel=kernel, home=names[0]: kernel if name == home else Kernel(name),
                 reserve=NO_RESERVE,
                 clock=lambda: NOW,
             )

@@ -10,14 +10,14 @@ from model_kernel import Disk, ModelKernel
 
 from lae_monitor.archive import Archive, Full, Journal, Reserve, growing
 from lae_monitor.archive.growing import numbered
-from lae_monitor.archive.kernel import LinuxKernel
+from lae_monitor.archive.kernel import Kernel
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 
 PATH = "sonar/c/2026/11/22/h.csv"
 
 
-class Gated(LinuxKernel):
+class Gated(Kernel):
     """fdatasync waits until the gate is open; one gate a root."""
 
     def __init__(self, root):

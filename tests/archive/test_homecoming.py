@@ -10,7 +10,7 @@ from archive_oracle import Fillable, Oracle, empty_home, fill_home, on_disk
 from lae_monitor.archive import Archive, Journal, Reserve, homecoming
 from lae_monitor.archive.folders import FOLDER_REST
 from lae_monitor.archive.homecoming import CHUNK, bring_home
-from lae_monitor.archive.kernel import LinuxKernel
+from lae_monitor.archive.kernel import Kernel
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import wall_clock
@@ -179,7 +179,7 @@ def test_one_file_that_cannot_come_does_not_keep_the_others(tmp_path, opened, ca
 
 
 def test_a_copy_that_is_not_what_it_was_made_from_keeps_the_original(tmp_path, opened, caplog):
-    class Lying(LinuxKernel):
+    class Lying(Kernel):
         def writev(self, fd, parts):
             return super().writev(fd, [bytes(part).replace(b"1", b"2") for part in parts])
 

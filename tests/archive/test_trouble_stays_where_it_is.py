@@ -11,7 +11,7 @@ from faulty_kernel import FaultyKernel, fail
 from model_kernel import Disk, ModelKernel
 
 from lae_monitor.archive import Archive, Failed, Full, Reserve
-from lae_monitor.archive.kernel import LinuxKernel, Space
+from lae_monitor.archive.kernel import Kernel, Space
 from lae_monitor.core.rows import Span
 
 NOT_ITS_FAULT = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -129,7 +129,7 @@ def test_a_quota_counts_as_full_until_a_mebibyte_can_be_written():
     asyncio.run(main())
 
 
-class Slow(LinuxKernel):
+class Slow(Kernel):
     """Takes its time, but answers: a busy disk."""
 
     def fsync(self, fd):
@@ -148,7 +148,7 @@ def test_waiting_for_a_turn_is_not_hanging(opened):
     asyncio.run(main())
 
 
-class Stuck(LinuxKernel):
+class Stuck(Kernel):
     """Its calls of `what` wait until told otherwise."""
 
     def __init__(self, root):
@@ -273,7 +273,7 @@ def test_many_who_list_one_folder_at_once_each_see_all_of_it(tmp_path, opened):
 
 
 def test_a_folder_that_another_thread_forgets_meanwhile_is_listed_all_the_same(tmp_path, monkeypatch):
-    kernel = LinuxKernel(tmp_path)
+    kernel = Kernel(tmp_path)
     (tmp_path / "crashes").mkdir()
     (tmp_path / "crashes" / "x.zip").write_bytes(b"x")
     found = kernel._folder

@@ -12,8 +12,16 @@ from lae_monitor.archive import Archive, Reserve
 from lae_monitor.archive.files import check_path
 from lae_monitor.config.values import Inventory
 from lae_monitor.core import names
-from lae_monitor.core.ids import new_crash_id
-from lae_monitor.core.names import ClusterName, CrashId, HostName, IncidentName, LogLabel, Name, usual_address
+from lae_monitor.core.names import (
+    ClusterName,
+    CrashId,
+    HostName,
+    IncidentName,
+    LogLabel,
+    Name,
+    new_crash_id,
+    usual_address,
+)
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.kinds.crashes.check import known_hosts
 from lae_monitor.kinds.incidents.takeover.plan import _host_of

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from lae_monitor.core import secrets
-from lae_monitor.core.ids import new_swissnum
+from lae_monitor.core.names import new_swissnum
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Cap, Furl, Secret, Token, redact
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
-from lae_monitor.core.ids import new_crash_id
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, new_crash_id
 from lae_monitor.core.refusals import REASONS, Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.crashes.config import Settings

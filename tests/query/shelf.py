@@ -5,8 +5,8 @@ import threading
 from collections.abc import Sequence
 from itertools import count
 
-from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MiB
+from lae_monitor.core.names import row_key
 from lae_monitor.core.rows import Event, Receipt, Row
 from lae_monitor.core.time import parse_time
 from lae_monitor.kinds import KINDS

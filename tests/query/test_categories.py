@@ -6,7 +6,7 @@ import pytest
 from shelf import NOW, event, titles
 
 from lae_monitor.archive import journal
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import format_time

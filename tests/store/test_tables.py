@@ -10,7 +10,7 @@ import sys
 import msgspec
 import pytest
 
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.rows import Decision, Event, Node, Receipt, Sample
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.chdb_driver import ChdbDriver

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lae_monitor.archive import Archive, Journal
-from lae_monitor.core.ids import new_crash_id
 from lae_monitor.core.limits import MiB
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, new_crash_id
 from lae_monitor.core.rows import Node, Row, Span
 from lae_monitor.core.time import DAY, HOUR, MINUTE, day_path, format_time
 from lae_monitor.kinds import KINDS

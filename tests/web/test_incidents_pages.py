@@ -12,7 +12,7 @@ from running import NOW
 from shelf import event
 from test_pages_and_twins_answer import Page
 
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.rows import Categories
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
 from lae_monitor.kinds import KINDS

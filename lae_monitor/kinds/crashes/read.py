@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
-from lae_monitor.core.names import ClusterName, CrashId, HostName
+from lae_monitor.core.names import ClusterName, CrashId, HostName, row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span
 from lae_monitor.core.secrets import HIDDEN, redact

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.time import DAY, format_time
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.printable import one_line, printable
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.time import parse_time

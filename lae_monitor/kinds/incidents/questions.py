@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.time import DAY, format_time
 from lae_monitor.kinds.incidents.categories import Answer, Counted, categories_of, count_categories
 from lae_monitor.query.decisions import group_id

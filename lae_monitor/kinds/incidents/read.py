@@ -5,9 +5,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
-from lae_monitor.core.names import ClusterName, HostName, IncidentName
+from lae_monitor.core.names import ClusterName, HostName, IncidentName, row_key
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span

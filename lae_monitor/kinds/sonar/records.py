@@ -11,8 +11,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from lae_monitor.core.ids import row_key
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Sample
 from lae_monitor.core.time import parse_time

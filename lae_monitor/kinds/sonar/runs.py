@@ -7,8 +7,8 @@ once.
 from heapq import nlargest
 from typing import Final, NamedTuple
 
-from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import KiB, format_size
+from lae_monitor.core.names import row_key
 from lae_monitor.core.rows import Event, Sample
 
 TOP: Final = 5  # processes that the text names

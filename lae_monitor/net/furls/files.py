@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lae_monitor.archive.small_files import locked, make_folder, read_or_make, remove, replace
-from lae_monitor.core.ids import new_swissnum
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, new_swissnum
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
 from lae_monitor.core.time import Clock, wall_clock

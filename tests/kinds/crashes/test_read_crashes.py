@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lae_monitor.core.ids import row_key
-from lae_monitor.core.names import ClusterName, CrashId, HostName
+from lae_monitor.core.names import ClusterName, CrashId, HostName, row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Span
 from lae_monitor.kinds import KINDS

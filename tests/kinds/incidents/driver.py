@@ -17,7 +17,7 @@ from pathlib import Path
 import uvloop
 
 from lae_monitor.archive import Archive, Full, Journal
-from lae_monitor.archive.kernel import LinuxKernel
+from lae_monitor.archive.kernel import Kernel
 from lae_monitor.config import load
 from lae_monitor.core.limits import Reserve
 from lae_monitor.kinds import KINDS
@@ -28,7 +28,7 @@ from lae_monitor.kinds.incidents.nodes import door
 from lae_monitor.net import tubs
 
 
-class SlowKernel(LinuxKernel):
+class SlowKernel(Kernel):
     """Takes its time to give an incident its name, and says so."""
 
     def rename(self, source, target):
@@ -80,7 +80,7 @@ async def main(config, limits):
         tell_hooks()
     if most := limits.pop("descriptors", None):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    kernel = SlowKernel if limits.pop("slow", False) else LinuxKernel
+    kernel = SlowKernel if limits.pop("slow", False) else Kernel
     full = limits.pop("full", False)  # the archive takes nothing until SIGUSR1
     archive = Refusing(
         settings.archive_roots, "gather-incidents", reserve=Reserve(size=1 << 60 if full else 1), kernel=kernel

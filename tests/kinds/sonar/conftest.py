@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from lae_monitor.archive import Archive, Journal, Reserve
-from lae_monitor.archive.kernel import LinuxKernel
+from lae_monitor.archive.kernel import Kernel
 from lae_monitor.config import Settings
 from lae_monitor.config.settings import State
 from lae_monitor.config.values import Listen
@@ -118,9 +118,7 @@ def _answer(data: bytes) -> Answer:
 
 
 @asynccontextmanager
-async def _gathering(
-    folder: Path, *, passwords: str | None = "c:pw\n", kernel=LinuxKernel, clock=wall_clock, **settings
-):
+async def _gathering(folder: Path, *, passwords: str | None = "c:pw\n", kernel=Kernel, clock=wall_clock, **settings):
     if passwords is not None:
         credentials = folder / "credentials" / "sonar"
         credentials.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import threading
 import pytest
 from prometheus_client import REGISTRY
 
-from lae_monitor.archive.kernel import LinuxKernel
+from lae_monitor.archive.kernel import Kernel
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
@@ -34,7 +34,7 @@ async def begin(gatherer, size):
     return reader, writer
 
 
-class GatedKernel(LinuxKernel):
+class GatedKernel(Kernel):
     """Syncs of files wait until `open` is set; new names wait with them."""
 
     open = threading.Event()
@@ -68,7 +68,7 @@ def test_no_answer_before_the_sync(tmp_path, gathering, line, now, monkeypatch):
         GatedKernel.open.set()
 
 
-class BadSpotKernel(LinuxKernel):
+class BadSpotKernel(Kernel):
     """Files of the host `bad` cannot be opened while `broken`."""
 
     broken = True
@@ -107,7 +107,7 @@ def test_a_post_that_is_stored_in_part_is_refused_and_shows_once_when_it_is_sent
     asyncio.run(main())
 
 
-class FullKernel(LinuxKernel):
+class FullKernel(Kernel):
     full = True
 
     def writev(self, fd, parts):

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from lae_monitor.core.ids import new_crash_id
-from lae_monitor.core.names import CrashId
+from lae_monitor.core.names import CrashId, new_crash_id
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, Clock
 from lae_monitor.kinds.crashes.config import Settings

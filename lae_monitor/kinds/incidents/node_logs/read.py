@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, row_key
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.rows import Event, Row, Span, cut_lines
 from lae_monitor.core.secrets import redact

@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.config import Settings
-from lae_monitor.core.ids import new_swissnum
-from lae_monitor.core.names import Place
+from lae_monitor.core.names import Place, new_swissnum
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl, redact
 from lae_monitor.fleet import tahoe_cfg

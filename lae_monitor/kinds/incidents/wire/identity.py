@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lae_monitor.core.ids import row_key
 from lae_monitor.core.limits import MiB
+from lae_monitor.core.names import row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.wire.flog import unpack
 from lae_monitor.kinds.incidents.wire.plain import Plain

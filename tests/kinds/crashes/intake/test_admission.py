@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lae_monitor.core.ids import new_crash_id
+from lae_monitor.core.names import new_crash_id
 from lae_monitor.kinds.crashes.tokens import SUBMITTER, user_of
 from lae_monitor.net.passwords import hash_password
 

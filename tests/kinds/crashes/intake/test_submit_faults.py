@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-from lae_monitor.archive.kernel import LinuxKernel, Space
+from lae_monitor.archive.kernel import Kernel, Space
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
 
@@ -164,7 +164,7 @@ def test_reports_in_progress_hold_a_bounded_amount_of_memory(running, field, for
         assert submit("192.0.2.5")[0] == 200
 
 
-class FillingKernel(LinuxKernel):
+class FillingKernel(Kernel):
     """A disk that can be filled: it says so, or it fails in the middle of a write."""
 
     full = False

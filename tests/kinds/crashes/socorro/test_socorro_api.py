@@ -9,8 +9,7 @@ import pytest
 from running import NOW
 from shelf import event
 
-from lae_monitor.core.ids import new_crash_id
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, new_crash_id
 from lae_monitor.core.time import DAY, HOUR, format_time
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes.container import Writer

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lae_monitor.core.ids import new_crash_id
+from lae_monitor.core.names import new_crash_id
 from lae_monitor.kinds.crashes.program import Program, program_of
 from lae_monitor.kinds.crashes.throttle.facts import Lists, language
 from lae_monitor.kinds.crashes.throttle.rules import NO_MATCH, PRESETS, Result, Rules, Verdict, rules_file

@@ -9,7 +9,7 @@ import time
 import pytest
 from command_line import lae_monitor
 
-from lae_monitor.core.ids import new_crash_id
+from lae_monitor.core.names import new_crash_id
 from lae_monitor.kinds.crashes.container import Writer
 from lae_monitor.kinds.crashes.report import Report
 

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from lae_monitor.core.ids import row_key
+from lae_monitor.core.names import row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, cut_lines
 from lae_monitor.core.time import parse_time
