@@ -291,7 +291,7 @@ class Archive:
         check_path(path, stored=True)
         reasons: list[str] = []
         # Twice, for a file that came home between asking there and asking where it was before.
-        for root in (*self.roots, *(self.roots if len(self.roots) > 1 else ())):
+        for root in self.roots * min(len(self.roots), 2):
             if root.health in {"hanging", "refused"}:
                 reasons.append(f"{root.name}: not asked, it {'hangs' if root.health == 'hanging' else 'is refused'}")
                 continue

@@ -199,7 +199,7 @@ def _look(invocation: Invocation) -> Listed:
 
 
 def _as_of(looked: str | None) -> str:
-    from lae_monitor.terminal.lines import when
+    from lae_monitor.terminal.table import when
 
     return f"as of {when(looked)}" if looked else "conditions were not checked yet. Next: lae-monitor run, or serve"
 
@@ -224,7 +224,7 @@ def _following(held: Sequence[Alarm], over: Sequence[Alarm], late: Sequence[Deli
 def _lines(alarms: Sequence[Alarm], deliveries: Sequence[Delivery]) -> list[str]:
     from lae_monitor.core.printable import one_line
     from lae_monitor.core.time import format_time
-    from lae_monitor.terminal.lines import painted, when
+    from lae_monitor.terminal.table import painted, when
 
     rows = (
         (
@@ -263,7 +263,7 @@ def _delivery_json(one: Delivery) -> dict[str, Any]:
 
 def _host_table(hosts: Sequence[Mapping[str, Any]]) -> list[str]:
     from lae_monitor.core.time import format_duration
-    from lae_monitor.terminal.lines import when
+    from lae_monitor.terminal.table import when
 
     def cells(host: Mapping[str, Any]) -> list[Cell]:
         silent = "silent" if host["silent"] else ""
@@ -277,7 +277,7 @@ def _host_table(hosts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _result(name: str, kind: str, error: str) -> str:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted
+    from lae_monitor.terminal.table import painted
 
     if error:
         return f"{painted('failed   ', 'error')} {kind} {name}: {one_line(error)}"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lae_monitor.terminal.lines import painted
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_FINDINGS, Invocation, KindName, common
+from lae_monitor.terminal.table import painted
 
 if TYPE_CHECKING:
     from lae_monitor.config import Settings

@@ -19,7 +19,7 @@ def config(_invocation: Invocation) -> None:
 @common
 def new(invocation: Invocation, path: Path | None) -> None:
     """Print a configuration file with every key, its meaning and its default. An existing file is never written over."""
-    from lae_monitor.config.new import new as new_file
+    from lae_monitor.config.explain import new as new_file
 
     text = new_file(invocation.kinds)
     if path is None:

@@ -64,8 +64,7 @@ def _fleet(invocation: Invocation) -> int:
     from lae_monitor.demo.fleet import Fleet
     from lae_monitor.demo.stage import FLEET, STORY
     from lae_monitor.process.logs import set_up_log
-    from lae_monitor.process.notify import notify
-    from lae_monitor.process.running import AlreadyRunning, only_one, run_until_stopped
+    from lae_monitor.process.running import AlreadyRunning, notify, only_one, run_until_stopped
 
     settings = invocation.settings
     if not (settings.state.path / FLEET / STORY).exists():
@@ -92,7 +91,7 @@ def _run(
     from lae_monitor.demo import announcement, stage
     from lae_monitor.demo.story import Story
     from lae_monitor.process.running import AlreadyRunning
-    from lae_monitor.service.run import run_all
+    from lae_monitor.service.supervisor import run_all
 
     _leave_other_settings_alone()
     try:

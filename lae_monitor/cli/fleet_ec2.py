@@ -215,7 +215,7 @@ def _following(found: Comparison, tag_role: str) -> str:
 def _table(run: _Run) -> list[str]:
     """Every instance, and what is wrong with it."""
     from lae_monitor.core.time import format_time
-    from lae_monitor.terminal.lines import when
+    from lae_monitor.terminal.table import when
 
     kinds = _kinds(run.comparison)
 

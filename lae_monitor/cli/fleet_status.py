@@ -147,8 +147,7 @@ def _as_json(host: HostStatus) -> dict[str, Any]:
 
 
 def _table(hosts: list[HostStatus]) -> list[str]:
-    from lae_monitor.terminal.lines import when
-    from lae_monitor.terminal.table import Cell, Column, Painted, table
+    from lae_monitor.terminal.table import Cell, Column, Painted, table, when
 
     def cells(host: HostStatus) -> list[Cell]:
         times = _as_json(host)

@@ -103,7 +103,7 @@ def _target(invocation: Invocation, host: str) -> Target:
 
 def _show(step: Step) -> None:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted
+    from lae_monitor.terminal.table import painted
 
     word, level = {True: ("ok", "info"), None: ("left out", "debug"), False: ("stopped", "error")}[step.ok]
     click.echo(f"{step.about:<11} {painted(f'{word:<9}', level)} {one_line(step.saw)}")

@@ -75,7 +75,7 @@ def list_(invocation: Invocation, kind: tuple[str, ...], **given: Any) -> None:
 
 
 def _cells(found: Mapping[str, Any]) -> list[Cell]:
-    from lae_monitor.terminal.lines import sparkline, when
+    from lae_monitor.terminal.table import sparkline, when
 
     level = found["worst"]
     return [
@@ -122,7 +122,7 @@ def show(invocation: Invocation, id_: str, since: str) -> None:
 
 def _facts(page: Mapping[str, Any]) -> Iterator[str]:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted, sparkline, when
+    from lae_monitor.terminal.table import painted, sparkline, when
 
     found = page["group"]
     level = found["worst"]
@@ -146,15 +146,14 @@ def _facts(page: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _span(one: Mapping[str, Any]) -> tuple[Cell, ...]:
-    from lae_monitor.terminal.lines import when
+    from lae_monitor.terminal.table import when
 
     return "", one["events"], f"{when(one['first'])} to {when(one['last'])}"
 
 
 def _lists(page: Mapping[str, Any]) -> Iterator[str]:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.events import event_lines
-    from lae_monitor.terminal.lines import painted, when
+    from lae_monitor.terminal.table import event_lines, painted, when
 
     yield "\n" + painted("Hosts", bold=True)
     yield from table(LISTS, ((*_span(one), f"{one['host'] or 'no host'} ({one['cluster']})") for one in page["hosts"]))

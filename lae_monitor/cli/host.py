@@ -6,9 +6,8 @@ from typing import Any, Final
 import click
 
 from lae_monitor.core.kind import Kinds
-from lae_monitor.terminal.lines import sparkline
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
-from lae_monitor.terminal.table import Cell, Column, Painted, table
+from lae_monitor.terminal.table import Cell, Column, Painted, sparkline, table
 
 WIDTH: Final = 56  # characters of the overview of a host
 COLUMNS: Final = (
@@ -118,8 +117,7 @@ def _cluster_of(invocation: Invocation, found: list[dict[str, Any]], name: str) 
 
 def _timeline(page: Mapping[str, Any]) -> str:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.events import event_lines
-    from lae_monitor.terminal.lines import painted, when
+    from lae_monitor.terminal.table import event_lines, painted, when
 
     summary = page["summary"]
     name = painted(one_line(page["host"]), bold=True)
@@ -139,7 +137,7 @@ def _timeline(page: Mapping[str, Any]) -> str:
 
 def _overview(activity: Mapping[str, Any]) -> tuple[list[int], list[str]]:
     """Events and worst levels in WIDTH pieces of the overview's time."""
-    from lae_monitor.terminal.lines import worse
+    from lae_monitor.terminal.table import worse
 
     pieces = max((activity["until"] - activity["since"]) / activity["bucket"], 1.0)
     counts, worst = [0] * WIDTH, [""] * WIDTH

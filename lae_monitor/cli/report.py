@@ -61,7 +61,7 @@ def _text(found: Mapping[str, Any]) -> str:
 def _facts(found: Mapping[str, Any]) -> Iterator[str]:
     from lae_monitor.core.limits import format_size
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted, when
+    from lae_monitor.terminal.table import painted, when
 
     event = found["event"]
     yield painted(one_line(event["title"]) or "(no title)", event["level"])
@@ -84,7 +84,7 @@ def _facts(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _files(found: Mapping[str, Any]) -> Iterator[str]:
     from lae_monitor.core.printable import one_line
-    from lae_monitor.terminal.lines import painted
+    from lae_monitor.terminal.table import painted
 
     if found["parts"]:
         yield "\n" + painted("Files", bold=True)
@@ -96,7 +96,7 @@ def _files(found: Mapping[str, Any]) -> Iterator[str]:
 def _sections(found: Mapping[str, Any]) -> Iterator[str]:
     """What the kind made of the bytes, and those attributes that are not among it."""
     from lae_monitor.core.printable import one_line, printable
-    from lae_monitor.terminal.lines import painted
+    from lae_monitor.terminal.table import painted
 
     event = found["event"]
     told = {item for section in found["sections"] for item in section["fields"].items()}

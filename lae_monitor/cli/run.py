@@ -19,7 +19,7 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
     Without KIND, all gatherers and `serve`, and the crashmover if it has destinations; else only those named. What ends is
     started again; the log of all comes out as one stream.
     """
-    from lae_monitor.service.run import run_all
+    from lae_monitor.service.supervisor import run_all
 
     def ready(said: dict[str, str]) -> None:
         click.echo("lae-monitor is ready:")

@@ -71,7 +71,7 @@ def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
     lae-monitor search '"connection refused"' level:'>=warning' --limit 20
     """
     from lae_monitor.terminal.answers import answers
-    from lae_monitor.terminal.events import event_lines
+    from lae_monitor.terminal.table import event_lines
 
     text = " ".join(query)
     _understood(invocation, text)
@@ -168,7 +168,7 @@ def tail(invocation: Invocation, query: tuple[str, ...], lines: int) -> None:
 
 
 def _show(invocation: Invocation, row: dict[str, Any]) -> None:
-    from lae_monitor.terminal.events import event_lines
+    from lae_monitor.terminal.table import event_lines
 
     invocation.answer(row, lambda: event_lines([row])[0])
 

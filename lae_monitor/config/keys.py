@@ -8,9 +8,8 @@ from typing import Annotated, Any, Final, NamedTuple, Union
 
 import msgspec
 
-from lae_monitor.config.section import Section
+from lae_monitor.config.section import Section, listed_kinds, single_kinds
 from lae_monitor.config.settings import SECTIONS, retention
-from lae_monitor.config.tables import listed_kinds, single_kinds
 from lae_monitor.config.values import FORMS
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.refusals import shorten

@@ -15,9 +15,8 @@ import msgspec
 
 from lae_monitor.config.keys import PREFIX, Key, Sections, all_sections, form, keys, shown, unknown, unwrapped
 from lae_monitor.config.meaning import contradictions, doubts
-from lae_monitor.config.section import Section
+from lae_monitor.config.section import Forms, Section, field_of, listed_kinds, single_kinds
 from lae_monitor.config.settings import Settings
-from lae_monitor.config.tables import Forms, field_of, listed_kinds, single_kinds
 from lae_monitor.config.values import from_toml, what_it_is
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.limits import MiB

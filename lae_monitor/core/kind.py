@@ -119,8 +119,8 @@ class Kind:
         about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
         commands: of the command line, by name.
         takeover: of older collectors, by `lae-monitor import`.
-        node: gives what a host is made of: `await node(store, cluster, host) -> query.load.Node | None`.
-        load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.load.Load | None`.
+        node: gives what a host is made of: `await node(store, cluster, host) -> query.hosts.Node | None`.
+        load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.hosts.Load | None`.
         routes: gives further pages and addresses: `routes(site) -> list[Route]`.
         reasons: names a tuple of core.refusals.Reason: why something of it is not accepted, beyond those that all share.
         mark: an SVG path of 16 x 16 that stands for it on a timeline.

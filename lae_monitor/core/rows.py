@@ -39,7 +39,7 @@ class Event(Row, kw_only=True):
     time: float  # when it happened, by the sender's clock
     received: float  # when we had it, by ours; 0 where only a receipt knows
     id: str  # crash id, incident name, else "<archive path>:<offset>"
-    key: bytes  # 16 bytes, core.ids.row_key(): equal for what is stored twice
+    key: bytes  # 16 bytes, core.names.row_key(): equal for what is stored twice
     level: str  # one of LEVELS
     title: str
     text: str = ""

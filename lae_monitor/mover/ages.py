@@ -5,21 +5,21 @@ received when it was last modified; if that cannot be true, its receipt is doubt
 """
 
 import re
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from lae_monitor.archive import Archive
 from lae_monitor.archive.kernel import Entry
 from lae_monitor.config import Settings
-from lae_monitor.core.kind import JOURNAL, Classes, load
+from lae_monitor.core.kind import JOURNAL, Classes, Kind, load
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, MINUTE, format_duration
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
-from lae_monitor.mover.quota import Aged
 from lae_monitor.mover.sweep import ours
+from lae_monitor.store.store import DELETED_AT_ONCE
 
 AHEAD: Final = 5 * MINUTE  # a file server's clock may be so far ahead of ours
 SETTLED_DAYS: Final = 3  # days with receipts after a gap, until the clock is believed that it was one
@@ -67,6 +67,14 @@ def rules_of(settings: Settings) -> Rules:
         return Rules(keep=keep, max_share=max_share)
     classes: Classes = load(kind.classes)(settings.gatherers[kind.name])
     return Rules(keep=keep, products=classes.keep, max_kept=classes.room, max_share=max_share)
+
+
+class Aged(NamedTuple):
+    """A file of the archive. `at`: when its last byte came; they sort by that."""
+
+    at: float
+    path: str
+    size: int
 
 
 class Last(msgspec.Struct, kw_only=True):
@@ -173,3 +181,43 @@ async def folders_of(archive: Archive, folder: str) -> AsyncIterator[tuple[str, 
             files.append(entry)
     if files:
         yield folder, files
+
+
+# Further reasons for a report to go, or to stay: how long its class (a crash's product) is kept, and the room of all.
+# A group begins with the class, as it is shown: also in rows of readers that kept it in no attribute of its own.
+_OF_CLASS: Final = (
+    "SELECT DISTINCT file FROM {lae}.events "
+    "WHERE kind = {kind:String} AND file != '' AND startsWith(`group`, {group:String})"
+)
+
+_WITH_ROW: Final = "SELECT DISTINCT file FROM {lae}.events WHERE kind = {kind:String} AND file IN {paths:Array(String)}"
+
+
+async def kept_by_class(mover: Mover, kind: Kind, keep: Mapping[str, float]) -> dict[str, float]:
+    """How long the reports of some classes are kept, in seconds by path; `keep` has the seconds by class."""
+    found: dict[str, float] = {}
+    for name, seconds in keep.items():
+        rows = await mover.store.query(_OF_CLASS, {"kind": kind.event, "group": load(kind.class_group)(name)})
+        found |= {row["file"]: max(seconds, found.get(row["file"], 0.0)) for row in rows}  # two ways to write a class
+    return found
+
+
+async def without_row(mover: Mover, kind: Kind, paths: Sequence[str]) -> set[str]:
+    """Those of the reports `paths` that the store has no row of: their class is not known."""
+    missing = set(paths)
+    for at in range(0, len(paths), DELETED_AT_ONCE):
+        rows = await mover.store.query(_WITH_ROW, {"kind": kind.event, "paths": list(paths[at : at + DELETED_AT_ONCE])})
+        missing -= {row["file"] for row in rows}
+    return missing
+
+
+def beyond(files: Sequence[Aged], limit: int) -> list[Aged]:
+    """The oldest of `files`, as many as have to go until the others take at most `limit` bytes."""
+    excess = sum(file.size for file in files) - limit
+    gone: list[Aged] = []
+    for file in sorted(files) if excess > 0 else ():
+        if excess <= 0:
+            break
+        gone.append(file)
+        excess -= file.size
+    return gone

@@ -16,10 +16,8 @@ from lae_monitor.core.limits import MAX_SPAN
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import DAY, MINUTE, Clock, wall_clock
-from lae_monitor.mover.again import bytes_of
 from lae_monitor.mover.mover import Mover
-from lae_monitor.mover.pieces import MAX_RECORD
-from lae_monitor.mover.reading import read_all
+from lae_monitor.mover.pieces import MAX_RECORD, bytes_of, read_all
 from lae_monitor.mover.waiting import BATCH_BYTES
 from lae_monitor.store import StoreError, checks
 from lae_monitor.store.checks import Fewer, Part, Suspect

@@ -20,13 +20,21 @@ from lae_monitor.archive.hints import listen
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock, wall_clock
-from lae_monitor.mover.again import bytes_of, pieces_again, start_over
 from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
-from lae_monitor.mover.pieces import Piece, next_piece
+from lae_monitor.mover.pieces import (
+    FindReader,
+    Piece,
+    Readings,
+    bytes_of,
+    next_piece,
+    pieces_again,
+    quarantine_id,
+    read_all,
+    start_over,
+)
 from lae_monitor.mover.quarantine import keep, recall
-from lae_monitor.mover.reading import FindReader, Readings, quarantine_id, read_all
 from lae_monitor.mover.status import Status
-from lae_monitor.mover.sweeps import QUICK_SWEEP, Sweeps
+from lae_monitor.mover.sweep import QUICK_SWEEP, Sweeps
 from lae_monitor.mover.waiting import BATCH_BYTES, BATCH_FILES, Waiting
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.sqlite import is_damage

@@ -28,10 +28,9 @@ from lae_monitor.archive import ArchiveError
 from lae_monitor.core.kind import JOURNAL
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, HOUR, Clock, format_time, wall_clock
-from lae_monitor.mover.ages import Last, Look, Rules, Tally
+from lae_monitor.mover.ages import Aged, Last, Look, Rules, Tally, beyond, kept_by_class, without_row
 from lae_monitor.mover.ledger import Received
 from lae_monitor.mover.mover import Mover
-from lae_monitor.mover.quota import Aged, beyond, kept_by_class, without_row
 from lae_monitor.store.store import DELETED_AT_ONCE
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,6 @@ from lae_monitor.archive.small_files import hold
 from lae_monitor.config import Settings
 from lae_monitor.config.describe import describe
 from lae_monitor.net.connections import use_all_descriptors
-from lae_monitor.process.notify import keep_watchdog_fed, notify
 
 log = logging.getLogger(__name__)
 
@@ -108,3 +108,29 @@ async def opened_archive(settings: Settings, process: str) -> AsyncIterator[Arch
         yield archive
     finally:
         await archive.close()
+
+
+# Tells whoever started us how we are: systemd's sd_notify protocol, which our own supervisor speaks too.
+VARIABLE: Final = "NOTIFY_SOCKET"
+
+
+def notify(*lines: str) -> None:
+    """Sends `READY=1`, `STATUS=...` and the like; nothing happens when nobody listens."""
+    address = os.environ.get(VARIABLE)
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(address)
+        sender.sendall("\n".join(lines).encode())
+
+
+async def keep_watchdog_fed() -> None:
+    """Says that the event loop still turns, twice as often as systemd asks for."""
+    microseconds = os.environ.get("WATCHDOG_USEC")
+    if not microseconds or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return
+    while True:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(int(microseconds) / 2e6)

@@ -7,8 +7,7 @@ from lae_monitor.archive import Journal
 from lae_monitor.config import Settings
 from lae_monitor.kinds.context import Context
 from lae_monitor.process.logs import set_up_log
-from lae_monitor.process.notify import notify
-from lae_monitor.process.running import log_settings, only_one, opened_archive, run_until_stopped
+from lae_monitor.process.running import log_settings, notify, only_one, opened_archive, run_until_stopped
 
 log = logging.getLogger(__name__)
 

@@ -25,15 +25,22 @@ from lae_monitor.mover import Mover
 from lae_monitor.mover.ages import rules_of
 from lae_monitor.mover.checking import Checks
 from lae_monitor.mover.ledger import Ledger
-from lae_monitor.mover.metrics import watch
 from lae_monitor.mover.moved_files import MovedFiles
 from lae_monitor.mover.rebuild import discard_unfinished
 from lae_monitor.mover.retention import STOPPED, Retention, stopped
+from lae_monitor.mover.status import watch
 from lae_monitor.net.http import Access, Endpoint, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.process.logs import set_up_log
-from lae_monitor.process.notify import notify
-from lae_monitor.process.running import MOVER_SOCKET, SOCKET, log_settings, only_one, opened_archive, run_until_stopped
+from lae_monitor.process.running import (
+    MOVER_SOCKET,
+    SOCKET,
+    log_settings,
+    notify,
+    only_one,
+    opened_archive,
+    run_until_stopped,
+)
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.service.control import control
 from lae_monitor.store import Store, StoreError
@@ -184,7 +191,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
             Mount("/", pages),
         ]
     )
-    watch(mover)
+    watch(mover.state, lambda: mover.ledger)
     checks = Checks(mover, Journal(archive))
     mover.store.on_damage = checks.want
     aside = _Asides(settings, mover, Journal(archive), checks)

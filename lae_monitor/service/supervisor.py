@@ -14,9 +14,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
-from lae_monitor.process.notify import VARIABLE
+from lae_monitor.config import Settings
+from lae_monitor.process.logs import set_up_log
+from lae_monitor.process.running import VARIABLE, log_settings, only_one, run_until_stopped
 
 log = logging.getLogger(__name__)
 
@@ -181,3 +184,36 @@ class Supervisor:
                     child.status = value
                 elif name == "READY":
                     child.ready.set()
+
+
+# `lae-monitor run`: everything on one host, under the supervisor.
+def run_all(
+    settings: Settings,
+    names: tuple[str, ...],
+    config: Path | None,
+    on_ready: Callable[[dict[str, str]], None],
+    companions: dict[str, list[str]] | None = None,
+) -> int:
+    """Runs `serve` and the gatherers among `names`, until stopped.
+
+    Args:
+        settings: as read from `config`.
+        names: kinds, and `serve`.
+        config: the file that the children read too; None for the default one.
+        on_ready: called once all are ready, with what each said of itself.
+        companions: further commands to keep running, by name.
+
+    Raises:
+        AlreadyRunning
+    """
+    set_up_log("run", settings.log.format)
+    log_settings(settings)
+    options = ["--config", str(config)] if config is not None else []
+    commands = {name: [*options, *(["serve"] if name == "serve" else ["gather", name])] for name in names}
+    commands |= {name: [*options, *arguments] for name, arguments in (companions or {}).items()}
+
+    async def main(stop: asyncio.Event) -> int:
+        return await Supervisor(commands, on_ready).run(stop)
+
+    with only_one(settings.state.path, "run"):
+        return run_until_stopped(main, grace=3 * GRACE)

@@ -3,14 +3,45 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.rows import Row
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.store.driver import DAMAGED_HELP, Batch, Driver, NewerStore, Parameter, StoreError
-from lae_monitor.store.migrations import STEPS
-from lae_monitor.store.schema import DURABLE, TABLES, stream
+from lae_monitor.store.schema import DURABLE, SMALL_MERGES, TABLES, stream
+
+
+class Step(NamedTuple):
+    """A numbered change of the store. `statements(database)` are the SQL to run, once, in a store that has not had it.
+
+    A step is never changed once it was released; a new one is added. The first makes the tables as `schema` says today, so
+    that a new store needs no other; steps after it bring older stores to the same state.
+    """
+
+    version: int
+    name: str
+    statements: Callable[[str], list[str]]
+
+
+def _create(database: str) -> list[str]:
+    return [table.create(database) for table in TABLES.values()]
+
+
+def _create_categories(database: str) -> list[str]:
+    return [TABLES["categories"].create(database)]
+
+
+def _merge_in_small_blocks(database: str) -> list[str]:
+    return [f"ALTER TABLE {database}.events MODIFY SETTING {', '.join(SMALL_MERGES)}"]
+
+
+STEPS: Final = (
+    Step(1, "tables", _create),
+    Step(2, "categories of incidents", _create_categories),
+    Step(3, "events are merged in small blocks", _merge_in_small_blocks),
+)
+
 
 DATABASE: Final = "lae"
 NO_KINDS: Final = Kinds()

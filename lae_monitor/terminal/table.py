@@ -7,14 +7,60 @@ take seconds for a long search.
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TextIO
 
 import click
 from rich.cells import cell_len, set_cell_size
 
 from lae_monitor.core.printable import one_line
-from lae_monitor.terminal.lines import Drawn, painted
+
+# Colours, times and bars for a terminal.
+STYLES: Final[Mapping[str, dict[str, Any]]] = {
+    "debug": {"dim": True},
+    "info": {},
+    "warning": {"fg": "yellow"},
+    "error": {"fg": "red"},
+    "critical": {"fg": "magenta", "bold": True},
+    "good": {"fg": "green"},
+}
+BARS: Final = " ▁▂▃▄▅▆▇█"
+
+
+class Drawn(str):
+    """In colours already, and of our own making: in a table it stays as it is, blanks and all."""
+
+    __slots__ = ()
+
+
+def painted(text: str, level: str = "", **style: Any) -> str:
+    """`text` in the colour of `level`; plain when NO_COLOR is set. click removes colours where no terminal is."""
+    style = style or STYLES.get(level, {})
+    return click.style(text, **style) if text and style and not os.environ.get("NO_COLOR") else text
+
+
+def when(time: str | None) -> str:
+    """`2026-11-22 09:44:34Z`."""
+    return f"{time[:10]} {time[11:19]}Z" if time else "never"
+
+
+def sparkline(counts: Sequence[int], worst: Sequence[str]) -> Drawn:
+    """A bar for each count, in the colour of the worst level there."""
+    most = max(counts, default=0)
+    return Drawn(
+        "".join(
+            painted(BARS[round((count / most) ** 0.5 * 8) or 1] if count else BARS[0], level)
+            for count, level in zip(counts, worst, strict=True)
+        )
+    )
+
+
+def worse(one: str, other: str) -> str:
+    """The worse of two levels; "" is none."""
+    from lae_monitor.core.rows import LEVELS
+
+    return max(one, other, key=lambda level: LEVELS.index(level) if level in LEVELS else -1)
+
 
 GAP: Final = "  "
 
@@ -95,3 +141,22 @@ def _aligned(cell: Cell, plain: str, width: int, right: bool) -> str:
     shown = painted(text, cell.level) if isinstance(cell, Painted) else cell if isinstance(cell, Drawn) else text
     space = " " * (width - cell_len(text))
     return space + shown if right else shown + space
+
+
+# Events as lines for a terminal.
+_HOST: Final = Column(least=24)
+_COLUMNS: Final = (Column(), Column(least=8), Column(least=8), _HOST, Column(spare=40), Column())
+
+
+def event_lines(rows: Iterable[Mapping[str, Any]], *, with_host: bool = True) -> list[str]:
+    """One for each: time, level, kind, host, title, id."""
+
+    def cells(row: Mapping[str, Any]) -> list[Cell]:
+        level = row["level"]
+        host = [row["host"] or "-"] if with_host else []
+        return [
+            Painted(when(row["time"]), "debug"), Painted(level, level), row["kind"], *host,
+            Painted(row["title"], level), Painted(row["id"], "debug"),
+        ]  # fmt: skip
+
+    return table([column for column in _COLUMNS if with_host or column is not _HOST], map(cells, rows))

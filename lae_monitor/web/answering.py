@@ -1,6 +1,10 @@
 """How requests are answered: as a page, as JSON or as CSV; and what is refused, in the same form."""
 
+import csv
+import io
 import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,20 +12,47 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 
+from lae_monitor.archive import Archive
 from lae_monitor.core.printable import printable
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.time import format_time
+from lae_monitor.core.time import Clock, format_time, wall_clock
 from lae_monitor.net.access import BASIC_CHALLENGE, CHALLENGE, CHALLENGED
 from lae_monitor.net.peer import name_of
+from lae_monitor.query.decisions import Decisions
 from lae_monitor.query.grammar import BadQuery
+from lae_monitor.store import Store
 from lae_monitor.web.shown import FILTERS, group_query, host_url, incidents_url, report_address, search_url
-from lae_monitor.web.site import Site
 
 HERE: Final = Path(__file__).parent
 RETRY_AFTER: Final = "5"  # seconds, said with every 503
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _MACHINE: Final = ("/api/",)  # addresses below these answer in JSON, errors too; so do twins and feeds
+
+
+Retry = Callable[[str], Awaitable[bool]]
+Status = Callable[[], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What the pages are made from.
+
+    Args:
+        retry: reads again what is in quarantine under an id; False when nothing is.
+        decisions: takes what operators decide of groups; None where pages are only looked at.
+        status: of the machinery: `archive` (roots with their health), `mover`, `quarantine`; each may be missing.
+    """
+
+    store: Store
+    archive: Archive
+    fleet: str
+    retry: Retry
+    status: Status
+    clock: Clock = wall_clock
+    decisions: Decisions | None = None
 
 
 def _harmless(value: Any) -> Any:
@@ -77,11 +108,6 @@ def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -
     return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
 
 
-def csv(text: str, name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
-
-
 def refusal(request: Request, refused: Refused, fleet: str) -> Response:
     """The answer to what is refused: its code, what the code means, and the detail; in JSON where JSON was asked for."""
     headers = {"Retry-After": RETRY_AFTER} if refused.status == 503 else {}
@@ -107,3 +133,49 @@ def refusal(request: Request, refused: Refused, fleet: str) -> Response:
     if refused.code in CHALLENGED:
         answer.headers.append(*CHALLENGE)
     return answer
+
+
+Answer = Callable[[Site, Request], Awaitable[Response]]
+
+
+def route(site: Site, path: str, answer: Answer, method: str = "GET") -> Route:
+    async def endpoint(request: Request) -> Response:
+        return await answer(site, request)
+
+    return Route(path, endpoint, methods=[method])
+
+
+def as_json(value: Callable[[Site, Request], Awaitable[Any]]) -> Answer:
+    """The answer that is `value` in JSON."""
+
+    async def answer(site: Site, request: Request) -> Response:
+        return json(await value(site, request))
+
+    return answer
+
+
+def as_csv(
+    name: str, struct: type[msgspec.Struct], value: Callable[[Site, Request], Awaitable[Any]], field: str = "rows"
+) -> Answer:
+    """The answer that is a table of the `struct`s in `field` of `value`, to be saved as `name`.csv.
+
+    For spreadsheets: a cell that one would take for a formula begins with an apostrophe.
+    """
+
+    async def answer(site: Site, request: Request) -> Response:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(struct.__struct_fields__)
+        for row in getattr(await value(site, request), field):
+            writer.writerow([_cell(getattr(row, column)) for column in struct.__struct_fields__])
+        headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+        return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
+
+    return answer
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,6 +1,6 @@
 """The addresses for programs: /api/..., and the .json twins of the pages."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -11,15 +11,14 @@ from starlette.routing import Route
 
 from lae_monitor.core.kind import load
 from lae_monitor.core.refusals import Refused
-from lae_monitor.query.hosts import Hosts, hosts
+from lae_monitor.query.events import EventRow
+from lae_monitor.query.hosts import Host, Hosts, hosts
 from lae_monitor.query.reports import Report, find, original, report
 from lae_monitor.query.search import Answer
 from lae_monitor.web import content
+from lae_monitor.web.answering import Site, as_csv, as_json, route
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.groups import group_api
-from lae_monitor.web.route import as_csv, as_json, route
-from lae_monitor.web.site import Site
-from lae_monitor.web.table import events_csv, hosts_csv
 
 SEARCH = ("q", "limit")
 EVENTS = ("q", "cluster", "host", "before", "after", "limit")
@@ -37,11 +36,11 @@ def api_routes(site: Site) -> list[Route]:
         at("/host/{cluster}/{host}.json", as_json(_host)),
         at("/report/{id:path}.json", as_json(whole_report)),
         at("/api/search", as_json(_search)),
-        at("/api/search.csv", as_csv("search", lambda site, request: _rows(_search(site, request)))),
+        at("/api/search.csv", as_csv("search", EventRow, _search)),
         at("/api/events", as_json(_events)),
-        at("/api/events.csv", as_csv("events", lambda site, request: _rows(_events(site, request)))),
+        at("/api/events.csv", as_csv("events", EventRow, _events)),
         at("/api/hosts", as_json(_hosts)),
-        at("/api/hosts.csv", as_csv("hosts", _hosts_csv)),
+        at("/api/hosts.csv", as_csv("hosts", Host, _hosts, "hosts")),
         at("/api/reports/{id:path}/original", _original),
         at("/api/reports/{id:path}/retry", as_json(_retry), "POST"),
         at("/api/reports/{id:path}", as_json(whole_report)),
@@ -70,14 +69,6 @@ async def _host(site: Site, request: Request) -> content.HostPage:
 async def _hosts(site: Site, request: Request) -> Hosts:
     asked = Asked(request.query_params, HOSTS)
     return await hosts(site.store, site.clock(), cluster=asked.name("cluster"), host=asked.name("host"))
-
-
-async def _rows(answer: Awaitable[Answer | content.Events]) -> str:
-    return events_csv((await answer).rows)
-
-
-async def _hosts_csv(site: Site, request: Request) -> str:
-    return hosts_csv((await _hosts(site, request)).hosts)
 
 
 def cluster_of(request: Request) -> str:

@@ -20,11 +20,10 @@ from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.net.http import Access
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.store import Store, StoreError
-from lae_monitor.web.answering import HERE, refusal
+from lae_monitor.web.answering import HERE, Retry, Site, Status, refusal
 from lae_monitor.web.api import api_routes
 from lae_monitor.web.guard import Guard
 from lae_monitor.web.pages import page_routes
-from lae_monitor.web.site import Retry, Site, Status
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def create_app(
         store, archive: open; they are read only.
         fleet: the name in the head of every page.
         retry: `async retry(id) -> bool`: reads again what is in quarantine.
-        status: what the fleet page says of the machinery; see web.site.
+        status: what the fleet page says of the machinery; see answering.Site.
         decisions: takes what operators decide of groups; without, groups are only looked at.
         access: the accounts and tokens that are let in; None where nobody but this process itself can ask.
     """

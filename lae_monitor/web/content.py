@@ -11,15 +11,14 @@ from lae_monitor.core.time import DAY, HOUR, MINUTE, format_duration, format_tim
 from lae_monitor.query.arrivals import arrivals
 from lae_monitor.query.events import MAX_ROWS, EventRow
 from lae_monitor.query.grammar import Filter, Query, Text, is_time
-from lae_monitor.query.hosts import Host, hosts
-from lae_monitor.query.load import Load, Node, load, node
+from lae_monitor.query.hosts import Host, Load, Node, hosts, load, node
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
 from lae_monitor.query.refused import RefusedLately, refused
 from lae_monitor.query.search import Answer, search
 from lae_monitor.query.timeline import Activity, Gap, activity, gaps, page_of, timeline
+from lae_monitor.web.answering import Site
 from lae_monitor.web.asked import Asked
-from lae_monitor.web.site import Site
 
 ALARMS: Final = 20  # shown on top of the fleet page
 PAGE: Final = 100  # events of a timeline

@@ -5,8 +5,7 @@ from typing import Final, NamedTuple
 
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import HOUR, format_time, parse_time
-from lae_monitor.query.hosts import Host
-from lae_monitor.query.load import Load
+from lae_monitor.query.hosts import Host, Load
 from lae_monitor.query.timeline import Activity, Gap
 
 WIDTH: Final = 1000.0  # of a strip, in its own units; it is stretched to the page

@@ -16,16 +16,24 @@ from lae_monitor.core.time import format_time
 from lae_monitor.query.decisions import Act, Decided, decided
 from lae_monitor.query.grammar import moment
 from lae_monitor.query.group_page import GroupPage, group_page
-from lae_monitor.query.groups import MAX_GROUPS, MAX_OFFSET, ORDERS, STATES, WITHIN, Asking, Groups, find_id, groups
+from lae_monitor.query.groups import (
+    MAX_GROUPS,
+    MAX_OFFSET,
+    ORDERS,
+    STATES,
+    WITHIN,
+    Asking,
+    Group,
+    Groups,
+    find_id,
+    groups,
+)
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
-from lae_monitor.web.answering import page
+from lae_monitor.web.answering import Site, as_csv, as_json, page, route
 from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import bars
-from lae_monitor.web.route import as_csv, as_json, route
 from lae_monitor.web.shown import days
-from lae_monitor.web.site import Site
-from lae_monitor.web.table import groups_csv
 
 LIST: Final = ("q", "kind*", "product", "state", "sort", "since", "limit", "offset")
 GROUP: Final = ("since",)
@@ -54,7 +62,7 @@ def group_api(site: Site) -> list[Route]:
         at("/groups.json", as_json(listed)),
         at("/group/{id}.json", as_json(_one)),
         at("/api/groups", as_json(listed)),
-        at("/api/groups.csv", as_csv("groups", _csv)),
+        at("/api/groups.csv", as_csv("groups", Group, listed, "groups")),
         at("/api/groups/{id}/{act}", as_json(_change), "POST"),
         at("/api/groups/{id}", as_json(_one)),
     ]
@@ -68,10 +76,6 @@ def group_pages(site: Site) -> list[Route]:
         at("/group/{id}/{act}", _decide, "POST"),
         at("/group/{id}", _group_page),
     ]
-
-
-async def _csv(site: Site, request: Request) -> str:
-    return groups_csv((await listed(site, request)).groups)
 
 
 async def listed(site: Site, request: Request) -> Groups:

@@ -10,12 +10,10 @@ from click.testing import CliRunner
 
 from lae_monitor.cli.group import top
 from lae_monitor.config import Settings, load
-from lae_monitor.config.describe import describe, effective
-from lae_monitor.config.explain import explain
+from lae_monitor.config.describe import describe, effective, toml
+from lae_monitor.config.explain import explain, new
 from lae_monitor.config.keys import all_sections, keys
 from lae_monitor.config.load import load_with_origins
-from lae_monitor.config.new import new
-from lae_monitor.config.written import toml
 from lae_monitor.kinds import KINDS
 
 

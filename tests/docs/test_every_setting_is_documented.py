@@ -2,8 +2,8 @@
 
 import re
 
+from lae_monitor.config.describe import toml
 from lae_monitor.config.keys import all_sections, keys
-from lae_monitor.config.written import toml
 from lae_monitor.kinds import KINDS
 
 

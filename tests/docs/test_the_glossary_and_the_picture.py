@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from lae_monitor.config.describe import toml
 from lae_monitor.config.keys import all_sections, keys
-from lae_monitor.config.written import toml
 from lae_monitor.kinds import KINDS
 
 HOUSE = Path(__file__).parent.parent.parent

@@ -8,7 +8,7 @@ from lae_monitor.kinds.incidents.categories import categories_of_incident
 from lae_monitor.mover.rebuild import rebuild
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver
-from lae_monitor.store.migrations import STEPS
+from lae_monitor.store.store import STEPS
 
 NOW = parse_time("2026-11-22T12:00:00Z")
 

@@ -9,7 +9,7 @@ import spine
 
 from lae_monitor.archive import Journal
 from lae_monitor.mover import mover as module
-from lae_monitor.mover import sweeps, waiting
+from lae_monitor.mover import sweep, waiting
 from lae_monitor.store import Store
 
 LINE = b'{"time":"2026-11-22T00:00:00Z","what":"mark","title":"fresh"}\n'
@@ -134,7 +134,7 @@ def test_a_sweep_does_not_hold_hints_up(tmp_path, monkeypatch, word):
                 return
                 yield
 
-            monkeypatch.setattr(sweeps, "sweep", slow)
+            monkeypatch.setattr(sweep, "sweep", slow)
             step = asyncio.create_task(mover.step())
             await swept.wait()
             if word == "hint":

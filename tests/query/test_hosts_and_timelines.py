@@ -7,8 +7,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Node, Sample
 from lae_monitor.core.time import DAY, HOUR, MINUTE, format_time
 from lae_monitor.query.arrivals import arrivals
-from lae_monitor.query.hosts import hosts
-from lae_monitor.query.load import load, node
+from lae_monitor.query.hosts import hosts, load, node
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
 from lae_monitor.query.refused import refused

@@ -87,7 +87,7 @@ def test_a_level_is_a_colour_unless_no_color_is_set():
 def test_a_long_search_is_a_table_quickly():
     program = """
 import time
-from lae_monitor.terminal.events import event_lines
+from lae_monitor.terminal.table import event_lines
 rows = [{"time": "2026-11-22T09:44:34Z", "level": "error", "kind": "crash", "host": f"host{n}", "title": "x" * (n % 300),
          "id": str(n)} for n in range(10_000)]
 begun = time.process_time()

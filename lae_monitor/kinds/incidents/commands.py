@@ -11,9 +11,8 @@ import click
 
 from lae_monitor.core.printable import printable
 from lae_monitor.kinds.incidents.classify.commands import answer_of, listed, started, tell_troubles, try_rules
-from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
-from lae_monitor.terminal.table import Cell, Column, table
+from lae_monitor.terminal.table import Cell, Column, table, when
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.classify.sources import Sources

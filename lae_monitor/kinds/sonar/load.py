@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from lae_monitor.query.load import Load, Node
+from lae_monitor.query.hosts import Load, Node
 from lae_monitor.query.planner import micros
 from lae_monitor.query.timeline import MAX_BUCKETS
 from lae_monitor.store import Store

@@ -13,7 +13,7 @@ from lae_monitor.archive.kernel import Kernel
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.sonar import waiting
+from lae_monitor.kinds.sonar import gather
 from lae_monitor.kinds.sonar.free_csv import MAX_LINE, TURN, Post
 
 PATIENCE = 60.0
@@ -137,7 +137,7 @@ def test_a_full_disk_is_503_and_posts_are_taken_again_when_there_is_room(tmp_pat
 def test_more_bytes_than_may_wait_are_refused_as_busy_and_large_posts_leave_room_for_small_ones(
     tmp_path, gathering, line, now, monkeypatch
 ):
-    monkeypatch.setattr(waiting, "MAX_LARGE", 1 * MiB)
+    monkeypatch.setattr(gather, "MAX_LARGE", 1 * MiB)
 
     async def main():
         async with gathering(tmp_path, clock=now, max_body=1 * MiB) as gatherer:
@@ -159,8 +159,8 @@ def test_more_bytes_than_may_wait_are_refused_as_busy_and_large_posts_leave_room
 
 
 def test_however_many_small_posts_wait_they_have_a_limit_together(monkeypatch):
-    monkeypatch.setattr(waiting, "MAX_SMALL", 100)
-    bound = waiting.PostMemory(max_body=1000)
+    monkeypatch.setattr(gather, "MAX_SMALL", 100)
+    bound = gather.PostMemory(max_body=1000)
     with bound.post() as first, bound.post() as second:
         first(60)
         second(40)

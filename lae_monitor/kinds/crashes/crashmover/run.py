@@ -18,8 +18,7 @@ from lae_monitor.kinds.crashes.crashmover.source import Source
 from lae_monitor.kinds.crashes.crashmover.telling import Telling
 from lae_monitor.net.http import Access, Router, operations, serve
 from lae_monitor.process.logs import set_up_log
-from lae_monitor.process.notify import notify
-from lae_monitor.process.running import log_settings, only_one, opened_archive, run_until_stopped
+from lae_monitor.process.running import log_settings, notify, only_one, opened_archive, run_until_stopped
 from lae_monitor.store.aside import notices
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,9 @@ from lae_monitor.core.limits import MiB, format_size
 from lae_monitor.core.printable import one_line
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time, parse_duration, parse_time, wall_clock
-from lae_monitor.terminal.lines import when
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_USAGE, Invocation, common
 from lae_monitor.terminal.progress import counted
-from lae_monitor.terminal.table import Column, table
+from lae_monitor.terminal.table import Column, table, when
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.crashes.program import Program

@@ -170,8 +170,7 @@ def _list(invocation: Invocation) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    from lae_monitor.terminal.lines import when
-    from lae_monitor.terminal.table import table
+    from lae_monitor.terminal.table import table, when
 
     names = ("host", "cluster", "incidents", "connections")
     heard = (when(row["last_heard"]) if row["last_heard"] else "never heard" for row in rows)

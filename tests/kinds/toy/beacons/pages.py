@@ -1,7 +1,7 @@
 """/ports.json: how many beacons each port had; and what a ship's page says of the ship."""
 
-from lae_monitor.query.load import Load, Node
-from lae_monitor.web.route import as_json, route
+from lae_monitor.query.hosts import Load, Node
+from lae_monitor.web.answering import as_json, route
 
 
 async def ports(site, _request):
