@@ -63,15 +63,10 @@ def doubts(settings: Settings, written: Mapping[str, Any]) -> Iterator[str]:
     for dotted, value in effective(settings):
         if dotted in written:
             yield from _without_unit(dotted, written[dotted], value)
-    crashes = settings.gatherers.get("crashes")
-    kept = {
-        f"retention.{kind}": getattr(settings.retention, kind) for kind in type(settings.retention).__struct_fields__
-    }
-    for product, seconds in getattr(crashes, "product_retention", {}).items():
-        kept[f"gatherers.crashes.product_retention.{product}"] = seconds
-    for key, seconds in kept.items():
-        if isinstance(seconds, Kept) and seconds < DAY:
-            yield f"{key}: {format_duration(seconds)} is less than a day: what comes is removed by the next daily run"
+        named = {f"{dotted}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {dotted: value}
+        for key, kept in named.items():
+            if isinstance(kept, Kept) and kept < DAY:
+                yield f"{key}: {format_duration(kept)} is less than a day: what comes is removed by the next daily run"
 
 
 def _without_unit(key: str, written: Any, value: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+UNLIMITED: Final = 2**63 - 1  # bytes
 JOURNAL: Final = "journal"  # the folder of all that is no report; see archive.journal
 _OF_JOURNAL: Final = "lae_monitor.archive.journal"
 
@@ -37,10 +38,14 @@ class Takeover(NamedTuple):
 
 
 class Classes(NamedTuple):
-    """Classes of reports that are kept for another time than most: in seconds by class; and the bytes that all may take."""
+    """Classes of reports that are kept for another time than most, and the bytes that all reports of the kind may take.
 
-    keep: dict[str, float]
-    room: int
+    `keep` has the seconds by class, which `key` of the kind's section of the settings gives.
+    """
+
+    keep: dict[str, float] = {}  # noqa: RUF012 - never changed
+    room: int = UNLIMITED
+    key: str = ""
 
 
 class Option(NamedTuple):
@@ -112,8 +117,8 @@ class Kind:
         same: attributes that are equal in what was sent twice; the first is a word of its own in the text index.
         why: gives the sentence that says what the events of a group have in common, from the group's name and the
             attributes `why_attributes` of its newest event.
-        classes: gives the `Classes` that its section of the settings names; one kind at most has them.
-        class_group: gives the beginning that the groups of a class have.
+        classes: gives the `Classes` that its section of the settings names: `classes(section)`. A crash's is its product.
+        class_group: gives the beginning that the groups of a class have, from its name.
         tokens: names its `Tokens`, an object, if one is needed to send.
         show: takes a report apart for people: `show(span, data) -> Shown`.
         about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
@@ -193,11 +198,6 @@ class Kinds(tuple[Kind, ...]):
     @property
     def regular(self) -> tuple[Kind, ...]:
         return tuple(kind for kind in self if kind.regular)
-
-    @property
-    def classed(self) -> str:
-        """The name of the kind that has classes; "" for none."""
-        return next((kind.name for kind in self if kind.classes), "")
 
     def named(self, name: str) -> Kind | None:
         return next((kind for kind in self if kind.name == name), None)

@@ -27,46 +27,48 @@ _OF_JOURNAL: Final = re.compile(r"journal/\d{4}/\d\d/\d\d/")
 
 
 class Rules(msgspec.Struct, kw_only=True, frozen=True):
-    """What is kept: seconds by kind, and of the kind that has classes (crashes: by product) by these and in bytes.
+    """What is kept: seconds by kind; and by kind, what is kept of its classes and in how many bytes.
 
     `max_share` of a kind is usual in one run.
     """
 
     keep: dict[str, float]
-    products: dict[str, float] = {}
-    max_kept: int = 2**63 - 1
+    classes: dict[str, Classes] = {}
     max_share: float = 0.05
+
+    def of(self, kind: str) -> Classes:
+        return self.classes.get(kind, Classes())
 
     def seconds(self) -> dict[str, float]:
         """By kind. The journal stays as long as anything that it tells of."""
-        return {**self.keep, JOURNAL: max(*self.keep.values(), *self.products.values(), 0.0)}
+        of_classes = [seconds for classes in self.classes.values() for seconds in classes.keep.values()]
+        return {**self.keep, JOURNAL: max(*self.keep.values(), *of_classes, 0.0)}
 
-    def shortened(self, before: "Rules", classed: str) -> list[str]:
+    def shortened(self, before: "Rules") -> list[str]:
         """What is kept for less, or in less room, than `before` said."""
         found = [
             f"retention.{kind} from {format_duration(before.keep[kind])} to {format_duration(seconds)}"
             for kind, seconds in self.keep.items()
             if seconds < before.keep.get(kind, 0.0)
         ]
-        for product in sorted(self.products.keys() | before.products.keys()):
-            was = before.products.get(product, before.keep.get(classed, 0.0))
-            now = self.products.get(product, self.keep.get(classed, 0.0))
-            if now < was:
-                found.append(f"product_retention of {product} from {format_duration(was)} to {format_duration(now)}")
-        if self.max_kept < before.max_kept:
-            found.append(f"max_kept from {format_size(before.max_kept)} to {format_size(self.max_kept)}")
+        for kind, seconds in self.keep.items():
+            new = self.of(kind)
+            old = before.classes.get(kind, Classes(room=new.room))
+            for name in sorted(new.keep.keys() | old.keep.keys()):
+                was, now = old.keep.get(name, before.keep.get(kind, 0.0)), new.keep.get(name, seconds)
+                if now < was:
+                    key = new.key or old.key
+                    found.append(f"{key} of {name} from {format_duration(was)} to {format_duration(now)}")
+            if new.room < old.room:
+                found.append(f"max_kept of {kind} from {format_size(old.room)} to {format_size(new.room)}")
         return found
 
 
 def rules_of(settings: Settings) -> Rules:
     """What the configuration says of how long, and in how much room, everything is kept."""
     keep = {kind.name: float(getattr(settings.retention, kind.name)) for kind in settings.kinds}
-    max_share = float(settings.retention.max_share)
-    kind = settings.kinds.named(settings.kinds.classed)
-    if kind is None:
-        return Rules(keep=keep, max_share=max_share)
-    classes: Classes = load(kind.classes)(settings.gatherers[kind.name])
-    return Rules(keep=keep, products=classes.keep, max_kept=classes.room, max_share=max_share)
+    classes = {kind.name: load(kind.classes)(settings.gatherers[kind.name]) for kind in settings.kinds if kind.classes}
+    return Rules(keep=keep, classes=classes, max_share=float(settings.retention.max_share))
 
 
 class Aged(NamedTuple):
@@ -112,12 +114,11 @@ class Look:
         self._rules = rules
         self._clock = clock
         self._floor = floor
-        self._classed = mover.store.kinds.classed
         self._patterns = {kind.name: kind.is_report for kind in mover.store.kinds} | {JOURNAL: _OF_JOURNAL}
         self._newest_of: dict[int, float] = {}  # the newest receipt of each day
         self.kinds: dict[str, Tally] = {}
         self.old: dict[str, list[Aged]] = {}  # by kind: what may be due
-        self.classed: list[Aged] = []  # of the kind that has classes: all
+        self.all: dict[str, list[Aged]] = {}  # by kind: all whose receipt can be true, of kinds that have classes
         self.doubtful: list[Aged] = []
         self.new: dict[str, Received] = {}
 
@@ -138,8 +139,10 @@ class Look:
     async def look(self) -> None:
         for name, seconds in self._rules.seconds().items():
             if (pattern := self._patterns.get(name)) is not None:
-                least = min([seconds, *(self._rules.products.values() if name == self._classed else ())])
+                least = min([seconds, *self._rules.of(name).keep.values()])
                 self.kinds[name], self.old[name] = Tally(), []
+                if name in self._rules.classes:
+                    self.all[name] = []
                 async for folder, entries in folders_of(self._mover.archive, name):
                     known = self._mover.ledger.received(folder)
                     for entry in entries:
@@ -163,8 +166,8 @@ class Look:
         self._newest_of[day] = max(at, self._newest_of.get(day, 0.0))
         if at + least <= self._clock:
             self.old[name].append(file)
-        if name == self._classed:
-            self.classed.append(file)
+        if name in self.all:
+            self.all[name].append(file)
 
 
 async def folders_of(archive: Archive, folder: str) -> AsyncIterator[tuple[str, list[Entry]]]:

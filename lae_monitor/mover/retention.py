@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lae_monitor.archive import ArchiveError
-from lae_monitor.core.kind import JOURNAL
+from lae_monitor.core.kind import JOURNAL, Classes
 from lae_monitor.core.limits import format_size
 from lae_monitor.core.time import DAY, HOUR, Clock, format_time, wall_clock
 from lae_monitor.mover.ages import Aged, Last, Look, Rules, Tally, beyond, kept_by_class, without_row
@@ -55,7 +55,7 @@ class Plan:
     newest: the receipt that ages count from.
     why: why the run stops instead, as a sentence; "" if it does not.
     doubtful: files whose receipt cannot be true.
-    over: the oldest of the kind that has classes, as many as are beyond `max_kept`.
+    over: by kind, the oldest, as many as are beyond its room.
     new: receipts that the ledger does not have.
     """
 
@@ -63,7 +63,7 @@ class Plan:
     why: str = ""
     kinds: dict[str, Tally] = field(default_factory=dict)
     doubtful: list[Aged] = field(default_factory=list)
-    over: list[Aged] = field(default_factory=list)
+    over: dict[str, list[Aged]] = field(default_factory=dict)
     new: dict[str, Received] = field(default_factory=dict)
 
     @property
@@ -117,7 +117,6 @@ class Retention:
         self._rules = rules
         self._clock = clock
         self._kinds = mover.store.kinds
-        self._classed = self._kinds.named(self._kinds.classed)
         self._one = asyncio.Lock()  # two runs at once would count the same files
 
     @property
@@ -134,8 +133,14 @@ class Retention:
         await self._note(plan, last)
         if plan.why:
             self._stop(plan.why)
-            lowered = last is None or self._rules.max_kept < last.rules.max_kept
-            return await self._remove([] if lowered else plan.over), plan
+            before = last.rules if last is not None else Rules(keep={})
+            over = [
+                file
+                for kind, files in plan.over.items()
+                if kind in before.keep and self._rules.of(kind).room >= before.classes.get(kind, Classes(room=0)).room
+                for file in files
+            ]
+            return await self._remove(over), plan
         gone = await self._remove(plan.due)
         newest = plan.newest if confirmed or last is None else max(plan.newest, last.newest)
         seen = last.seen if last is not None and newest == last.newest else []  # a quiet month is no jump
@@ -158,64 +163,68 @@ class Retention:
             )
         look = Look(self._mover, self._rules, clock, floor=0.0 if last is None or confirmed else last.newest - DAY)
         await look.look()
-        products = await kept_by_class(self._mover, self._classed, self._rules.products) if self._classed else {}
+        by_class: dict[str, float] = {}  # seconds by path
+        for kind in self._kinds:
+            by_class |= await kept_by_class(self._mover, kind, self._rules.of(kind.name).keep)
         plan = Plan(newest=look.newest, doubtful=look.doubtful, new=look.new)
-        plan.over = beyond(look.classed, self._rules.max_kept)
-        await self._decide(plan, look, products)
+        plan.over = {kind: beyond(files, self._rules.of(kind).room) for kind, files in look.all.items()}
+        await self._decide(plan, look, by_class)
         if confirmed:
             return plan
         explained, is_settled = look.explained(last)
-        shortened = self._rules.shortened(last.rules, self._kinds.classed) if last is not None else []
+        shortened = self._rules.shortened(last.rules) if last is not None else []
         reasons = [f"less is to be kept: {', '.join(shortened)}"] if shortened else []
         if explained < look.newest:
             reasons.append(
                 f"the newest receipt is of {format_time(look.newest, digits=0)}, and the one before the gap of "
                 f"{format_time(explained, digits=0)}: the clock jumped, or the monitor was off"
             )
-        if last is None and self._has_long_been_due(look, products):
+        if last is None and self._has_long_been_due(look, by_class):
             reasons.append("no earlier run is known, and this has been too old for days: less may be kept than before")
         if reasons and any(kind.exceeds(self._rules.max_share) for kind in plan.kinds.values()):
             plan.why = f"{'; '.join(reasons)}. It would take {plan.describe()}"
         elif explained < look.newest and not is_settled:
             plan.newest = explained
-            await self._decide(plan, look, products)
+            await self._decide(plan, look, by_class)
         return plan
 
-    async def _decide(self, plan: Plan, look: "Look", products: Mapping[str, float]) -> None:
+    async def _decide(self, plan: Plan, look: "Look", by_class: Mapping[str, float]) -> None:
         """Which files are due, when ages count from `plan.newest`."""
         for name, seconds in self._rules.seconds().items():
             if name not in look.kinds:
                 continue
             kind = plan.kinds[name] = look.kinds[name]
-            due = {file.path: file for file in self._aged(look, name, seconds, products, plan.newest)}
-            if self._classed is not None and name == self._classed.name:
-                longest = max([seconds, *self._rules.products.values()])
-                for path in await without_row(self._mover, self._classed, list(due)) if longest > seconds else ():
+            due = {file.path: file for file in self._aged(look, name, seconds, by_class, plan.newest)}
+            classes = self._rules.of(name)
+            longest = max([seconds, *classes.keep.values()])
+            if longest > seconds and (of := self._kinds.named(name)) is not None:
+                for path in await without_row(self._mover, of, list(due)):
                     if due[path].at + longest > plan.newest:
                         del due[path]  # the store lost its row: it may be of the class that is kept for longest
-                staying = [file for file in look.classed if file.path not in due]
-                due |= {file.path: file for file in beyond(staying, self._rules.max_kept)}
+            if name in look.all:
+                staying = [file for file in look.all[name] if file.path not in due]
+                due |= {file.path: file for file in beyond(staying, classes.room)}
             if name == JOURNAL:
                 for path in await self._in_force(list(due)):
                     del due[path]
             kind.due = sorted(due.values())
 
-    def _has_long_been_due(self, look: "Look", products: Mapping[str, float]) -> bool:
+    def _has_long_been_due(self, look: "Look", by_class: Mapping[str, float]) -> bool:
         """Whether more than an unusual share of a kind was too old FIRST ago already."""
         for name, seconds in self._rules.seconds().items():
             if name in look.kinds:
                 kind = look.kinds[name]
-                due = list(self._aged(look, name, seconds, products, look.newest - FIRST))
+                due = list(self._aged(look, name, seconds, by_class, look.newest - FIRST))
                 if Tally(files=kind.files, bytes=kind.bytes, due=due).exceeds(self._rules.max_share):
                     return True
         return False
 
     def _aged(
-        self, look: Look, name: str, seconds: float, products: Mapping[str, float], newest: float
+        self, look: Look, name: str, seconds: float, by_class: Mapping[str, float], newest: float
     ) -> Iterator[Aged]:
         """The files of the kind `name` that are too old when ages count from `newest`."""
         for file in look.old[name]:
-            if file.at + (products.get(file.path, seconds) if name == self._kinds.classed else seconds) <= newest:
+            if file.at + by_class.get(file.path, seconds) <= newest:
                 yield file
 
     async def _in_force(self, paths: Sequence[str]) -> list[str]:

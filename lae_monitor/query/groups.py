@@ -40,6 +40,10 @@ ORDERS: Final = {
 }  # fmt: skip
 
 _ROOT: Final = f"transform({GROUP_ID}, {{merged:Array(String)}}, {{roots:Array(String)}}, {GROUP_ID})"
+_OF_CLASS: Final = (  # the class of an event is in its group's beginning
+    "arrayExists((event, begins) -> kind = event AND startsWith(`group`, begins), "
+    "{classed:Array(String)}, {begins:Array(String)})"
+)
 _CLOSED: Final = "toInt64OrZero(transform(root, {closed:Array(String)}, {closed_at:Array(String)}, '0'))"
 
 
@@ -127,7 +131,7 @@ class Groups(msgspec.Struct, kw_only=True):
 
 
 class Asking(msgspec.Struct, kw_only=True, frozen=True):
-    """Which groups: of `product` ("" for any), in one of `states`, in the order `sort`."""
+    """Which groups: of the class `product` of any kind ("" for all), in one of `states`, in the order `sort`."""
 
     product: str = ""
     states: tuple[str, ...] = ("open", "regressed")
@@ -146,10 +150,9 @@ async def groups(store: Store, planned: Plan, asking: Asking, now: float) -> Gro
     since = planned.since or now - WITHIN
     where, parameters = planned.where(since, planned.until)
     if asking.product:
-        kind = store.kinds.named(store.kinds.classed)
-        where += " AND kind = {classed:String} AND startsWith(`group`, {product:String})"
-        parameters["classed"] = kind.event if kind is not None else ""
-        parameters["product"] = load(kind.class_group)(asking.product) if kind is not None else asking.product
+        beginnings = {kind.event: load(kind.class_group)(asking.product) for kind in store.kinds if kind.class_group}
+        where += f" AND {_OF_CLASS}"
+        parameters |= {"classed": list(beginnings), "begins": list(beginnings.values())}
     merged = {id_: root for id_ in known if (root := root_of(id_, known)) != id_}
     rows = await _aggregated(store, where, parameters, merged, known, asking, now)
     return Groups(

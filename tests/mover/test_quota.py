@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import spine
 
+from lae_monitor.core.kind import Classes
 from lae_monitor.core.names import CrashId
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes import read as reader
@@ -59,8 +60,13 @@ async def stored(mover, *crashes):
     await mover.catch_up()
 
 
-async def retire(mover, **rules) -> int:
-    rules = Rules(**{"keep": {"crashes": 365 * DAY}} | rules)
+def crashes_kept(days=365, **classes) -> Rules:
+    """`keep` by product, `room` for all."""
+    return Rules(keep={"crashes": days * DAY}, classes={"crashes": Classes(**classes, key="product_retention")})
+
+
+async def retire(mover, days=365, **classes) -> int:
+    rules = crashes_kept(days, **classes)
     return (await Retention(mover, rules, lambda: NOW).run(confirmed=True))[0]
 
 
@@ -80,7 +86,7 @@ def test_a_product_has_its_own_time(tmp_path):
                 crash(5, "20261104", "Release"),
                 crash(6, "20261105", " Nightly ", name="_productName"),
             )
-            gone = await retire(mover, products={"Nightly": 7 * DAY, "Unheard": DAY})
+            gone = await retire(mover, keep={"Nightly": 7 * DAY, "Unheard": DAY})
             return gone, days(await kept(mover))
 
     assert spine.run(go()) == (3, ["20261102", "20261104", "20261120"])
@@ -116,7 +122,7 @@ def test_retention_groups_and_search_go_by_the_product_that_is_shown(tmp_path, r
             found = await super_search(
                 mover.store, [("product", "=My Editor"), ("_facets", "version"), ("date", ">2026-01-01")], NOW
             )
-            gone = await retire(mover, products={"My  Editor": DAY, "My\tEditor": 2 * DAY})
+            gone = await retire(mover, keep={"My  Editor": DAY, "My\tEditor": 2 * DAY})
             rest = await mover.store.query("SELECT DISTINCT file FROM {lae}.events WHERE kind = 'crash'")
             return counted, found, gone, len(rest)
 
@@ -132,14 +138,14 @@ def test_products_of_the_configuration_are_in_the_form_in_which_they_are_shown()
     crashes = SimpleNamespace(product_retention=kept, max_kept=1)
     retention = SimpleNamespace(crashes=1, incidents=1, sonar=1, max_share=0.05)
     rules = rules_of(SimpleNamespace(gatherers={"crashes": crashes}, retention=retention, kinds=KINDS))
-    assert rules.products == {"My Editor": 30 * DAY, "Release": DAY}
+    assert rules.of("crashes").keep == {"My Editor": 30 * DAY, "Release": DAY}
 
 
 def test_a_product_that_is_kept_longer_is_spared(tmp_path):
     async def go():
         async with spine.opened(tmp_path) as mover:
             await stored(mover, *(crash(n, f"2026110{n}", "Release" if n % 2 else "Nightly") for n in range(1, 7)))
-            gone = await retire(mover, keep={"crashes": 7 * DAY}, products={"Release": 20 * DAY})
+            gone = await retire(mover, 7, keep={"Release": 20 * DAY})
             return gone, days(await kept(mover))
 
     assert spine.run(go()) == (4, ["20261103", "20261105"])
@@ -149,7 +155,7 @@ def test_what_the_store_lost_the_row_of_is_kept_as_long_as_any_product(tmp_path)
     async def go():
         async with spine.opened(tmp_path) as mover:
             await stored(mover, *(crash(n, f"2026110{n}", "Release") for n in range(1, 5)))
-            rules = Rules(keep={"crashes": 7 * DAY}, products={"Release": 20 * DAY})
+            rules = crashes_kept(7, keep={"Release": 20 * DAY})
             await Retention(mover, rules, lambda: NOW).run(confirmed=True)
             await mover.store.driver.command("ALTER TABLE lae.events DELETE WHERE 1 SETTINGS mutations_sync = 2")
             return (await Retention(mover, rules, lambda: NOW).run())[0]
@@ -163,8 +169,8 @@ def test_the_oldest_go_when_all_take_too_much_room(tmp_path):
             reports = [crash(n, f"202611{10 + n}", "P", size=10_000) for n in range(6)]
             await stored(mover, *reports[::-1])
             size = len(reports[0][1])
-            none = await retire(mover, max_kept=6 * size)
-            gone = await retire(mover, max_kept=3 * size + 1)
+            none = await retire(mover, room=6 * size)
+            gone = await retire(mover, room=3 * size + 1)
             return none, gone, days(await kept(mover))
 
     assert spine.run(go()) == (0, 3, ["20261113", "20261114", "20261115"])
@@ -175,7 +181,7 @@ def test_what_was_not_moved_yet_stays(tmp_path):
         async with spine.opened(tmp_path) as mover:
             path, data = crash(1, "20261101", "P", size=10_000)
             await mover.archive.store(path, [data])
-            return await retire(mover, max_kept=1), [e.name for e in await mover.archive.entries("crashes")]
+            return await retire(mover, room=1), [e.name for e in await mover.archive.entries("crashes")]
 
     assert spine.run(go()) == (0, ["20261101"])
 
@@ -185,8 +191,8 @@ def test_less_room_or_time_than_before_waits_for_a_confirmation(tmp_path):
         async with spine.opened(tmp_path) as mover:
             await stored(mover, *(crash(n, f"2026111{n}", "Nightly", size=10_000) for n in range(6)))
             why = []
-            for rules in ({}, {"max_kept": 30_000}, {"products": {"Nightly": 7 * DAY}}, {"max_kept": 45_000}, {}):
-                retention = Retention(mover, Rules(**{"keep": {"crashes": 365 * DAY}} | rules), lambda: NOW)
+            for rules in ({}, {"room": 30_000}, {"keep": {"Nightly": 7 * DAY}}, {"room": 45_000}, {}):
+                retention = Retention(mover, crashes_kept(**rules), lambda: NOW)
                 assert (await retention.run())[0] == 0
                 found = stopped(mover.ledger.fact(STOPPED))
                 why.append(found.why if found else "")
@@ -194,10 +200,10 @@ def test_less_room_or_time_than_before_waits_for_a_confirmation(tmp_path):
 
     why, left = spine.run(go())
     assert (left, why[0], why[4]) == (6, "", "")
-    assert "max_kept from" in why[1]
+    assert "max_kept of crashes from" in why[1]
     assert "4 of 6 files" in why[1]
     assert "product_retention of Nightly from 365d to 7d" in why[2]
-    assert "max_kept from" in why[3]
+    assert "max_kept of crashes from" in why[3]
 
 
 def test_room_is_made_while_retention_by_age_has_stopped(tmp_path):
@@ -205,10 +211,9 @@ def test_room_is_made_while_retention_by_age_has_stopped(tmp_path):
         async with spine.without_store(tmp_path) as mover:
             for number in range(10):
                 await spine.receive(mover, f"crashes/2026110{number}/x.zip", bytes(10), NOW + number)
-            keep = {"crashes": 365 * DAY}
-            await Retention(mover, Rules(keep=keep, max_kept=100), lambda: NOW + 10).run()
+            await Retention(mover, crashes_kept(room=100), lambda: NOW + 10).run()
             await spine.receive(mover, "crashes/20281111/x.zip", bytes(10), NOW + 700 * DAY)
-            gone, plan = await Retention(mover, Rules(keep=keep, max_kept=100), lambda: NOW + 700 * DAY).run()
+            gone, plan = await Retention(mover, crashes_kept(room=100), lambda: NOW + 700 * DAY).run()
             return gone, plan.why != "", [e.name for e in await mover.archive.entries("crashes")][:2]
 
     assert spine.run(go()) == (1, True, ["20261100", "20261101"])

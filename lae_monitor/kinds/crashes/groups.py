@@ -21,7 +21,7 @@ def classes(settings: Settings) -> Classes:
     keep: dict[str, float] = {}
     for product, kept in settings.product_retention.items():
         keep[clean(product)] = max(float(kept), keep.get(clean(product), 0.0))
-    return Classes(keep, int(settings.max_kept))
+    return Classes(keep, int(settings.max_kept), "product_retention")
 
 
 def group_of_product(product: str) -> str:

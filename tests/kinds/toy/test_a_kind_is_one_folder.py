@@ -150,6 +150,7 @@ def test_its_routine_is_folded_away_and_its_groups_say_why(sent):
     groups = {group["group"]: group for group in sent.json("group", "list")["groups"]}
     assert groups["port Bergen"]["why"] == "they lie in Bergen, as port Bergen says"
     assert (groups["port Oslo"]["events"], groups["port Oslo"]["separate"]) == (2, 1)
+    assert [one["group"] for one in sent.json("group", "list", "--product", "Oslo")["groups"]] == ["port Oslo"]
 
 
 def test_a_host_that_stops_is_silent(sent):
@@ -173,12 +174,11 @@ def test_its_configuration_is_explained_and_checked(fleet):
 
 def test_it_is_retired_by_its_receipt_and_some_of_it_later(tmp_path):
     """Three files, a day old, two days old, and 20: of a port that is kept for longer."""
-    alone = Kinds((BEACONS,))  # one kind has classes, and with the others it is crashes
-    settings = load(_written(tmp_path), alone, {})
+    settings = load(_written(tmp_path), ALL, {})
     now = 1_790_000_000.0
 
     async def go():
-        async with spine.opened(tmp_path, kinds=alone) as mover:
+        async with spine.opened(tmp_path, kinds=ALL) as mover:
             for ship, port, ago in (("one", "Oslo", DAY), ("two", "Oslo", 10 * DAY), ("three", "Bergen", 20 * DAY)):
                 line = f"{format_time(now)} info {port}\n".encode()
                 await spine.receive(mover, f"beacons/lae/2026/09/21/{ship}.txt", line, now - ago)

@@ -89,7 +89,8 @@ def _ask_to_move(invocation: Invocation, path: Path, layout: str, host: Any, *, 
     from lae_monitor.mover.ages import rules_of
 
     kept = rules_of(invocation.settings)
-    if min(kept.keep["crashes"], *kept.products.values(), MONTH) < MONTH or kept.max_kept < UNLIMITED:
+    products = kept.of("crashes")
+    if min(kept.keep["crashes"], *products.keep.values(), MONTH) < MONTH or products.room < UNLIMITED:
         with as_caller():
             found = find(path, layout)
         summary, _ = asyncio.run(_import(invocation, found, host, move=True, dry_run=True))
@@ -115,14 +116,15 @@ def _ask_to_move(invocation: Invocation, path: Path, layout: str, host: Any, *, 
 
 def _within_a_month(kept: Rules, summary: Summary, present: int) -> Iterator[str]:
     """What retention would take, a sentence each; `present`: bytes of crashes that the archive has."""
+    products = kept.of("crashes")
     for product, count in sorted(summary.products.items()):
-        seconds = kept.products.get(product, kept.keep["crashes"])
+        seconds = products.keep.get(product, kept.keep["crashes"])
         if seconds < MONTH:
-            key = "product_retention" if product in kept.products else "retention.crashes"
+            key = "product_retention" if product in products.keep else "retention.crashes"
             yield f"all {count:,} of {product or 'no product'} go after {format_duration(seconds)} ({key})"
-    excess = present + summary.bytes - kept.max_kept
+    excess = present + summary.bytes - products.room
     if excess > 0:
-        yield f"{format_size(excess)} go at once, the oldest first (max_kept = {format_size(kept.max_kept)})"
+        yield f"{format_size(excess)} go at once, the oldest first (max_kept = {format_size(products.room)})"
 
 
 async def _bytes_of_crashes(invocation: Invocation) -> int:

@@ -35,7 +35,7 @@ def why(group, attributes):
 
 
 def classes(settings):
-    return Classes({port: float(kept) for port, kept in settings.port_retention.items()}, 2**63 - 1)
+    return Classes({port: float(kept) for port, kept in settings.port_retention.items()}, key="port_retention")
 
 
 def group_of(port):
