@@ -9,7 +9,7 @@ await serve(app, "127.0.0.1", 8000, stop=stop, ready=print)
 """
 
 from lae_monitor.net.access import Access
-from lae_monitor.net.http_limits import HttpLimits
+from lae_monitor.net.connections import HttpLimits
 from lae_monitor.net.http_operations import operations
 from lae_monitor.net.http_request import Headers, Request, parse_networks, read_body, reply
 from lae_monitor.net.http_router import Endpoint, Route, Router

@@ -16,9 +16,17 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lae_monitor.core.refusals import REASONS
-from lae_monitor.net.connections import SPARE, Connection, Connections, Network
+from lae_monitor.net.connections import (
+    CLOSE_GRACE,
+    MAX_LINGER,
+    RETRY_AFTER,
+    SPARE,
+    Connection,
+    Connections,
+    HttpLimits,
+    Network,
+)
 from lae_monitor.net.countdown import Countdown
-from lae_monitor.net.http_limits import CLOSE_GRACE, MAX_LINGER, RETRY_AFTER, HttpLimits
 from lae_monitor.net.peer import PEER_STATE, Peer
 
 log = logging.getLogger("lae_monitor.http")

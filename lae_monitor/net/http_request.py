@@ -11,9 +11,8 @@ from typing import Any, Final
 
 from lae_monitor.core.names import usual_address
 from lae_monitor.core.refusals import Refused
-from lae_monitor.net.connections import Network
+from lae_monitor.net.connections import LINGER_TIMEOUT, MAX_LINGER, Network
 from lae_monitor.net.http_deadlines import CUT_STATE, LIMIT_STATE
-from lae_monitor.net.http_limits import LINGER_TIMEOUT, MAX_LINGER
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -15,8 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.net.access import CHALLENGE, CHALLENGED
-from lae_monitor.net.connections import Network
-from lae_monitor.net.http_limits import RETRY_AFTER
+from lae_monitor.net.connections import RETRY_AFTER, Network
 from lae_monitor.net.http_request import PLAIN_TEXT, Message, Receive, Request, Send, parse_networks, reply
 
 __all__ = ["RETRY_AFTER", "Endpoint", "Handler", "Route", "Router"]

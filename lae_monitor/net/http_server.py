@@ -12,9 +12,8 @@ from typing import Any, Final
 import uvicorn
 
 from lae_monitor.archive.small_files import short
-from lae_monitor.net.connections import BACKLOG
+from lae_monitor.net.connections import BACKLOG, HttpLimits
 from lae_monitor.net.http_deadlines import Explain, with_limits
-from lae_monitor.net.http_limits import HttpLimits
 from lae_monitor.net.http_request import parse_networks
 
 FIRST_ACTIVATED: Final = 3  # the first descriptor that systemd passes

@@ -43,7 +43,7 @@ STATED = [
     ("security.md", "may have {} new connections", "net/connections", "MAX_NEW_OF_PEER", "count"),
     ("security.md", "A listener takes {} connections", "net/connections", "MAX_CONNECTIONS", "count"),
     ("security.md", "The last {} file descriptors", "net/connections", "RESERVED", "count"),
-    ("crashes.md", "10 s; {} |", "net/http_limits", "MAX_HEAD", "size"),
+    ("crashes.md", "10 s; {} |", "net/connections", "MAX_HEAD", "size"),
     ("sonar.md", "| a line of more than {} |", "kinds/sonar/free_csv", "MAX_LINE", "size"),
     ("sonar.md", "| more than {} hosts and days in one post |", "kinds/sonar/free_csv", "MAX_FILES", "count"),
     ("archive.md", "no answer within {} seconds", "archive/root", "HANG_AFTER", "count"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.kinds.crashes.program import NAMES, program_of
-from lae_monitor.kinds.crashes.stored import annotations_in
+from lae_monitor.kinds.crashes.report import annotations_in
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(path for path in (ROOT / "lae_monitor/node").glob("*.py") if path.name != "__init__.py")

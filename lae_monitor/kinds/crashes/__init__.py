@@ -9,8 +9,8 @@ name, byte for byte. Nothing of a report is understood before that; `read.py` do
     gather        the listener; wsgi the same below gunicorn             check        what `check config` asks
     report        one report while it comes, and raw_crash.json          container    the zip that holds it
     program       of which product it is, here and nowhere else          tokens       who may send for a product
-    read          archive -> rows: minidump (reasons: its codes), signature, stored
-    show          a report taken apart for people                        groups       why one is; products kept longer
+    read          archive -> rows: minidump, signature; why a group is one; which products are kept longer
+    show          a report taken apart for people
     commands      `lae-monitor crashes`: form and sample are what it sends
 """
 
@@ -27,10 +27,10 @@ CRASHES: Final = Kind(
     reports=r"crashes/\d{8}/",
     sections=("crashmover",),
     same=("upload_file_minidump.sha256", "guid"),
-    why=f"{__name__}.groups:why",
+    why=f"{__name__}.read:why",
     why_attributes=("signature.why",),
-    classes=f"{__name__}.groups:classes",
-    class_group=f"{__name__}.groups:group_of_product",
+    classes=f"{__name__}.read:classes",
+    class_group=f"{__name__}.read:group_of_product",
     tokens=f"{__name__}.tokens:TOKENS",
     show=f"{__name__}.show:show",
     commands=(

@@ -4,18 +4,19 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from lae_monitor.core.kind import Classes
 from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
 from lae_monitor.core.names import ClusterName, CrashId, HostName, row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span
 from lae_monitor.core.secrets import HIDDEN, redact
 from lae_monitor.core.time import clamp, parse_time
+from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.container import entries
 from lae_monitor.kinds.crashes.minidump import Summary, problem_of, summarise, unwrapped
-from lae_monitor.kinds.crashes.program import Program
-from lae_monitor.kinds.crashes.report import MINIDUMP, OURS, RAW_CRASH
+from lae_monitor.kinds.crashes.program import Program, clean
+from lae_monitor.kinds.crashes.report import MINIDUMP, OURS, RAW_CRASH, program_in
 from lae_monitor.kinds.crashes.signature import Signature, signature_of
-from lae_monitor.kinds.crashes.stored import program_in
 
 VERSION: Final = 3  # goes up when the same zip gives another row
 WHOLE: Final = True
@@ -219,3 +220,25 @@ def _page(
 
 def _shorten(value: str) -> str:
     return value if len(value) <= MAX_VALUE else f"{value[:MAX_VALUE]}... [{len(value)} characters]"
+
+
+# Groups of crashes: why one is, and how long the reports of a product are kept.
+def why(_group: str, attributes: Mapping[str, str]) -> str:
+    """Why crashes are one group."""
+    signature = attributes.get("signature.why", "")
+    if not signature:
+        return "product"
+    return f"product and signature are the same. The signature was made from: {signature}"
+
+
+def classes(settings: Settings) -> Classes:
+    """By the names that reports have them under; of two ways to write one product, the longer time counts."""
+    keep: dict[str, float] = {}
+    for product, kept in settings.product_retention.items():
+        keep[clean(product)] = max(float(kept), keep.get(clean(product), 0.0))
+    return Classes(keep, int(settings.max_kept), "product_retention")
+
+
+def group_of_product(product: str) -> str:
+    """What the groups of a product begin with."""
+    return group_of(clean(product), "")

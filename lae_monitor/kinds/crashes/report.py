@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +13,7 @@ from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.time import format_time
+from lae_monitor.kinds.crashes.container import entries
 from lae_monitor.kinds.crashes.intake.wire import Part
 from lae_monitor.kinds.crashes.limits import (
     MAX_DUMP_NAME,
@@ -22,7 +23,8 @@ from lae_monitor.kinds.crashes.limits import (
     MAX_JSON_ITEMS,
     MAX_NOTES,
 )
-from lae_monitor.kinds.crashes.program import Program, Source, program_of
+from lae_monitor.kinds.crashes.minidump import looking
+from lae_monitor.kinds.crashes.program import Program, Source, program_of, sources_in
 
 OURS: Final = frozenset({"metadata", "submitted_timestamp", "uuid", "version"})  # keys of the document that we set
 RAW_CRASH: Final = "raw_crash.json"
@@ -294,3 +296,29 @@ def _is_shallow(value: Any, levels: int) -> bool:
         return True
     inner = value.values() if isinstance(value, dict) else value
     return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
+
+
+# What a stored crash says of itself. Pure.
+def annotations_in(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sender said, by the names that came; `document` is a raw crash, ours or one of Antenna's or Socorro's."""
+    metadata = document.get("metadata")
+    replaced = metadata.get("replaced") if isinstance(metadata, dict) else None
+    annotations = {name: value for name, value in document.items() if name not in OURS}
+    return annotations | (replaced if isinstance(replaced, dict) else {})
+
+
+def program_in(document: Mapping[str, Any], files: Mapping[str, bytes | memoryview], system: str = "") -> Program:
+    """Which program a stored crash is of: the same as when it was admitted. `system`: that of the dump's headers."""
+    looks = {name: looking(data) for name, data in files.items()}
+    return program_of(annotations_in(document), sources_in(looks, MINIDUMP), system)
+
+
+def is_same(data: bytes, annotations: Mapping[str, Any], checksums: Mapping[str, str]) -> bool:
+    """Whether the zip `data` holds a report with these annotations, and with files of these SHA-256 sums by name."""
+    try:
+        document = json.loads(bytes(entries(data)[RAW_CRASH]))
+        told = {name: value for name, value in document.items() if name not in OURS}
+        ours = {name: value for name, value in annotations.items() if name not in OURS}
+        return bool(document["metadata"]["dump_checksums"] == checksums and told == json.loads(json.dumps(ours)))
+    except (Refused, KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return False

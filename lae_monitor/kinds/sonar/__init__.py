@@ -5,8 +5,7 @@ its file tree stays, so its tools still read it. Addresses, replies and the form
 
     gather      the listener               tokens      who may send for which cluster
     read        archive -> rows            free_csv    the format, and what is checked before anything is stored
-    records     one line -> one sample     runs        one run of Sonar -> one mark on the timeline
-    waiting     bytes that wait            load        how busy a host was, and what it is made of
+    records     one line -> one sample     load        how busy a host was, and what it is made of
 """
 
 from typing import Final

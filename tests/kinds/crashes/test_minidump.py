@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minidump.minidumpfile import MinidumpFile
 
-from lae_monitor.kinds.crashes.minidump import summarise
-from lae_monitor.kinds.crashes.reasons import reason_of
+from lae_monitor.kinds.crashes.minidump import reason_of, summarise
 from lae_monitor.kinds.crashes.sample import BASE, FAULT, MODULE, minidump
 
 NOW = 1795340674.0

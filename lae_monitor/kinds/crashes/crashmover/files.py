@@ -12,9 +12,8 @@ from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, parse_time
 from lae_monitor.kinds.crashes.crashmover import config
-from lae_monitor.kinds.crashes.crashmover.crash import Crash, encode
+from lae_monitor.kinds.crashes.crashmover.crash import Crash, encode, radix_of, slot_of
 from lae_monitor.kinds.crashes.crashmover.destination import Never, Unavailable
-from lae_monitor.kinds.crashes.crashmover.layouts import radix_of, slot_of
 
 
 @contextmanager

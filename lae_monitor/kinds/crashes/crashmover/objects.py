@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from lae_monitor.kinds.crashes.crashmover import config
-from lae_monitor.kinds.crashes.crashmover.crash import Crash, Data
+from lae_monitor.kinds.crashes.crashmover.crash import Crash, Data, object_keys
 from lae_monitor.kinds.crashes.crashmover.destination import Never, Unavailable
-from lae_monitor.kinds.crashes.crashmover.layouts import object_keys
 
 TAKEN: Final = frozenset({"dump", "dump_names", "raw_crash", "processed_crash", "crash_report"})  # keys with a meaning
 CONNECT: Final = 10  # seconds

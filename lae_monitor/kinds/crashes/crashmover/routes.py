@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from lae_monitor.core.time import Clock
 from lae_monitor.kinds.crashes.crashmover import config
 from lae_monitor.kinds.crashes.crashmover.crash import Crash
-from lae_monitor.kinds.crashes.crashmover.destination import Redacting, Saver, WithFallback
+from lae_monitor.kinds.crashes.crashmover.destination import Redacting, Saver, Void, WithFallback
 from lae_monitor.kinds.crashes.crashmover.files import AntennaFiles, SocorroFiles
-from lae_monitor.kinds.crashes.crashmover.nowhere import Void
 from lae_monitor.kinds.crashes.crashmover.objects import ObjectStore
 from lae_monitor.kinds.crashes.crashmover.submitter import Submitter
 from lae_monitor.kinds.crashes.crashmover.tarball import Tarball

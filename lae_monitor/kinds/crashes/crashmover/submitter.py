@@ -4,6 +4,7 @@ With the token of a submitter the crash keeps its id, and a collector of ours do
 collector gives it an id of its own, which the ledger notes; a reply that gets lost then means a second copy there.
 """
 
+import gzip
 import re
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,33 @@ from lae_monitor.core.refusals import shorten
 from lae_monitor.kinds.crashes.crashmover import config
 from lae_monitor.kinds.crashes.crashmover.crash import Crash
 from lae_monitor.kinds.crashes.crashmover.destination import Never, Unavailable
-from lae_monitor.kinds.crashes.crashmover.form import form_of
 from lae_monitor.kinds.crashes.crashmover.posting import post
+from lae_monitor.kinds.crashes.form import File, form
+from lae_monitor.kinds.crashes.report import annotations_in
 
 MENDED: Final = frozenset({401, 403, 404, 405, 408, 409, 425, 429})  # by somebody, or by time: not the crash's fault
 MAX_TOKEN: Final = 1000  # bytes of a file that holds one
 _CRASH_ID: Final = re.compile(r"^CrashID=(\S{1,200})\s*$", re.MULTILINE)
+
+
+def form_of(crash: Crash, *, keeps_id: bool, compress: bool) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the POST: the crash as a form, the way its client sent it.
+
+    Args:
+        keeps_id: sends the crash id along, as `uuid`.
+        compress: the whole body by gzip.
+    """
+    told = annotations_in(crash.document)
+    told.pop("uuid", None)
+    if keeps_id:
+        told["uuid"] = str(crash.crash_id)
+    filenames = crash.metadata.get("filenames")
+    known = filenames if isinstance(filenames, dict) else {}
+    files = [File(name, str(known.get(name, f"{name}.dmp")), data) for name, data in crash.dumps.items()]
+    headers, body = form(told, files)
+    if compress:
+        headers["Content-Encoding"], body = "gzip", gzip.compress(body, 6)
+    return headers, body
 
 
 class Submitter:

@@ -20,9 +20,8 @@ from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import parse_time
 from lae_monitor.kinds.crashes.crashmover import config
-from lae_monitor.kinds.crashes.crashmover.crash import Crash, Data
+from lae_monitor.kinds.crashes.crashmover.crash import MINIDUMP, Crash, Data
 from lae_monitor.kinds.crashes.crashmover.destination import Never, Unavailable
-from lae_monitor.kinds.crashes.crashmover.layouts import MINIDUMP
 
 END: Final = bytes(2 * tarfile.BLOCKSIZE)  # what a tar file ends with
 JSON: Final = ".json"

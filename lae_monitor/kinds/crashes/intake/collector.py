@@ -21,8 +21,7 @@ from lae_monitor.kinds.crashes.intake.replies import Style
 from lae_monitor.kinds.crashes.intake.spool import Spool
 from lae_monitor.kinds.crashes.intake.upload import Accepted, Intake, path_of
 from lae_monitor.kinds.crashes.limits import MAX_COMPARED, MAX_HELD, MAX_HELD_PEER, MAX_PROJECT, RECEIPTS_GATHER
-from lae_monitor.kinds.crashes.report import Report
-from lae_monitor.kinds.crashes.stored import is_same
+from lae_monitor.kinds.crashes.report import Report, is_same
 from lae_monitor.kinds.crashes.tokens import bearer, offered
 from lae_monitor.kinds.pace import Budget
 from lae_monitor.kinds.receipts import Receipts

@@ -15,8 +15,7 @@ from typing import Final
 from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.kinds.crashes.crashmover.crash import DUMP_NAME
-from lae_monitor.kinds.crashes.takeover.old import Broken, Old, read_plain, reading
-from lae_monitor.kinds.crashes.takeover.packed import dump_of, tar_files, tarred
+from lae_monitor.kinds.crashes.takeover.old import Broken, Old, dump_of, read_plain, reading, tar_files, tarred
 
 ID: Final = 36  # characters of a crash id
 JSON: Final = ".json"

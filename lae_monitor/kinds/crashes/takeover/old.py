@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.crashes.crashmover.crash import DUMP_NAME, MINIDUMP
 
 MAX_FILE: Final = 1 << 30  # bytes of one file, and of all dumps of one crash
 
@@ -93,3 +95,93 @@ def read_plain(path: Path) -> bytes:
         if status.st_size > MAX_FILE:
             raise Refused("unreadable", f"{path} is larger than {MAX_FILE} bytes")
         return file.read()
+
+
+# Finds the crashes in a tar file, compressed or not, with names as tarball.py has them. Blocking.
+SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MAX_MEMBERS: Final = 10_000_000  # of one file
+_ID: Final = 36  # characters of a crash id
+_JSON: Final = ".json"
+_DUMP: Final = ".dump"
+
+
+def tar_files(path: Path) -> list[Path]:
+    """`path`, or the tar files that it holds."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
+
+
+def tarred(path: Path) -> Iterator[Old | Broken]:
+    """The crashes of one tar file, and what is wrong with it."""
+    try:
+        with tarfile.open(path, "r:*") as tar:
+            crashes: dict[CrashId, dict[str, tarfile.TarInfo]] = {}
+            trouble = _collect(tar, crashes)
+            for crash_id, members in crashes.items():
+                yield _crash(path, tar, crash_id, members)
+            if trouble:
+                yield Broken(str(path), trouble)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        yield Broken(str(path), f"cannot be read as a tar file: {error}")
+
+
+def _collect(tar: tarfile.TarFile, crashes: dict[CrashId, dict[str, tarfile.TarInfo]]) -> str:
+    """The members of each crash; returns what was wrong on the way."""
+    try:
+        for number, info in enumerate(tar):
+            if number >= MAX_MEMBERS:
+                return f"has more than {MAX_MEMBERS} members"
+            name = info.name.rpartition("/")[2]
+            try:
+                crash_id = CrashId(name[:_ID])
+            except Refused:
+                continue
+            if name.endswith((_JSON, _DUMP)):
+                crashes.setdefault(crash_id, {})[name[_ID:]] = info
+    except (tarfile.TarError, OSError, EOFError) as error:
+        return f"is cut short, or damaged: {error}"
+    return ""
+
+
+def dump_of(rest: str) -> str:
+    """The name of the dump in a file whose name has `rest` after the id; empty when it is none that a dump can have."""
+    middle = rest.removesuffix(_DUMP)
+    if not middle:
+        return MINIDUMP
+    return middle[1:] if middle[0] == "." and DUMP_NAME.fullmatch(middle[1:]) else ""
+
+
+def _crash(path: Path, tar: tarfile.TarFile, crash_id: CrashId, members: dict[str, tarfile.TarInfo]) -> Old | Broken:
+    where = f"{path}:{crash_id}"
+    raw = members.pop(_JSON, None)
+    if raw is None:
+        return Broken(where, "there is no raw crash: it was never stored whole")
+    dumps: dict[str, tarfile.TarInfo] = {}
+    for rest, info in members.items():
+        name = dump_of(rest)
+        if not name or name in dumps:
+            return Broken(where, f"name of a dump: {crash_id}{rest}")
+        dumps[name] = info
+    if not all(info.isreg() for info in (raw, *dumps.values())):
+        return Broken(where, "a member is no plain file")
+    sizes = raw.size + sum(info.size for info in dumps.values())
+    if sizes > MAX_FILE:
+        return Broken(where, f"is larger than {MAX_FILE} bytes")
+
+    def read(info: tarfile.TarInfo) -> bytes:
+        try:
+            file = tar.extractfile(info)
+            data = file.read() if file is not None else b""
+        except (tarfile.TarError, EOFError) as error:
+            raise OSError(f"{where}: {error}") from error
+        if len(data) != info.size:
+            raise OSError(f"{where}: cut short")
+        return data
+
+    return Old(
+        crash_id,
+        where,
+        lambda: read(raw),
+        {name: (lambda info=info: read(info)) for name, info in dumps.items()},  # type: ignore[misc]
+    )

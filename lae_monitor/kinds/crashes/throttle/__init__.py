@@ -2,7 +2,6 @@
 
 rules.py      a file of rules -> a verdict on each report; the rules in force
 facts.py      a report as conditions see it; the key `unlisted`
-verdict.py    accept, defer, reject, fakeaccept, ignore
 commands.py   `lae-monitor crashes throttle-test`
 presets/      accept-all, antenna, socorro
 """

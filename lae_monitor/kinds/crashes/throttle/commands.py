@@ -195,7 +195,7 @@ def _read(path: Path, *, bare: bool = False) -> Crash | Unread:
 
 def _crash(document: Document, files: Mapping[str, memoryview], file: str) -> Crash:
     """A crash from its raw crash: ours, or one of Antenna or Socorro; `file` stands for an id where there is none."""
-    from lae_monitor.kinds.crashes.stored import annotations_in, program_in
+    from lae_monitor.kinds.crashes.report import annotations_in, program_in
 
     given = document.get("submitted_timestamp")
     received = parse_time(given) if isinstance(given, str) else wall_clock()

@@ -14,8 +14,7 @@ import pytest
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.kinds.crashes.crashmover import config
-from lae_monitor.kinds.crashes.crashmover.crash import Crash
-from lae_monitor.kinds.crashes.crashmover.layouts import depth_of, object_keys, radix_of, slot_of
+from lae_monitor.kinds.crashes.crashmover.crash import Crash, depth_of, object_keys, radix_of, slot_of
 from lae_monitor.kinds.crashes.crashmover.tarball import Tarball
 
 NOW = datetime(2026, 11, 22, 7, 8, 59, tzinfo=UTC).timestamp()

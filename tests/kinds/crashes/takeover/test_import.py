@@ -23,8 +23,8 @@ from lae_monitor.core.rows import Span
 from lae_monitor.kinds.crashes.container import entries
 from lae_monitor.kinds.crashes.crashmover import config
 from lae_monitor.kinds.crashes.crashmover.crash import from_zip
-from lae_monitor.kinds.crashes.takeover.adopt import adopt, packed
 from lae_monitor.kinds.crashes.takeover.found import find
+from lae_monitor.kinds.crashes.takeover.importer import adopt, packed
 from lae_monitor.kinds.crashes.takeover.old import Broken
 
 ONE = "0bba929f-8721-460c-8e70-a43c92261122"
