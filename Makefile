@@ -3,13 +3,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
+# Tests start thousands of programs of ours: each would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
-# Many tests wait for a process or a clock, so one worker more than there are cores.
-JOBS ?= $(shell echo $$(($$(nproc) + 1)))
+# Tests wait half of their time, for a process or a clock: so two workers more than there are cores.
+JOBS ?= $(shell echo $$(($$(nproc) + 2)))
 SETUP := $(VENV)/.setup
 FUZZ := .cache/fuzz
 FUZZ_SECONDS ?= 300
@@ -30,7 +32,7 @@ QUICK := -m 'not full and not kills and not soak' -k 'not (imports_go_down_only 
 quick: check ## style, types, imports, and the tests of the folders that changed since main; under 2 minutes for a folder
 	@tests=$$($(PY) tests/quick.py) && { test -z "$$tests" || $(PY) -m pytest -q -n $(JOBS) --dist loadfile $(QUICK) $$tests $(ARGS); }
 
-test: $(SETUP)-test ## run the tests, about 20 minutes on 2 cores; ARGS='...' goes to pytest
+test: $(SETUP)-test ## run the tests, about 15 minutes on 2 cores; ARGS='...' goes to pytest
 	$(PYTEST) $(ARGS)
 
 test-all: $(SETUP)-test ## run the long ones too: every failure scenario on real hosts, molecule, more random examples

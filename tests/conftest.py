@@ -31,11 +31,14 @@ LONG_FIRST = (
     "alerts",
     "fleet",
     "service",
-    "kinds",
-    "node",
-    "fuzz",
     "cli",
+    "node",
+    "kinds",
+    "test_house.py",
+    "fuzz",
+    "archive",
     "net",
+    "mover",
 )
 
 

@@ -134,7 +134,7 @@ class Odd(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def odd(tmp_path):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     (tmp_path / "node.url").write_text(f"http://127.0.0.1:{server.server_port}/\n")
     yield tmp_path

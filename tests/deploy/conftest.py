@@ -13,11 +13,11 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture(scope="session")
 def tool(tmp_path_factory):
-    """Runs a program of the virtual environment in a folder; it has to succeed. Returns what it printed."""
+    """Runs a program of the virtual environment in a folder; it has to exit with `code`. Returns what it printed."""
     home = tmp_path_factory.mktemp("home")
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "AWS_", "LAE_"))}
 
-    def run(*command, cwd=HOUSE, timeout=280, **env):
+    def run(*command, cwd=HOUSE, code=0, timeout=280, **env):
         done = subprocess.run(
             [BIN / command[0], *command[1:]],
             cwd=cwd,
@@ -27,7 +27,7 @@ def tool(tmp_path_factory):
             },
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
+        assert done.returncode == code, f"{' '.join(map(str, command))}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
         return done.stdout
 
     return run

@@ -124,7 +124,7 @@ class Answering(BaseHTTPRequestHandler):
 @pytest.fixture
 def scripted():
     with Scripted() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server
         server.shutdown()

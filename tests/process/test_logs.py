@@ -113,7 +113,7 @@ def listening():
     """A Sentry; `requests` is what came, path and body."""
     server = HTTPServer(("127.0.0.1", 0), Sentry)
     server.requests = []
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield server

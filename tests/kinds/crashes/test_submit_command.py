@@ -107,7 +107,7 @@ class Hostile(http.server.BaseHTTPRequestHandler):
 def test_what_answers_cannot_drive_the_terminal(submit, monkeypatch, status, code):
     monkeypatch.setattr(Hostile, "status", status)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         said, out, err = submit("--url", f"http://127.0.0.1:{server.server_port}/submit")
         server.shutdown()
     assert said == code
