@@ -1,6 +1,7 @@
 """Hosts that are expected, and were not heard for too long.
 
-Expected are hosts with a FURL or an address of their own, hosts that send samples, and those that the configuration names.
+Expected are hosts that a gatherer expects, hosts that send regularly, and those that the configuration names: Kind.expects,
+Kind.regular, alerts.expected.
 Heard is who is connected, or sent anything of any kind. Silence counts only while we could hear: when a gatherer did not
 run, its hosts have their whole time again, and instead of all of them, the gatherer is what the alarm is about.
 """
@@ -12,10 +13,9 @@ from typing import Any, Final, NamedTuple
 from lae_monitor.alerts.alarm import Condition
 from lae_monitor.alerts.ledger import Expected
 from lae_monitor.config import Settings
-from lae_monitor.core.kind import Kinds
+from lae_monitor.core.kind import Contact, Kinds, load
 from lae_monitor.core.time import DAY, MINUTE, format_duration, format_time
 from lae_monitor.fleet.running import runs
-from lae_monitor.kinds.incidents.nodes.status import HostStatus, fleet_status
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -23,8 +23,6 @@ from lae_monitor.store.driver import Parameter
 DOWN_AFTER: Final = 5 * MINUTE  # an update of the monitor stops a gatherer for less
 GONE_AFTER: Final = 14 * DAY  # who sent samples, and did not for so long, is taken for retired
 MAX_HOSTS: Final = 100_000
-INCIDENTS: Final = "incidents"
-HAS_FURL: Final = "has a FURL"
 CONFIGURED: Final = "alerts.expected"
 
 # Where only a receipt knows when something was received, its own time counts, unless it lies ahead.
@@ -53,10 +51,10 @@ class Stored(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """Everything that is known of who is heard. `running`: the gatherers that could hear anybody."""
+    """Everything that is known of who is heard. `contacts`: by kind. `running`: the gatherers that could hear anybody."""
 
     stored: Mapping[Place, Stored]
-    fleet: Sequence[HostStatus]
+    contacts: Mapping[str, Sequence[Contact]]
     running: frozenset[str]
 
 
@@ -82,21 +80,26 @@ async def stored(store: Store, since: float, now: float) -> dict[Place, Stored]:
     }
 
 
-def needed(kinds: Kinds) -> dict[str, str]:
-    """Why hosts are expected by the gatherer of each kind without which their silence is not known."""
-    return {INCIDENTS: HAS_FURL} | {kind.name: kind.regular for kind in kinds.regular}
+def needed(kinds: Kinds) -> list[str]:
+    """The kinds without whose gatherers the silence of some hosts is not known."""
+    return [kind.name for kind in kinds if kind.why_expected]
 
 
-def listened(settings: Settings) -> tuple[Sequence[HostStatus], frozenset[str]]:
-    """Who is connected to the incident gatherer, and which gatherers run.
+def listened(settings: Settings, now: float) -> tuple[dict[str, list[Contact]], frozenset[str]]:
+    """By kind the hosts that its gatherer knows, and which gatherers run.
 
     Raises:
-        sqlite3.Error, OSError: the gatherer's database, or the credentials, cannot be read.
+        sqlite3.Error, OSError: a gatherer's database, or credentials, cannot be read.
     """
-    found = fleet_status(settings)
-    running = {INCIDENTS} if found.is_open else set()
-    running |= {kind.name for kind in settings.kinds.regular if runs(settings.state.path, f"gather-{kind.name}")}
-    return found.hosts, frozenset(running)
+    contacts: dict[str, list[Contact]] = {}
+    running = set()
+    for kind in settings.kinds:
+        if kind.expects is not None:
+            listens, contacts[kind.name] = load(kind.expects.contacts)(settings, now)
+        else:
+            listens = bool(kind.regular) and runs(settings.state.path, f"gather-{kind.name}")
+        running |= {kind.name} if listens else set()
+    return contacts, frozenset(running)
 
 
 def expected(settings: Settings, heard: Heard, before: Sequence[Expected], now: float) -> list[Expected]:
@@ -110,13 +113,11 @@ def expected(settings: Settings, heard: Heard, before: Sequence[Expected], now: 
     for place, one in heard.stored.items():
         for sent in (kind for kind in settings.kinds.regular if now - one.regular.get(kind.name, 0.0) < GONE_AFTER):
             why[place] = sent.regular
-    for status in heard.fleet:
-        place = str(status.cluster), str(status.host)
-        if status.registered or status.addresses:
-            why[place] = HAS_FURL
-        when = now if status.connections else status.last_heard
-        if when is not None:
-            last[place] = max(last.get(place, when), when)
+    why_known = {kind.name: kind.expects.why for kind in settings.kinds if kind.expects is not None}
+    for kind, contact in ((kind, contact) for kind, contacts in heard.contacts.items() for contact in contacts):
+        place = str(contact.cluster), str(contact.host)
+        why |= {place: why_known[kind]} if contact.is_expected else {}
+        last |= {place: max(last.get(place, contact.heard), contact.heard)} if contact.heard is not None else {}
     for place, former in known.items():  # the store tells of the last days only
         if former.why in regular and former.heard is not None and now - former.heard < GONE_AFTER:
             why.setdefault(place, former.why)
@@ -151,7 +152,7 @@ def silent(host: Expected, deaf: Mapping[str, float], after: float, now: float, 
         level="error",
         title=f"{host.host} is silent"
         + (f" for {format_duration(now - heard)}" if host.heard is not None else ": it was never heard"),
-        text=f"{last} It is expected, for it {_reason(host)}.\n{_advice(host)}",
+        text=f"{last} It is expected, for it {_reason(host)}.\nSee: {_advice(host, kinds)}",
         since=heard,
         attrs={"last_heard": format_time(heard, digits=0) if host.heard is not None else "never"},
     )
@@ -183,20 +184,18 @@ def down(
 
 def _needed(host: Expected, kinds: Kinds) -> str:
     """The gatherer without which nothing can be said of a host; "" when any will do."""
-    return next((kind for kind, why in needed(kinds).items() if why == host.why), "")
+    return next((kind.name for kind in kinds if host.why in kind.why_expected), "")
 
 
 def _reason(host: Expected) -> str:
     return f"is in {CONFIGURED}" if host.why == CONFIGURED else host.why
 
 
-def _advice(host: Expected) -> str:
-    if host.why == HAS_FURL:
-        return (
-            f"See: lae-monitor fleet status --host {host.host}; whether its nodes run, and reach "
-            "gatherers.incidents.location. A node tries again within about an hour; restarted, at once."
-        )
-    return f"See: lae-monitor host show {host.host} --cluster {host.cluster}; whether it runs, and reaches the monitor."
+def _advice(host: Expected, kinds: Kinds) -> str:
+    for kind in kinds:
+        if kind.expects is not None and host.why == kind.expects.why:
+            return kind.expects.advice.format(host=host.host)
+    return f"lae-monitor host show {host.host} --cluster {host.cluster}; whether it runs, and reaches the monitor."
 
 
 def _place(name: str, fleet: str) -> Place:

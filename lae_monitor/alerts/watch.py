@@ -106,9 +106,9 @@ class Watch:
             return  # what is still to be moved may be a sign of life
         now = self._clock()
         marks = self._marks_at(now)
-        fleet, running = await asyncio.to_thread(silence.listened, self._settings)
+        contacts, running = await asyncio.to_thread(silence.listened, self._settings, now)
         seen = await self._look_at_store(marks, now)
-        hosts = silence.expected(self._settings, silence.Heard(self._stored, fleet, running), self._hosts, now)
+        hosts = silence.expected(self._settings, silence.Heard(self._stored, contacts, running), self._hosts, now)
         deaf = self._deaf(marks, running, now)
         after = float(self._settings.alerts.silent_after)
         kinds = self._settings.kinds

@@ -98,6 +98,34 @@ class Tokens:
         raise NotImplementedError
 
 
+class Contact(NamedTuple):
+    """A host that a gatherer knows. `heard`: when last, in seconds since the epoch, None for never."""
+
+    cluster: str
+    host: str
+    is_expected: bool
+    heard: float | None
+
+
+class Contacts(NamedTuple):
+    """Whether a gatherer can be reached now, and the hosts that it knows."""
+
+    listens: bool
+    hosts: list[Contact]
+
+
+class Expects(NamedTuple):
+    """Hosts that are to report because they were given a way to, whether or not they have sent anything.
+
+    `why` says so, such as "has a FURL"; `contacts(settings, now)` gives the Contacts; `advice` is what to look at when
+    `{host}` is silent.
+    """
+
+    why: str
+    contacts: str
+    advice: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of report.
@@ -114,6 +142,7 @@ class Kind:
         routine: levels of events that a timeline folds away.
         runs: what many of them in a row are called, such as "runs of Sonar", where a timeline shows these as one.
         regular: what a host does that is expected to go on, such as "sends samples"; "" where silence says nothing.
+        expects: the hosts that its gatherer expects, and whose silence is therefore an alarm.
         same: attributes that are equal in what was sent twice; the first is a word of its own in the text index.
         why: gives the sentence that says what the events of a group have in common, from the group's name and the
             attributes `why_attributes` of its newest event.
@@ -142,6 +171,7 @@ class Kind:
     routine: tuple[str, ...] = ()
     runs: str = ""
     regular: str = ""
+    expects: Expects | None = None
     same: tuple[str, ...] = ()
     why: str = ""
     why_attributes: tuple[str, ...] = ()
@@ -162,6 +192,11 @@ class Kind:
     def is_report(self) -> re.Pattern[str]:
         """Matches from its beginning the path of a report."""
         return re.compile(self.reports)
+
+    @property
+    def why_expected(self) -> tuple[str, ...]:
+        """For what reasons a host is expected to report in this kind; its gatherer has to run to know that it is silent."""
+        return tuple(why for why in (self.regular, self.expects.why if self.expects else "") if why)
 
     def part(self, name: str) -> Any:
         """`gather:gather` of its room."""

@@ -7,9 +7,9 @@ from lae_monitor.alerts.ledger import Expected
 from lae_monitor.alerts.silence import DOWN_AFTER, GONE_AFTER, Heard, Stored
 from lae_monitor.config.alerts import Alerts
 from lae_monitor.config.settings import Settings
+from lae_monitor.core.kind import Contact
 from lae_monitor.core.time import DAY, HOUR
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.nodes.status import HostStatus
 
 NOW = 1_790_000_000.0
 BOTH = frozenset({"incidents", "sonar"})
@@ -18,26 +18,24 @@ NOT_DEAF = {"incidents": 0.0, "sonar": 0.0}
 
 def expected(*, stored=(), fleet=(), before=(), running=BOTH, now=NOW, **alerts):
     settings = Settings(alerts=Alerts(**alerts), kinds=KINDS)
-    return silence.expected(settings, Heard(dict(stored), fleet, running), before, now)
+    return silence.expected(settings, Heard(dict(stored), {"incidents": fleet}, running), before, now)
 
 
-def furl(host="node1", **fields):
-    return HostStatus("lae", host, registered=True, **fields)
+def furl(host="node1", heard=None):
+    return Contact("lae", host, True, heard)
 
 
-def test_expected_is_who_has_a_furl_or_an_address_or_sends_samples_or_is_named():
+def test_expected_is_who_has_a_furl_or_sends_samples_or_is_named():
     hosts = expected(
         stored={("hpc", "ml6"): Stored(NOW - 60, {"sonar": NOW - 60}), ("lae", "crashes-only"): Stored(NOW - 60, {})},
         fleet=[
-            furl(last_heard=NOW - 90),
-            HostStatus("lae", "claimed", registered=False, addresses=("10.0.0.1",)),
-            HostStatus("lae", "10.0.0.9", registered=False, unclaimed=True, last_heard=NOW),
+            furl(heard=NOW - 90),
+            Contact("lae", "10.0.0.9", False, NOW),
         ],
         expected=["node9", "other/node1"],
     )
     assert [(one.cluster, one.host, one.heard) for one in hosts] == [
         ("hpc", "ml6", NOW - 60),
-        ("lae", "claimed", None),
         ("lae", "node1", NOW - 90),
         ("lae", "node9", None),
         ("other", "node1", None),
@@ -60,9 +58,9 @@ def test_unexpected_hosts_are_left_out(patterns, left):
 
 
 def test_connected_is_heard_and_so_is_anything_that_came():
-    (host,) = expected(fleet=[furl(connections=1, last_heard=NOW - 3 * HOUR)])
-    assert host.heard == NOW
-    (host,) = expected(fleet=[furl(last_heard=NOW - 3 * HOUR)], stored={("lae", "node1"): Stored(NOW - 5, {})})
+    (host,) = expected(fleet=[furl(heard=NOW - 3 * HOUR)])
+    assert host.heard == NOW - 3 * HOUR
+    (host,) = expected(fleet=[furl(heard=NOW - 3 * HOUR)], stored={("lae", "node1"): Stored(NOW - 5, {})})
     assert host.heard == NOW - 5
 
 

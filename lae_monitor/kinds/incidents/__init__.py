@@ -20,7 +20,7 @@ operations.py, measures.py   its /metrics, and the figures there
 
 from typing import Final
 
-from lae_monitor.core.kind import Command, Kind, Takeover
+from lae_monitor.core.kind import Command, Expects, Kind, Takeover
 
 INCIDENTS: Final = Kind(
     name="incidents",
@@ -30,6 +30,12 @@ INCIDENTS: Final = Kind(
     about="incident reports",
     reports=r"incidents/(?P<cluster>[^/]+)/(?:incidents/[^/]+/incident-|logs/[^/]+/\d{4}/\d\d/)",
     readers=((r"incidents/[^/]+/logs/", f"{__name__}.node_logs.read"),),
+    expects=Expects(
+        "has a FURL",
+        f"{__name__}.nodes.status:contacts",
+        "lae-monitor fleet status --host {host}; whether its nodes run, and reach gatherers.incidents.location. A node "
+        "tries again within about an hour; restarted, at once.",
+    ),
     why=f"{__name__}.wire.fingerprint:why",
     why_attributes=("umid", "fingerprint", "fingerprint.version"),
     show=f"{__name__}.show:show",

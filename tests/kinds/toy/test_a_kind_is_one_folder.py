@@ -158,12 +158,23 @@ def test_a_host_that_stops_is_silent(sent):
     assert host["silent"]
     settings = load(sent.config, ALL, {})
     now = wall_clock()
-    heard = Heard({("lae", "kon-tiki"): Stored(now - DAY, {"beacons": now - DAY})}, [], frozenset({"beacons"}))
+    heard = Heard({("lae", "kon-tiki"): Stored(now - DAY, {"beacons": now - DAY})}, {}, frozenset({"beacons"}))
     (expected,) = silence.expected(settings, heard, [], now)
     found = silence.silent(expected, dict.fromkeys(silence.needed(ALL), 0.0), 2 * HOUR, now, ALL)
     assert "it sends beacons" in found.text
     (down,) = silence.down([expected], {"beacons": 0.0}, now, "lae", ALL)
     assert down.about == "beacons"
+
+
+def test_a_host_that_never_came_is_silent_too(sent):
+    settings = load(sent.config, ALL, {})
+    now = wall_clock()
+    contacts, running = silence.listened(settings, now)
+    (expected,) = silence.expected(settings, Heard({}, contacts, running), [], now)
+    assert (running, expected.host) == ({"beacons"}, "kon-tiki")
+    found = silence.silent(expected, dict.fromkeys(silence.needed(ALL), 0.0), HOUR, now + 2 * HOUR, ALL)
+    assert "it has a password" in found.text
+    assert "whether the ship kon-tiki is afloat" in found.text
 
 
 def test_its_configuration_is_explained_and_checked(fleet):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
+from lae_monitor.core.kind import Contact, Contacts
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS
 from lae_monitor.kinds.incidents.state import Connection, Expected, look
@@ -92,6 +93,22 @@ def fleet_status(
             )
         )
     return FleetStatus(seen.is_open, hosts)
+
+
+def contacts(settings: Settings, now: float) -> Contacts:
+    """For alarms: who is expected, and when it was heard last.
+
+    Raises:
+        sqlite3.Error, OSError: as `fleet_status`.
+    """
+    found = fleet_status(settings)
+    hosts = [
+        Contact(
+            one.cluster, one.host, one.registered or bool(one.addresses), now if one.connections else one.last_heard
+        )
+        for one in found.hosts
+    ]
+    return Contacts(found.is_open, hosts)
 
 
 def _expected(folder: Path, seen: Expected) -> Expected:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lae_monitor.core.kind import Classes, Command, Kind
+from lae_monitor.core.kind import Classes, Command, Expects, Kind
 
 BEACONS: Final = Kind(
     name="beacons",
@@ -14,6 +14,7 @@ BEACONS: Final = Kind(
     routine=("info",),
     runs="calm beacons",
     regular="sends beacons",
+    expects=Expects("has a password", f"{__name__}.check:contacts", "whether the ship {host} is afloat."),
     same=("digest",),
     why=f"{__name__}:why",
     why_attributes=("port",),

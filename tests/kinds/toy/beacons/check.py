@@ -1,7 +1,9 @@
-"""What `check config` asks, why a beacon is not taken, and who may send one."""
+"""What `check config` asks, why a beacon is not taken, who may send one, and who is to."""
 
-from lae_monitor.core.kind import Option, Tokens
+from lae_monitor.core.kind import Contact, Contacts, Option, Tokens
 from lae_monitor.core.refusals import Reason
+from lae_monitor.fleet.running import runs
+from lae_monitor.net.passwords import Passwords
 
 REASONS = (Reason("beacon_adrift", 422, "the beacon names no port"),)
 
@@ -33,3 +35,11 @@ class _Ships(Tokens):
 
 
 TOKENS = _Ships()
+
+
+def contacts(settings, _now):
+    """Every ship with a password is to send."""
+    passwords = Passwords(TOKENS.file(settings), if_missing=None)
+    passwords.refresh()
+    running = runs(settings.state.path, "gather-beacons")
+    return Contacts(running, [Contact(settings.fleet.name, ship, True, None) for ship in passwords.users])
