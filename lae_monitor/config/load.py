@@ -20,7 +20,7 @@ from lae_monitor.config.settings import Settings
 from lae_monitor.config.values import from_toml, what_it_is
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.limits import MiB
-from lae_monitor.core.refusals import REASONS, shorten
+from lae_monitor.core.refusals import shorten
 
 DEFAULT_PATH: Final = Path("/etc/lae-monitor/lae-monitor.toml")
 PATH_VARIABLE: Final = "LAE_MONITOR_CONFIG"
@@ -72,7 +72,6 @@ def load_with_origins(path: Path | None, kinds: Kinds, environ: Mapping[str, str
     Raises:
         ConfigError: with every mistake found.
     """
-    REASONS.update({reason.code: reason for reason in kinds.reasons()})
     known = all_sections(kinds)
     source = path if path is not None else DEFAULT_PATH
     tree = _read(source, required=path is not None)

@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from lae_monitor.core.reasons import REASONS, Reason
+
 UNLIMITED: Final = 2**63 - 1  # bytes
 JOURNAL: Final = "journal"  # the folder of all that is no report; see archive.journal
 _OF_JOURNAL: Final = "lae_monitor.archive.journal"
@@ -156,7 +158,7 @@ class Kind:
         node: gives what a host is made of: `await node(store, cluster, host) -> query.hosts.Node | None`.
         load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.hosts.Load | None`.
         routes: gives further pages and addresses: `routes(site) -> list[Route]`.
-        reasons: names a tuple of core.refusals.Reason: why something of it is not accepted, beyond those that all share.
+        reasons: why something of it is not accepted, beyond what core.reasons has for all; in force once this is made.
         mark: an SVG path of 16 x 16 that stands for it on a timeline.
     """
 
@@ -185,8 +187,11 @@ class Kind:
     node: str = ""
     load: str = ""
     routes: str = ""
-    reasons: str = ""
+    reasons: tuple[Reason, ...] = ()
     mark: str = ""
+
+    def __post_init__(self) -> None:
+        REASONS.update({reason.code: reason for reason in self.reasons})
 
     @cached_property
     def is_report(self) -> re.Pattern[str]:
@@ -211,11 +216,6 @@ class Kinds(tuple[Kind, ...]):
     """All kinds, in the order in which they are shown."""
 
     __slots__ = ()
-
-    def reasons(self) -> Iterator[Any]:
-        """Each core.refusals.Reason that the kinds have of their own."""
-        for kind in self:
-            yield from load(kind.reasons) if kind.reasons else ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from lae_monitor.core.refusals import REASONS
+from lae_monitor.core.reasons import REASONS
 from lae_monitor.net.connections import (
     CLOSE_GRACE,
     MAX_LINGER,

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lae_monitor.core.refusals import REASONS
+from lae_monitor.core.reasons import REASONS
 from lae_monitor.core.time import DAY, format_time
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store

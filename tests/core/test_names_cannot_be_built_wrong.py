@@ -22,7 +22,8 @@ from lae_monitor.core.names import (
     new_crash_id,
     usual_address,
 )
-from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.check import known_hosts
 from lae_monitor.kinds.incidents.takeover.plan import _host_of
 

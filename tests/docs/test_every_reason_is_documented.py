@@ -1,6 +1,7 @@
 """docs/reasons.md has every reason code with its status and its words, and what to do; and no code that does not exist."""
 
-from lae_monitor.core.refusals import REASONS
+import lae_monitor.kinds  # noqa: F401 - whose reasons are among them
+from lae_monitor.core.reasons import REASONS
 
 
 def rows(page, markdown):

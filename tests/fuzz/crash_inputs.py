@@ -18,7 +18,8 @@ from pathlib import Path
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from lae_monitor.core.names import ClusterName, HostName, new_crash_id
-from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.container import Writer

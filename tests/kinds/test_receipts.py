@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.core.names import Place
-from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds import receipts as module
 from lae_monitor.kinds.receipts import BURST, MAX_BUCKETS, MAX_COUNTED, SUMMARIES, TOTAL_BURST, Receipts

@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.refusals import Refused
 from lae_monitor.net.http import Request, Route, Router, operations, reply
 
 

@@ -17,6 +17,7 @@ name, byte for byte. Nothing of a report is understood before that; `read.py` do
 from typing import Final
 
 from lae_monitor.core.kind import Command, Kind, Takeover
+from lae_monitor.kinds.crashes.refusals import REASONS
 
 CRASHES: Final = Kind(
     name="crashes",
@@ -42,5 +43,6 @@ CRASHES: Final = Kind(
     ),
     takeover=Takeover(("antenna", "socorro", "tar"), f"{__name__}.takeover.commands:take_over"),
     routes=f"{__name__}.socorro.routes:routes",
+    reasons=REASONS,
     mark="M9.5 1 3 9h4l-1.2 6L13 6.5H8.6z",
 )

@@ -14,7 +14,8 @@ import click
 
 from lae_monitor import __version__
 from lae_monitor.core.printable import one_line
-from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.container import entries
 from lae_monitor.kinds.crashes.form import File, form
 from lae_monitor.kinds.crashes.minidump import MAGIC

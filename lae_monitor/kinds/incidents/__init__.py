@@ -21,6 +21,7 @@ operations.py, measures.py   its /metrics, and the figures there
 from typing import Final
 
 from lae_monitor.core.kind import Command, Expects, Kind, Takeover
+from lae_monitor.kinds.incidents.refusals import REASONS
 
 INCIDENTS: Final = Kind(
     name="incidents",
@@ -52,5 +53,6 @@ INCIDENTS: Final = Kind(
         f"{__name__}.takeover.commands:import_incidents",
         finds=f"{__name__}.takeover.folders:is_flogtool",
     ),
+    reasons=REASONS,
     mark="M8 1.8 15 14H1zM8 6v4M8 11.9v.4",
 )

@@ -11,6 +11,7 @@ its file tree stays, so its tools still read it. Addresses, replies and the form
 from typing import Final
 
 from lae_monitor.core.kind import Kind
+from lae_monitor.kinds.sonar.refusals import REASONS
 
 SONAR: Final = Kind(
     name="sonar",
@@ -26,5 +27,6 @@ SONAR: Final = Kind(
     show=f"{__name__}.show:show",
     node=f"{__name__}.load:node",
     load=f"{__name__}.load:load",
+    reasons=REASONS,
     mark="M1 8h3l2-5.5 3.5 11 2-5.5H15",
 )

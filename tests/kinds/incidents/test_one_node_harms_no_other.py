@@ -8,7 +8,8 @@ from pathlib import Path
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive.journal import read as read_journal
 from lae_monitor.core.names import Place
-from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Receipt, Span
 from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
 from lae_monitor.kinds.incidents.state import State

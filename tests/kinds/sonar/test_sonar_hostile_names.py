@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lae_monitor.archive import Archive, Reserve
 from lae_monitor.core.names import ClusterName
-from lae_monitor.core.refusals import REASONS, Refused
+from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Sample, Span
 from lae_monitor.kinds.sonar.free_csv import Post
 from lae_monitor.kinds.sonar.read import read

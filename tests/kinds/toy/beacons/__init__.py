@@ -3,6 +3,7 @@
 from typing import Final
 
 from lae_monitor.core.kind import Classes, Command, Expects, Kind
+from lae_monitor.core.reasons import Reason
 
 BEACONS: Final = Kind(
     name="beacons",
@@ -26,7 +27,7 @@ BEACONS: Final = Kind(
     node=f"{__name__}.pages:node",
     load=f"{__name__}.pages:load",
     routes=f"{__name__}.pages:routes",
-    reasons=f"{__name__}.check:REASONS",
+    reasons=(Reason("beacon_adrift", 422, "the beacon names no port"),),
     mark="M8 1v14",
 )
 

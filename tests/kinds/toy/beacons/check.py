@@ -1,11 +1,8 @@
-"""What `check config` asks, why a beacon is not taken, who may send one, and who is to."""
+"""What `check config` asks, who may send one, and who is to."""
 
 from lae_monitor.core.kind import Contact, Contacts, Option, Tokens
-from lae_monitor.core.refusals import Reason
 from lae_monitor.fleet.running import runs
 from lae_monitor.net.passwords import Passwords
-
-REASONS = (Reason("beacon_adrift", 422, "the beacon names no port"),)
 
 
 def check(settings):
