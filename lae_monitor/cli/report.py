@@ -77,7 +77,7 @@ def _facts(found: Mapping[str, Any]) -> Iterator[str]:
     for other in found["others"]:
         yield f"  others    {one_line(other['host'])} ({one_line(other['cluster'])}) has this id, too: --host, --cluster"
     for other in found["duplicates"]:
-        yield f"  twice     {one_line(other['id'])} is the same crash, received {when(other['received'])}"
+        yield f"  twice     {one_line(other['id'])} is the same {one_line(event['kind'])}, received {when(other['received'])}"
     if found["note"]:
         yield painted(f"  {one_line(found['note'])}", "warning")
 
@@ -190,7 +190,7 @@ def _take_out(invocation: Invocation, whole: IO[bytes], name: str, target: IO[by
                     size += target.write(piece)
             return size
     except zipfile.BadZipFile:
-        invocation.fail("only crashes have files in them", EXIT_USAGE, following="leave out --dump")
+        invocation.fail("this report has no files in it", EXIT_USAGE, following="leave out --dump")
 
 
 @report.command()

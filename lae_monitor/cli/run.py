@@ -1,13 +1,20 @@
 """`lae-monitor run`, `gather` and `serve`."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from lae_monitor.core.kind import load
 from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, KindName, common
+
+if TYPE_CHECKING:
+    from lae_monitor.config import Settings
 
 
 @click.command(context_settings={"max_content_width": 120})
@@ -16,7 +23,8 @@ from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_
 def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
     """Run the whole monitor under one supervisor, until Ctrl-C.
 
-    Without KIND, all gatherers and `serve`, and the crashmover if it has destinations; else only those named. What ends is
+    Without KIND, all gatherers with what belongs to them, such as a crashmover that has destinations, and `serve`; else only
+    those named. What ends is
     started again; the log of all comes out as one stream.
     """
     from lae_monitor.service.supervisor import run_all
@@ -29,9 +37,16 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
         sys.stdout.flush()
 
     names = tuple(dict.fromkeys(kinds)) or (*invocation.kinds.names, "serve")
-    moves = not kinds and invocation.settings.gatherers["crashes.crashmover"].destinations
-    companions = {"crashmover": ["crashmover", "--forever"]} if moves else {}
+    companions = companions_of(invocation.settings) if not kinds else {}
     sys.exit(_guarded(invocation, lambda: run_all(invocation.settings, names, invocation.config, ready, companions)))
+
+
+def companions_of(settings: Settings) -> dict[str, list[str]]:
+    """The processes beside the gatherers, and their command lines."""
+    found: dict[str, list[str]] = {}
+    for kind in settings.kinds:
+        found |= load(kind.companions)(settings) if kind.companions else {}
+    return found
 
 
 @click.command()

@@ -30,12 +30,13 @@ _FOOLSCAP: Final = re.compile(r"tcp:([0-9]{1,5})(?::interface=(.+))?")
 
 
 class Address(NamedTuple):
-    """Where a process listens; port 0 is any free one."""
+    """Where a process listens; port 0 is any free one. `is_tub`: for Foolscap, not HTTP."""
 
     key: str
     process: str
     host: str
     port: int
+    is_tub: bool = False
 
 
 def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[str]:
@@ -102,7 +103,7 @@ def addresses(settings: Settings) -> Iterator[Address]:
             yield Address(f"gatherers.{kind}.listen", f"gather-{kind}", listen.host, listen.port)
         elif isinstance(listen, str) and (found := _FOOLSCAP.fullmatch(listen)) and int(found[1]) <= 65535:
             host = (found[2] or "0.0.0.0").replace("\\:", ":")  # noqa: S104 - what Foolscap takes it for
-            yield Address(f"gatherers.{kind}.listen", f"gather-{kind}", host, int(found[1]))
+            yield Address(f"gatherers.{kind}.listen", f"gather-{kind}", host, int(found[1]), is_tub=True)
 
 
 def _web(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -151,6 +151,8 @@ class Kind:
         classes: gives the `Classes` that its section of the settings names: `classes(section)`. A crash's is its product.
         class_group: gives the beginning that the groups of a class have, from its name.
         tokens: names its `Tokens`, an object, if one is needed to send.
+        companions: gives the processes that `lae-monitor run` starts beside its gatherer, with the words of their command
+            lines: `companions(settings) -> dict[str, list[str]]`.
         show: takes a report apart for people: `show(span, data) -> Shown`.
         about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
         commands: of the command line, by name.
@@ -180,6 +182,7 @@ class Kind:
     classes: str = ""
     class_group: str = ""
     tokens: str = ""
+    companions: str = ""
     show: str = ""
     about_one: str = ""
     commands: tuple[tuple[str, Command], ...] = ()

@@ -20,7 +20,6 @@ from lae_monitor.net.tubs.identity import CERTIFICATE, tub_id
 from lae_monitor.service.surroundings import Finding
 
 PATIENCE: Final = 5.0  # seconds for one whole answer on our own host
-FOOLSCAP: Final = "incidents"
 MAX_HEAD: Final = 4096  # bytes of the answer to a negotiation
 MAX_BODY: Final = 65536  # bytes of a heartbeat; a root takes some hundred
 MAX_SAID: Final = 300  # characters of what a listener says went wrong
@@ -70,8 +69,8 @@ def _answer(settings: Settings, part: str, address: Address) -> Finding:
     host = _ANYWHERE.get(address.host, address.host)
     where = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     wanted = ""
-    if part == FOOLSCAP and address.key.endswith(".listen"):  # its other address is one of HTTP
-        certificate = settings.credentials / FOOLSCAP / CERTIFICATE
+    if address.is_tub:
+        certificate = settings.credentials / part / CERTIFICATE
         try:
             wanted = tub_id(certificate.read_bytes())
         except (OSError, ValueError) as error:

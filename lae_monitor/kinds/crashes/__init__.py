@@ -33,6 +33,7 @@ CRASHES: Final = Kind(
     classes=f"{__name__}.read:classes",
     class_group=f"{__name__}.read:group_of_product",
     tokens=f"{__name__}.tokens:TOKENS",
+    companions=f"{__name__}.crashmover.config:companions",
     show=f"{__name__}.show:show",
     commands=(
         ("crashes", Command(f"{__name__}.commands:crashes", "Send a crash report; try throttle rules")),

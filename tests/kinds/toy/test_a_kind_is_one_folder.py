@@ -16,6 +16,7 @@ from monitor import await_that, free_ports
 
 from lae_monitor.alerts import silence
 from lae_monitor.alerts.silence import Heard, Stored
+from lae_monitor.cli.run import companions_of
 from lae_monitor.config import load
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.time import DAY, HOUR, format_time, wall_clock
@@ -175,6 +176,11 @@ def test_a_host_that_never_came_is_silent_too(sent):
     found = silence.silent(expected, dict.fromkeys(silence.needed(ALL), 0.0), HOUR, now + 2 * HOUR, ALL)
     assert "it has a password" in found.text
     assert "whether the ship kon-tiki is afloat" in found.text
+
+
+def test_what_runs_beside_its_gatherer_is_started_with_all(fleet):
+    words = companions_of(load(fleet.config, ALL, {}))["lighthouse"]
+    assert fleet.run(*words).stdout == "it shines\n"
 
 
 def test_its_configuration_is_explained_and_checked(fleet):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from lae_monitor.config import Duration, Section, key
+from lae_monitor.config import Settings as AllSettings
 
 
 class Destination(Section, frozen=True, tag_field="type"):
@@ -134,3 +135,8 @@ class Settings(Section, frozen=True):
     metrics_listen: Annotated[
         str, key("address and port of /metrics and the health addresses; empty: none", example="127.0.0.1:8001")
     ] = ""
+
+
+def companions(settings: AllSettings) -> dict[str, list[str]]:
+    """The crashmover, if it has destinations."""
+    return {"crashmover": ["crashmover", "--forever"]} if settings.gatherers["crashes.crashmover"].destinations else {}

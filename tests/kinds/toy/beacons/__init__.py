@@ -22,6 +22,7 @@ BEACONS: Final = Kind(
     classes=f"{__name__}:classes",
     class_group=f"{__name__}:group_of",
     tokens=f"{__name__}.check:TOKENS",
+    companions=f"{__name__}.commands:companions",
     show=f"{__name__}.show:show",
     commands=(("beacon", Command(f"{__name__}.commands:beacon", "Beacons of ships")),),
     node=f"{__name__}.pages:node",

@@ -19,3 +19,14 @@ def ports(invocation):
     with answers(invocation) as ask:
         found = ask.get("/ports.json")
     invocation.answer(found, lambda: "\n".join(f"{port}  {count}" for port, count in found.items()))
+
+
+@beacon.command()
+@common
+def light(invocation):
+    """Shine, until it is stopped: `run` starts this."""
+    invocation.answer({"shines": True}, "it shines")
+
+
+def companions(_settings):
+    return {"lighthouse": ["beacon", "light"]}
