@@ -77,7 +77,8 @@ def _facts(found: Mapping[str, Any]) -> Iterator[str]:
     for other in found["others"]:
         yield f"  others    {one_line(other['host'])} ({one_line(other['cluster'])}) has this id, too: --host, --cluster"
     for other in found["duplicates"]:
-        yield f"  twice     {one_line(other['id'])} is the same {one_line(event['kind'])}, received {when(other['received'])}"
+        same = f"is the same {one_line(event['kind'])}"
+        yield f"  twice     {one_line(other['id'])} {same}, received {when(other['received'])}"
     if found["note"]:
         yield painted(f"  {one_line(found['note'])}", "warning")
 

@@ -148,6 +148,7 @@ class Kind:
         same: attributes that are equal in what was sent twice; the first is a word of its own in the text index.
         why: gives the sentence that says what the events of a group have in common, from the group's name and the
             attributes `why_attributes` of its newest event.
+        tables: names the store.schema.Table that only it has, beside `events`: a tuple, each with the struct of its rows.
         classes: gives the `Classes` that its section of the settings names: `classes(section)`. A crash's is its product.
         class_group: gives the beginning that the groups of a class have, from its name.
         tokens: names its `Tokens`, an object, if one is needed to send.
@@ -179,6 +180,7 @@ class Kind:
     same: tuple[str, ...] = ()
     why: str = ""
     why_attributes: tuple[str, ...] = ()
+    tables: str = ""
     classes: str = ""
     class_group: str = ""
     tokens: str = ""

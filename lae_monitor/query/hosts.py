@@ -34,9 +34,9 @@ WHERE host != '' AND time >= fromUnixTimestamp64Micro({{day:Int64}}, 'UTC')
   AND time < fromUnixTimestamp64Micro({{now:Int64}}, 'UTC') AND CONDITION
 GROUP BY cluster, host, hour LIMIT {{limit:UInt32}}
 """
-_NODES: Final = """
+_ROWS: Final = """
 SELECT cluster, host, max(least(toUnixTimestamp64Micro(time), {now:Int64})) AS heard
-FROM {lae}.nodes WHERE CONDITION GROUP BY cluster, host LIMIT {limit:UInt32}
+FROM {lae}.TABLE WHERE CONDITION GROUP BY cluster, host LIMIT {limit:UInt32}
 """
 _NOT_HEARD: Final = frozenset({"alarm", "mark"})
 
@@ -101,8 +101,9 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
     for heard, row in await ask(_HOURS, rows_a_host=HOURS):
         heard.host.hours[row["hour"]] = row["events"]
         heard.host.hours_worst[row["hour"]] = LEVELS[row["worst"] - 1] if row["worst"] else ""
-    for heard, row in await ask(_NODES):
-        heard.heard = max(heard.heard, row["heard"])
+    for table in (table for table in store.tables.values() if table.is_heard):
+        for heard, row in await ask(_ROWS.replace("TABLE", table.name)):
+            heard.heard = max(heard.heard, row["heard"])
     finished = sorted((_finish(heard, now) for heard in found.values()), key=_urgency)
     return Hosts(hosts=finished[:MAX_HOSTS], complete=len(finished) <= MAX_HOSTS)
 

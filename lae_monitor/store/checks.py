@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from lae_monitor.core.rows import Span
 from lae_monitor.store.driver import NO_PART, StoreError, is_environment
-from lae_monitor.store.schema import TABLES
+from lae_monitor.store.schema import Table
 from lae_monitor.store.store import Store
 
 SLICE: Final = 50_000  # files that are counted in one query
@@ -20,19 +20,20 @@ _EXPECTED: Final = (
 )
 
 
-def _stored(table: str) -> str:
+def _stored(table: Table) -> str:
     # Where the newest row of a key replaces others, the same row may have been written twice: by a page and by the mover.
-    versioned = TABLES[table].engine.endswith("(time)")
-    count = f"uniqExact({TABLES[table].order}, time)" if versioned else "count()"
+    count = f"uniqExact({table.order}, time)" if table.engine.endswith("(time)") else "count()"
     return (
-        f"SELECT source, source_at, toUInt64(0), toUInt64(0), toUInt64(0), {count} FROM {{lae}}.{table} WHERE %s "
+        f"SELECT source, source_at, toUInt64(0), toUInt64(0), toUInt64(0), {count} FROM {{lae}}.{table.name} WHERE %s "
         "GROUP BY source, source_at"
     )
 
 
-_COUNTS: Final = " UNION ALL ".join(
-    [_EXPECTED, *(_stored(table) for table in TABLES if "file" in TABLES[table].columns)]
-)
+def _counts(store: Store, condition: str) -> str:
+    tables = [_stored(table) for table in store.tables.values() if "file" in table.columns]
+    return " UNION ALL ".join([_EXPECTED, *tables]).replace("%s", condition)
+
+
 _FEWER: Final = "HAVING sum(stored) < sum(expected)"
 
 
@@ -68,7 +69,7 @@ async def slices(store: Store) -> int:
 
 async def fewer(store: Store, number: int, of: int) -> list[Fewer]:
     """The files of slice `number` of `of` with fewer rows than were inserted."""
-    counts = _COUNTS.replace("%s", f"cityHash64(source) % {of} = {number}")
+    counts = _counts(store, f"cityHash64(source) % {of} = {number}")
     rows = await store.query(
         f"SELECT source, sum(expected) AS wanted, sum(stored) AS have FROM ({counts}) GROUP BY source {_FEWER}",
         aside=True, seconds=PATIENCE,
@@ -80,7 +81,7 @@ async def suspects(store: Store, paths: list[str]) -> list[Suspect]:
     """The spans of the files that have fewer rows than were inserted."""
     rows = await store.query(
         "SELECT source, source_at, max(end) AS until, max(parser) AS version, sum(expected) - sum(stored) AS missing "
-        f"FROM ({_COUNTS.replace('%s', 'source IN {paths:Array(String)}')}) GROUP BY source, source_at {_FEWER}",
+        f"FROM ({_counts(store, 'source IN {paths:Array(String)}')}) GROUP BY source, source_at {_FEWER}",
         {"paths": paths}, aside=True, seconds=PATIENCE,
     )  # fmt: skip
     return [

@@ -1,12 +1,15 @@
-"""The tables. Their columns are the fields of the rows in core.rows (a test compares them), plus where each row came from.
+"""The tables. Their columns are the fields of their rows (a test compares them), plus where each row came from.
 
 `source` and `source_at` say which span of which archive file a row was read from; by them rows are taken back when a span
 is read anew.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import pyarrow as pa
+
+from lae_monitor.core.kind import Kinds, load
+from lae_monitor.core.rows import Categories, Decision, Event, Receipt, Row
 
 MAX_TIME: Final = 4102444800.0  # 2100-01-01, in seconds
 
@@ -52,14 +55,19 @@ DURABLE: Final = (
 class Table(NamedTuple):
     """A table, its columns in order, its sorting key, and what is said beyond."""
 
-    name: str
+    row: type[Row]
     columns: dict[str, Kind]
     order: str
     engine: str = "ReplacingMergeTree"
     extra: tuple[str, ...] = ()
     partition: str = "toYYYYMM(time)"
     granularity: int = 8192  # rows that the engine reads at least
+    is_heard: bool = False  # whether hosts may be heard of by its rows alone
     settings: tuple[str, ...] = ()  # beyond those that all tables have
+
+    @property
+    def name(self) -> str:
+        return self.row.table
 
     def create(self, database: str) -> str:
         columns = [f"{name} {kind.sql}" for name, kind in self.columns.items()]
@@ -94,11 +102,18 @@ _WORDS: Final = (
     "INDEX id_index id TYPE bloom_filter(0.01)",
 )
 
-TABLES: Final = {
+
+class Move(Row, kw_only=True):
+    """The mover's own marks: what has been moved, written after the rows themselves."""
+
+    table: ClassVar[str] = "moves"
+
+
+TABLES: Final = {  # of all stores; kinds have more
     table.name: table
     for table in (
         Table(
-            "events",
+            Event,
             {
                 "kind": WORD, "cluster": WORD, "host": WORD, "time": TIME, "received": TIME, "id": TEXT, "key": KEY,
                 "level": WORD, "title": TEXT, "text": TEXT, "group": TEXT, "attrs": MAP, **PLACE, **SOURCE,
@@ -109,26 +124,7 @@ TABLES: Final = {
             settings=SMALL_MERGES,
         ),
         Table(
-            "samples",
-            {
-                "cluster": WORD, "host": WORD, "time": TIME, "key": KEY, "user": WORD, "cmd": WORD, "version": WORD,
-                "job": WHOLE, "epoch": WHOLE, "pid": WHOLE, "ppid": WHOLE, "cores": WHOLE, "cpu_avg": NUMBER,
-                "cpu_time": NUMBER, "virtual_kib": WHOLE, "resident_kib": WHOLE, "gpus": WORD, "gpu_util": NUMBER,
-                "gpumem_util": NUMBER, "gpu_kib": WHOLE, "gpu_fail": WHOLE, "rolledup": WHOLE, "threads": WHOLE,
-                "heartbeat": FLAG, **PLACE, **SOURCE,
-            },
-            "cluster, host, time, job, pid, key",
-        ),
-        Table(
-            "nodes",
-            {
-                "cluster": WORD, "host": WORD, "time": TIME, "description": TEXT, "cores": WHOLE, "memory_kib": WHOLE,
-                "gpu_cards": WHOLE, "gpumem_kib": WHOLE, "attrs": MAP, **PLACE, **SOURCE,
-            },
-            "cluster, host, time",
-        ),
-        Table(
-            "receipts",
+            Receipt,
             {
                 "kind": WORD, "cluster": WORD, "host": WORD, "time": TIME, "peer": WORD, "verdict": WORD,
                 "reason": WORD, "detail": TEXT, "id": TEXT, "size": COUNT, **PLACE, **SOURCE,
@@ -136,14 +132,14 @@ TABLES: Final = {
             "file, offset, kind, time, id, detail",
         ),
         Table(
-            "decisions",
+            Decision,
             {"subject": WORD, "about": TEXT, "time": TIME, "value": TEXT, "by": TEXT, **PLACE, **SOURCE},
             "subject, about",
             engine="ReplacingMergeTree(time)",
             partition="tuple()",
         ),
         Table(
-            "categories",
+            Categories,
             {
                 "cluster": WORD, "host": WORD, "id": TEXT, "key": KEY, "time": TIME, "categories": WORDS, "rules": WORD,
                 **PLACE, **SOURCE,
@@ -152,9 +148,8 @@ TABLES: Final = {
             engine="ReplacingMergeTree(time)",
             partition="tuple()",
         ),
-        # The mover's own marks: what has been moved, written after the rows themselves.
         Table(
-            "moves",
+            Move,
             {
                 "source": TEXT, "source_at": COUNT, "source_end": COUNT, "parser": COUNT, "rows": COUNT, "time": TIME,
             },
@@ -162,6 +157,11 @@ TABLES: Final = {
         ),
     )
 }  # fmt: skip
+
+
+def tables_of(kinds: Kinds) -> dict[str, Table]:
+    """All tables of a store that keeps `kinds`, by name."""
+    return TABLES | {table.name: table for kind in kinds if kind.tables for table in load(kind.tables)}
 
 
 def stream(table: Table, columns: dict[str, list[Any]]) -> bytes:

@@ -9,7 +9,7 @@ from lae_monitor.core.kind import Kinds
 from lae_monitor.core.rows import Row
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.store.driver import DAMAGED_HELP, Batch, Driver, NewerStore, Parameter, StoreError
-from lae_monitor.store.schema import DURABLE, SMALL_MERGES, TABLES, stream
+from lae_monitor.store.schema import DURABLE, SMALL_MERGES, TABLES, Table, stream, tables_of
 
 
 class Step(NamedTuple):
@@ -64,6 +64,7 @@ class Store:
     ) -> None:
         self.driver = driver
         self.kinds = kinds  # what queries ask of them
+        self.tables = tables_of(kinds)
         self.database = database
         self.identity = ""
         self._clock = clock
@@ -98,6 +99,8 @@ class Store:
             await self.driver.command(
                 f"INSERT INTO {self.database}.migrations SELECT {step.version}, '{step.name}', now(), '{identity}'"
             )
+        for name in self.tables.keys() - TABLES.keys():
+            await self.driver.command(self.tables[name].create(self.database))  # a kind may be new
         await self._set_durable()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")
         if not rows:
@@ -122,15 +125,16 @@ class Store:
             StoreError: nothing was inserted.
             ValueError, TypeError, OverflowError: a row's value does not fit its column; nothing was inserted.
         """
-        await self.insert_columns(table, _columns(table, rows, spans), token)
+        await self.insert_columns(table, _columns(self.tables[table], rows, spans), token)
 
     async def insert_columns(self, table: str, columns: dict[str, list[Any]], token: str) -> None:
-        await self.driver.insert(f"{self.database}.{table}", await _batch(table, columns), token)
+        await self.driver.insert(f"{self.database}.{table}", await _batch(self.tables[table], columns), token)
 
     async def absent(self, table: str, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         """Which of `spans` gave a row that the table has not: none that is equal by its sorting key, and as new."""
-        batch = await _batch(table, _columns(table, rows, spans))
-        identity = ", ".join(TABLES[table].identity)
+        known = self.tables[table]
+        batch = await _batch(known, _columns(known, rows, spans))
+        identity = ", ".join(known.identity)
         found = await self.query(
             f"SELECT DISTINCT b.source AS source, b.source_at AS start FROM {{batch}} AS b LEFT JOIN "
             f"(SELECT {identity}, count() AS rows, max(time) AS newest FROM {{lae}}.{table} "
@@ -153,7 +157,7 @@ class Store:
         if keys:
             self.driver.check_room()
         for first in range(0, len(keys), DELETED_AT_ONCE):
-            for table in TABLES:
+            for table in self.tables:
                 await self.driver.command(
                     f"DELETE FROM {self.database}.{table} WHERE {condition} SETTINGS lightweight_deletes_sync=2",
                     {"keys": keys[first : first + DELETED_AT_ONCE]},
@@ -205,14 +209,14 @@ class Store:
     async def starts(self, path: str) -> set[int]:
         """Where the spans of `path` begin that left rows or marks."""
         sql = " UNION DISTINCT ".join(
-            f"SELECT source_at FROM {{lae}}.{table} WHERE source = {{path:String}}" for table in TABLES
+            f"SELECT source_at FROM {{lae}}.{table} WHERE source = {{path:String}}" for table in self.tables
         )
         return {row["source_at"] for row in await self.query(sql, {"path": path}, aside=True)}
 
     async def unmarked(self) -> list[tuple[str, int]]:
         """Spans (path, start) that lie beyond what `moved()` says and left rows, or marks, by a crash in between."""
         found: set[tuple[str, int]] = set()
-        for table in TABLES:
+        for table in self.tables:
             rows = await self.query(
                 f"SELECT DISTINCT r.source AS source, r.source_at AS start FROM {{lae}}.{table} AS r "
                 f"LEFT JOIN ({_MOVED}) AS m ON r.source = m.source WHERE r.source_at >= m.moved",
@@ -232,7 +236,7 @@ class Store:
         }
         return [
             {"table": name, **{key: sizes.get(name, {}).get(key, 0) for key in ("rows", "bytes", "parts")}}
-            for name in TABLES
+            for name in self.tables
         ]
 
     async def drop(self) -> None:
@@ -268,22 +272,19 @@ class Store:
         await self.driver.close()
 
 
-def _columns(table: str, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+def _columns(table: Table, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
-        name: [getattr(row, name) for row in rows]
-        for name in TABLES[table].columns
-        if name not in {"source", "source_at"}
+        name: [getattr(row, name) for row in rows] for name in table.columns if name not in {"source", "source_at"}
     }
     columns["source"] = [path for path, _ in spans]
     columns["source_at"] = [start for _, start in spans]
     return columns
 
 
-async def _batch(table: str, columns: dict[str, list[Any]]) -> Batch:
-    known = TABLES[table]
+async def _batch(table: Table, columns: dict[str, list[Any]]) -> Batch:
     # In a thread: many rows take long, and hints would be lost meanwhile.
-    arrow = await asyncio.to_thread(stream, known, columns)
-    return Batch({name: kind.type for name, kind in known.columns.items()}, arrow)
+    arrow = await asyncio.to_thread(stream, table, columns)
+    return Batch({name: kind.type for name, kind in table.columns.items()}, arrow)
 
 
 def by_table(rows: Iterable[tuple[Row, tuple[str, int]]]) -> dict[str, tuple[list[Row], list[tuple[str, int]]]]:

@@ -7,13 +7,14 @@ from collections import Counter
 
 import pytest
 
-from lae_monitor.core.rows import Event, Receipt, Sample, Span
+from lae_monitor.core.rows import Event, Receipt, Span
 from lae_monitor.core.time import HOUR
 from lae_monitor.demo import crashes, sonar
 from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK, inventory
 from lae_monitor.demo.mishaps import incident_of
 from lae_monitor.demo.story import SILENT_FROM, Story
 from lae_monitor.kinds.sonar.read import read as read_samples
+from lae_monitor.kinds.sonar.rows import Sample
 
 BEGINS = 1_790_000_000.0
 

@@ -4,8 +4,8 @@ import pytest
 from shelf import NOW, event, receipt, titles
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.rows import Node, Sample
 from lae_monitor.core.time import DAY, HOUR, MINUTE, format_time
+from lae_monitor.kinds.sonar.rows import Node, Sample
 from lae_monitor.query.arrivals import arrivals
 from lae_monitor.query.hosts import hosts, load, node
 from lae_monitor.query.parser import parse

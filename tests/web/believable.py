@@ -15,13 +15,14 @@ from pathlib import Path
 from lae_monitor.archive import Archive, Journal
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName, HostName, new_crash_id
-from lae_monitor.core.rows import Node, Row, Span
+from lae_monitor.core.rows import Row, Span
 from lae_monitor.core.time import DAY, HOUR, MINUTE, day_path, format_time
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes.container import Writer
 from lae_monitor.kinds.crashes.report import Report, envelope
 from lae_monitor.kinds.crashes.sample import minidump
 from lae_monitor.kinds.incidents.wire.flog import pack
+from lae_monitor.kinds.sonar.rows import Node
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver
 

@@ -23,6 +23,7 @@ SONAR: Final = Kind(
     routine=("debug", "info"),
     runs="runs of Sonar",
     regular="sends samples",
+    tables=f"{__name__}.tables:TABLES",
     tokens=f"{__name__}.tokens:TOKENS",
     show=f"{__name__}.show:show",
     node=f"{__name__}.load:node",

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 from lae_monitor.core.limits import MAX_SPAN, KiB, format_size
 from lae_monitor.core.names import ClusterName, row_key
 from lae_monitor.core.refusals import Refused, shorten
-from lae_monitor.core.rows import Event, Receipt, Row, Sample, Span, cut_lines
+from lae_monitor.core.rows import Event, Receipt, Row, Span, cut_lines
 from lae_monitor.core.time import parse_time
 from lae_monitor.kinds.sonar.free_csv import FOLDER, host_of_file
 from lae_monitor.kinds.sonar.records import Place, parse
+from lae_monitor.kinds.sonar.rows import Sample
 
 VERSION: Final = 1  # goes up when the same bytes give other rows
 WHOLE: Final = False

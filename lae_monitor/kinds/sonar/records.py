@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.names import ClusterName, HostName, row_key
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.rows import Sample
 from lae_monitor.core.time import parse_time
 from lae_monitor.kinds.sonar.free_csv import split_fields
+from lae_monitor.kinds.sonar.rows import Sample
 
 HEARTBEAT: Final = "_heartbeat_"
 HEARTBEAT_USER: Final = "_sonar_"

@@ -15,12 +15,13 @@ from lae_monitor.archive.kernel import Kernel
 from lae_monitor.config import Settings
 from lae_monitor.config.settings import State
 from lae_monitor.config.values import Listen
-from lae_monitor.core.rows import Sample, Span
+from lae_monitor.core.rows import Span
 from lae_monitor.core.time import wall_clock
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.sonar import read
 from lae_monitor.kinds.sonar.config import Settings as SonarSettings
 from lae_monitor.kinds.sonar.gather import gather
+from lae_monitor.kinds.sonar.rows import Sample
 
 PATIENCE = 60.0  # seconds; the machine may be slow and busy
 NOW = 1795341085.0  # 2026-11-22T09:51:25Z

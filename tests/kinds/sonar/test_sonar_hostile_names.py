@@ -16,9 +16,10 @@ from lae_monitor.archive import Archive, Reserve
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.reasons import REASONS
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.rows import Sample, Span
+from lae_monitor.core.rows import Span
 from lae_monitor.kinds.sonar.free_csv import Post
 from lae_monitor.kinds.sonar.read import read
+from lae_monitor.kinds.sonar.rows import Sample
 
 NOW = 1795341085.0
 PLACE = re.compile(r"sonar/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{4}/[0-9]{2}/[0-9]{2}/[A-Za-z0-9][A-Za-z0-9._-]*\.csv")

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.rows import Event, Receipt, Sample, Span
+from lae_monitor.core.rows import Event, Receipt, Span
 from lae_monitor.kinds.sonar import read
 from lae_monitor.kinds.sonar.records import MAX_WHOLE
+from lae_monitor.kinds.sonar.rows import Sample
 
 NAMES = ("v", "time", "host", "user", "cmd", "cores", "memtotalkib", "job", "epoch", "pid", "ppid", "cpu%", "cpukib",
          "rssanonkib", "gpus", "gpu%", "gpumem%", "gpukib", "gpufail", "cputime_sec", "rolledup", "load", "threads")  # fmt: skip

@@ -8,8 +8,9 @@ import pytest
 
 from lae_monitor.core.limits import MAX_SPAN
 from lae_monitor.core.refusals import Refused
-from lae_monitor.core.rows import Event, Receipt, Sample, Span
+from lae_monitor.core.rows import Event, Receipt, Span
 from lae_monitor.kinds.sonar import read
+from lae_monitor.kinds.sonar.rows import Sample
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.toml"))
 PATH = "sonar/c/2026/11/22/h.csv"

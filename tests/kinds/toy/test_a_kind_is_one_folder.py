@@ -136,8 +136,8 @@ def test_a_report_is_shown_and_what_is_the_same_is_told(sent):
 
 
 def test_it_has_a_page_a_command_and_a_mark_of_its_own(sent):
-    assert json.loads(sent.get("/ports.json")) == {"port Bergen": 1, "port Oslo": 2}
-    assert "port Oslo" in sent.run("beacon", "ports").stdout
+    assert json.loads(sent.get("/ports.json")) == {"Bergen": 1, "Oslo": 2}
+    assert "Oslo" in sent.run("beacon", "ports").stdout
     assert "Beacons of ships" in sent.run("--help").stdout
     page = sent.get("/host/lae/kon-tiki?routine=1")
     assert 'd="M8 1v14"' in page
@@ -202,7 +202,7 @@ def test_it_is_retired_by_its_receipt_and_some_of_it_later(tmp_path):
             await mover.catch_up()
             gone, _ = await Retention(mover, rules_of(settings), lambda: now).run(confirmed=True)
             left = [entry.name for entry in await mover.archive.entries("beacons/lae/2026/09/21")]
-            rows = await mover.store.query("SELECT DISTINCT host FROM {lae}.events WHERE kind = 'beacon'")
+            rows = await mover.store.query("SELECT host FROM {lae}.berths")
             return gone, sorted(left), sorted(row["host"] for row in rows)
 
     assert spine.run(go()) == (1, ["one.txt", "three.txt"], ["one", "three"])

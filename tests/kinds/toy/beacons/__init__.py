@@ -19,6 +19,7 @@ BEACONS: Final = Kind(
     same=("digest",),
     why=f"{__name__}:why",
     why_attributes=("port",),
+    tables=f"{__name__}.tables:TABLES",
     classes=f"{__name__}:classes",
     class_group=f"{__name__}:group_of",
     tokens=f"{__name__}.check:TOKENS",

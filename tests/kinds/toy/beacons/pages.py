@@ -5,9 +5,7 @@ from lae_monitor.web.answering import as_json, route
 
 
 async def ports(site, _request):
-    rows = await site.store.query(
-        "SELECT `group` AS port, uniqExact(key) AS beacons FROM {lae}.events WHERE kind = 'beacon' GROUP BY port"
-    )
+    rows = await site.store.query("SELECT port, count() AS beacons FROM {lae}.berths FINAL GROUP BY port")
     return {row["port"]: row["beacons"] for row in rows}
 
 

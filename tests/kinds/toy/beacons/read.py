@@ -1,7 +1,8 @@
-"""A line -> an event."""
+"""A line -> an event, and a row of its own table."""
 
 from hashlib import sha256
 
+from beacons.rows import Berth
 from lae_monitor.core.names import row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, cut_lines
@@ -29,4 +30,13 @@ def read(span, data):
             attrs={"port": port, "digest": sha256(port.encode()).hexdigest()},
             file=span.path, offset=offset, length=len(line),
         )  # fmt: skip
+        yield Berth(
+            cluster=cluster,
+            host=ship,
+            time=parse_time(time),
+            port=port,
+            file=span.path,
+            offset=offset,
+            length=len(line),
+        )
         offset += len(line)
