@@ -24,7 +24,7 @@ from bench.recorded import copies, incident, name
 from lae_monitor.archive.hints import listen
 from lae_monitor.config import load
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.nodes.registry import register_incident
+from lae_monitor.net.furls.registry import Registry
 from lae_monitor.process.running import MOVER_SOCKET
 
 LARGE = int(os.environ.get("BENCH_EVENTS", "1800"))  # events: what a busy node remembers
@@ -214,7 +214,12 @@ def gatherer(folder: Path) -> Iterator[Running]:
 
     command = [*PROGRAM, "--config", str(config), "gather", "incidents"]
     with _mover(state / MOVER_SOCKET), process(command, ROOT, "tub listening on", folder / "ours.log") as (pid, took):
-        yield Running(pid, lambda number: register_incident(settings, f"host{number}", None).furl.reveal(), saved, took)
+        yield Running(
+            pid,
+            lambda number: Registry(settings, "incidents").register(f"host{number}", None).furl.reveal(),
+            saved,
+            took,
+        )
 
 
 @contextmanager

@@ -52,23 +52,21 @@ def commands(kinds: Kinds) -> dict[str, Command]:
 class LazyGroup(click.Group):
     """Finds a command's module only when the command is asked for."""
 
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        extra.setdefault("obj", Invocation(KINDS))
-        return super().make_context(info_name, args, parent, **extra)
+    def commands_of(self, context: click.Context) -> dict[str, Command]:
+        """The commands by name, in the order of --help."""
+        raise NotImplementedError
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(_commands_of(context))
+        return list(self.commands_of(context))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        found = _commands_of(context).get(name)
+        found = self.commands_of(context).get(name)
         command: click.Command | None = load(found.where) if found is not None else None
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, found.help) for name, found in _commands_of(context).items()])
+            formatter.write_dl([(name, found.help) for name, found in self.commands_of(context).items()])
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -78,16 +76,25 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             import difflib
 
-            near = difflib.get_close_matches(args[0], _commands_of(context), n=1)
+            near = difflib.get_close_matches(args[0], self.commands_of(context), n=1)
             hint = f' Did you mean "{near[0]}"?' if near and "Did you mean" not in error.message else ""
             raise click.UsageError(error.message + hint, context) from None
 
 
-def _commands_of(context: click.Context) -> dict[str, Command]:
-    return commands(context.ensure_object(Invocation).kinds)
+class TopGroup(LazyGroup):
+    """The top of the command line."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        extra.setdefault("obj", Invocation(KINDS))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def commands_of(self, context: click.Context) -> dict[str, Command]:
+        return commands(context.ensure_object(Invocation).kinds)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=TopGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="lae-monitor")
 @common
 def top(_invocation: Invocation) -> None:

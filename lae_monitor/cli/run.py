@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,37 +61,13 @@ def gather(invocation: Invocation, kind: str, stock: Path | None) -> None:
     """Run the gatherer of one KIND, until it is stopped."""
     from lae_monitor.service.gather import gather as run_gatherer
 
-    if stock is not None:
-        from lae_monitor.cli.gather_stock import gather_stock
-
-        if kind != "incidents":
-            invocation.fail(
-                "--stock is for incidents", EXIT_USAGE, following="lae-monitor gather incidents --stock DIR"
-            )
-        sys.exit(_guarded(invocation, lambda: gather_stock(invocation, stock)))
-
-    def start() -> int:
-        _take_handed(invocation, kind)
-        return run_gatherer(kind, invocation.settings)
-
-    sys.exit(_guarded(invocation, start))
-
-
-def _take_handed(invocation: Invocation, kind: str) -> None:
-    """What systemd hands over of a gatherer whose place this one takes.
-
-    Raises:
-        Refused: `bad_config`.
-    """
-    from lae_monitor.net.tubs.identity import HANDED
-
-    handed = os.environ.get(HANDED)
-    if kind != "incidents" or not handed:
-        return
-    from lae_monitor.kinds.incidents.gather import IDENTITY
-    from lae_monitor.kinds.incidents.takeover.stock import HANDED_FURL, take_handed
-
-    take_handed(invocation.settings.credentials / kind, Path(handed, IDENTITY), Path(handed, HANDED_FURL))
+    if stock is None:
+        sys.exit(_guarded(invocation, lambda: run_gatherer(kind, invocation.settings)))
+    found = invocation.kinds.named(kind)
+    if found is None or found.takeover is None or not found.takeover.gather:
+        invocation.fail("--stock is for incidents", EXIT_USAGE, following="lae-monitor gather incidents --stock DIR")
+    take_place = load(found.takeover.gather)
+    sys.exit(_guarded(invocation, lambda: take_place(invocation, stock, run_gatherer)))
 
 
 @click.command()

@@ -32,11 +32,14 @@ class Takeover(NamedTuple):
 
     `layouts` names these; `take(invocation, path, terminal.options.Import)` does it and ends the command; `finds(path)` says
     whether theirs is at `path`. The one kind without `finds` is taken when no other kind finds its own.
+    `gather(invocation, folder, gather) -> int` runs the gatherer in the place of the older one in `folder`, as `gather KIND
+    --stock` does; it ends with the exit code that `gather(kind, settings)` gives.
     """
 
     layouts: tuple[str, ...]
     take: str
     finds: str = ""
+    gather: str = ""
 
 
 class Classes(NamedTuple):
@@ -156,7 +159,9 @@ class Kind:
             lines: `companions(settings) -> dict[str, list[str]]`.
         show: takes a report apart for people: `show(span, data) -> Shown`.
         about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
-        commands: of the command line, by name.
+        commands: of the command line, by name; "fleet claim" is one of `lae-monitor fleet`.
+        register: names the fleet.registering.NodeOption by which `fleet register` points nodes at its gatherer, for a kind
+            that lets them in by net.furls.
         takeover: of older collectors, by `lae-monitor import`.
         node: gives what a host is made of: `await node(store, cluster, host) -> query.hosts.Node | None`.
         load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.hosts.Load | None`.
@@ -188,6 +193,7 @@ class Kind:
     show: str = ""
     about_one: str = ""
     commands: tuple[tuple[str, Command], ...] = ()
+    register: str = ""
     takeover: Takeover | None = None
     node: str = ""
     load: str = ""
@@ -262,9 +268,18 @@ class Kinds(tuple[Kind, ...]):
         kind = self.of_path(path)
         return kind.reader(path) if kind is not None else None
 
-    def commands(self) -> Iterator[tuple[str, Command]]:
+    @property
+    def registering(self) -> tuple[Kind, ...]:
+        """Those whose hosts have a FURL each."""
+        return tuple(kind for kind in self if kind.register)
+
+    def commands(self, group: str = "") -> Iterator[tuple[str, Command]]:
+        """The commands below `group`, by their names there."""
         for kind in self:
-            yield from kind.commands
+            for words, command in kind.commands:
+                above, _, name = words.rpartition(" ")
+                if above == group:
+                    yield name, command
 
 
 def load(where: str) -> Any:

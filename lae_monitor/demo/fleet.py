@@ -20,8 +20,8 @@ from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK, Host
 from lae_monitor.demo.posts import Answer, send
 from lae_monitor.demo.stage import FLEET, PASSWORDS, read_passwords, read_told, write_told
 from lae_monitor.demo.story import Happening, What
-from lae_monitor.kinds.incidents.nodes.registry import register_incident
 from lae_monitor.net import tubs
+from lae_monitor.net.furls.registry import Registry
 
 if TYPE_CHECKING:
     from lae_monitor.demo.incidents import Node
@@ -78,8 +78,9 @@ class Fleet:
     def _make_nodes(self) -> dict[Host, "Node"]:
         from lae_monitor.demo.incidents import Node  # noqa: PLC0415 - after start_reactor()
 
+        registry = Registry(self._settings, "incidents")
         return {
-            host: Node(self._story, host, self._folder, register_incident(self._settings, host.name, host.cluster).furl)
+            host: Node(self._story, host, self._folder, registry.register(host.name, host.cluster).furl)
             for host in HOSTS
             if host.is_node
         }

@@ -6,7 +6,7 @@ the value already. One host's trouble stays there.
 
 import difflib
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext, suppress
 from threading import Event
@@ -29,18 +29,16 @@ STORAGESERVER: Final = "~/storageserver"
 INTRODUCER: Final = "~/introducer"
 
 
-class Kind(NamedTuple):
-    """What a gatherer is registered by: an option, and the nodes that have it."""
+class NodeOption(NamedTuple):
+    """An option of tahoe.cfg by which a node is told where to report, and the nodes that have it."""
 
     section: str
     option: str
     nodes: tuple[str, ...]
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "incident": Kind("node", "log_gatherer.furl", (STORAGESERVER, INTRODUCER)),
-    "stats": Kind("client", "stats_gatherer.furl", (STORAGESERVER,)),  # an introducer has none
-}
+LOG_GATHERER: Final = NodeOption("node", "log_gatherer.furl", (STORAGESERVER, INTRODUCER))
+STATS_GATHERER: Final = NodeOption("client", "stats_gatherer.furl", (STORAGESERVER,))  # an introducer has none
 
 
 class Order(NamedTuple):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from lae_monitor.fleet.access import Access
-from lae_monitor.fleet.registering import FILE, KINDS, Order, Outcome, work_on
+from lae_monitor.fleet.registering import FILE, LOG_GATHERER, STATS_GATHERER, Order, Outcome, work_on
 from lae_monitor.fleet.targets import BadTargets, target
 from lae_monitor.fleet.trouble import Trouble
 
 USER: Final = "customer"
+TYPES: Final = {"incident": LOG_GATHERER, "stats": STATS_GATHERER}
 
 
 def setremoteconfigoption(
@@ -66,10 +67,10 @@ def register_gatherer(
         ValueError: another type of gatherer.
         Trouble, BadTargets
     """
-    if gatherer_type not in KINDS:
-        raise ValueError(f"there is no gatherer of type {gatherer_type!r}: it is {' or '.join(KINDS)}")
-    kind = KINDS[gatherer_type]
-    order = Order(kind.section, kind.option, lambda _: furl, [f"{node}/{FILE}" for node in kind.nodes])
+    if gatherer_type not in TYPES:
+        raise ValueError(f"there is no gatherer of type {gatherer_type!r}: it is {' or '.join(TYPES)}")
+    set_ = TYPES[gatherer_type]
+    order = Order(set_.section, set_.option, lambda _: furl, [f"{node}/{FILE}" for node in set_.nodes])
     try:
         changed = _done(_access(USER, admin_privkey_path, "~/.ssh/known_hosts", accept_new=False), publichost, order)
     except (Trouble, BadTargets) as error:

@@ -16,11 +16,11 @@ from lae_monitor.config.settings import Fleet, Settings, State
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, MINUTE
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.nodes.registry import register_incident
-from lae_monitor.kinds.incidents.state import Heard
 from lae_monitor.kinds.incidents.state import State as GathererState
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger as MoverLedger
+from lae_monitor.net.furls.contacts import Contact
+from lae_monitor.net.furls.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def gatherer(house):
 
 
 def hear(house, gatherer, host, ago=0.0):
-    gatherer.hear([Heard("lae", host, house.now - ago, "tub", "10.0.0.1")])
+    gatherer.note([Contact("lae", host, house.now - ago, "tub", "10.0.0.1")])
 
 
 def every(seconds, total):
@@ -241,7 +241,7 @@ def test_what_is_over_for_long_is_forgotten(house):
 
 
 def register(house, host):
-    register_incident(_with_incidents(house.settings), host, None)
+    Registry(_with_incidents(house.settings), "incidents").register(host, None)
 
 
 def _with_incidents(settings):

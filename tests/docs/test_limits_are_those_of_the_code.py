@@ -20,7 +20,7 @@ STATED = [
     ("incidents.md", "| depth of what an event holds | {} |", "kinds/incidents/wire/plain", "MAX_DEPTH", "count"),
     ("incidents.md", "| time to fetch one | {} |", "kinds/incidents/nodes/node", "FETCH_LIMIT", "minutes"),
     ("incidents.md", "| errors for one incident | {}, ", "kinds/incidents/nodes/node", "GIVE_UP", "count"),
-    ("incidents.md", "| nodes connected through one FURL | {} |", "kinds/incidents/nodes/entrance", "MAX_NODES", "count"),
+    ("incidents.md", "| nodes connected through one FURL | {} |", "net/furls/door", "MAX_PEERS", "count"),
     ("node-logs.md", "| more than {} of a host and day |", "kinds/incidents/node_logs/file", "MAX_DAY", "size"),
     ("node-logs.md", "too slowly, and {} of the host", "kinds/incidents/node_logs/file", "MAX_WAITING", "size"),
     ("node-logs.md", "of the host ({} of all)", "kinds/incidents/node_logs/file", "MAX_ALL_WAITING", "size"),

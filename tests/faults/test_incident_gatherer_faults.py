@@ -21,7 +21,7 @@ from monitor import Monitor
 
 from lae_monitor.config import load
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.nodes.registry import register_incident
+from lae_monitor.net.furls.registry import Registry
 
 KILLS = int(os.environ.get("LAE_KILLS", "3"))
 INCIDENTS = 5 * min(KILLS, 8)  # of each host, to be fetched between kills
@@ -167,7 +167,7 @@ def monitor_log(monitor):
 
 def publisher(monitor, host, name):
     """A Foolscap publisher that reports to a whole monitor as `host`."""
-    furl = register_incident(load(monitor.config, KINDS, {}), host).furl
+    furl = Registry(load(monitor.config, KINDS, {}), "incidents").register(host).furl
     logs = monitor.folder / f"{name}-incidents"
     command = [sys.executable, str(HERE / "publisher.py"), furl.reveal(), str(logs), "", "1"]
     return Process(command, monitor.folder, name)

@@ -19,7 +19,8 @@ import pytest
 
 from lae_monitor.archive.journal import read as read_journal
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.incidents.state import Heard, State
+from lae_monitor.kinds.incidents.state import State
+from lae_monitor.net.furls.contacts import Contact
 from lae_monitor.process.running import only_one
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +174,7 @@ class Fleet:
 
     def hear(self, *hosts, cluster="lae"):
         state = State(self.state / "gather-incidents.db")
-        state.hear(Heard(cluster, host, 1.7e9, "tub", "10.0.0.1") for host in hosts)
+        state.note(Contact(cluster, host, 1.7e9, "tub", "10.0.0.1") for host in hosts)
         state.close()
 
     def marks(self):

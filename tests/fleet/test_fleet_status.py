@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.kinds.incidents.state import Connection, Heard, State, look
+from lae_monitor.kinds.incidents.state import State
+from lae_monitor.net.furls.contacts import Connection, Contact, look
 from lae_monitor.process.running import only_one
 
 ROOT = Path(__file__).parents[2]
@@ -133,13 +134,13 @@ def test_a_database_of_the_previous_release_is_read_and_goes_on_to_be_used(confi
     opened.settle_connections()
     assert opened.refused("lae", "node1") == ["incident-a"]
     number = opened.connected(Connection("lae", "node1", 1.7e9, "tub", "10.0.0.2"))
-    opened.hear([Heard("lae", "node1", 1.8e9, "tub", "10.0.0.2")])
+    opened.note([Contact("lae", "node1", 1.8e9, "tub", "10.0.0.2")])
     seen = look(path)
-    assert (seen.is_open, [one.peer for one in seen.connections], seen.heard[0].time) == (True, ["10.0.0.2"], 1.8e9)
+    assert (seen.is_open, [one.peer for one in seen.connections], seen.contacts[0].time) == (True, ["10.0.0.2"], 1.8e9)
     opened.disconnected(number)
     assert look(path).connections == []
     opened.close()
-    assert (look(path).is_open, look(path).heard[0].time) == (False, 1.8e9)
+    assert (look(path).is_open, look(path).contacts[0].time) == (False, 1.8e9)
 
 
 def test_what_a_killed_process_left_is_believed_neither_before_nor_after_the_next_one_begins(state):
@@ -187,8 +188,8 @@ def test_what_could_not_be_written_is_mended_when_it_can(state, caplog):
 
 def test_of_several_nodes_of_a_host_the_latest_counts(state):
     opened = State(state / "x.db")
-    opened.hear([Heard("lae", "node1", 9.0, "a", "10.0.0.1"), Heard("lae", "node1", 7.0, "b", "10.0.0.2")])
-    assert opened.last_heard() == [Heard("lae", "node1", 9.0, "a", "10.0.0.1")]
+    opened.note([Contact("lae", "node1", 9.0, "a", "10.0.0.1"), Contact("lae", "node1", 7.0, "b", "10.0.0.2")])
+    assert opened.last() == [Contact("lae", "node1", 9.0, "a", "10.0.0.1")]
     opened.close()
 
 
@@ -215,7 +216,7 @@ def test_it_does_not_wait_for_a_writer_and_no_writer_waits_for_it(config, state)
     path = state / "gather-incidents.db"
     opened = State(path)
     opened.settle_connections()
-    opened.hear([Heard("lae", "node1", 1.7e9, "a", "10.0.0.1")])
+    opened.note([Contact("lae", "node1", 1.7e9, "a", "10.0.0.1")])
     opened._database.execute("BEGIN IMMEDIATE")
     opened._database.execute("DELETE FROM heard")
     (one,) = json.loads(status(config, "--json").stdout)["hosts"]

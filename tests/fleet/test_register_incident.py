@@ -15,8 +15,8 @@ from lae_monitor.config import load
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.nodes.registry import register_incident
 from lae_monitor.net.furls.files import HostFurls
+from lae_monitor.net.furls.registry import Registry
 from lae_monitor.net.tubs.identity import identity, tub_id
 
 ROOT = Path(__file__).parents[2]
@@ -77,9 +77,9 @@ def test_credentials_are_for_their_owner_alone(config):
 
 
 def test_furl_follows_the_location_and_keeps_its_swissnum(config):
-    before = register_incident(settings(config), "node1").furl
+    before = Registry(settings(config), "incidents").register("node1").furl
     write(config, "tcp:new.example:4118,tcp:10.0.0.1:4118")
-    after = register_incident(settings(config), "node1")
+    after = Registry(settings(config), "incidents").register("node1")
     assert after.furl.hints == ("tcp:new.example:4118", "tcp:10.0.0.1:4118")
     assert after.furl.swissnum == before.swissnum
     assert after.path.read_text() == after.furl.reveal() + "\n"
@@ -113,7 +113,7 @@ def test_bad_location_and_damaged_certificate_are_configuration_errors(config):
 
 
 def test_damaged_furl_file_is_said_and_not_replaced(config):
-    path = register_incident(settings(config), "node1").path
+    path = Registry(settings(config), "incidents").register("node1").path
     path.write_text("pb://nonsense\n")
     answer = register(config, "--host", "node1")
     assert (answer.exit_code, str(path) in answer.output) == (2, True)

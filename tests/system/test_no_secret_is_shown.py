@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from monitor import Monitor, await_that
 
-from lae_monitor.kinds.incidents.nodes.registry import register_incident
+from lae_monitor.net.furls.registry import Registry
 from lae_monitor.net.http_operations import operations
 from lae_monitor.service.control import control
 from lae_monitor.web.api import api_routes
@@ -188,7 +188,7 @@ def send_incidents(monitor, canaries, folder):
     from lae_monitor.config import load
     from lae_monitor.kinds import KINDS
 
-    furl = register_incident(load(monitor.config, KINDS, {}), "node1").furl
+    furl = Registry(load(monitor.config, KINDS, {}), "incidents").register("node1").furl
     canaries.secrets[furl.swissnum.reveal()] = "the host's own FURL"
     node = subprocess.Popen(
         [sys.executable, PUBLISHER, furl.reveal(), folder / "incidents", "", "1"],

@@ -5,7 +5,7 @@ after something went wrong is fetched and kept as flogtool keeps it. Replaces `f
 has a FURL of its own, so that it is known by its credential, and stays the same host when its nodes restart.
 
 gather.py, read.py, show.py, check.py, config.py, commands.py   as in every kind
-nodes/       lets nodes in by their FURLs and fetches their incidents
+nodes/       fetches the incidents of nodes, which net/furls lets in by their FURLs
 wire/        flogtool's format: files, events, their text, their groups
 classify/    what an incident is called
 pages.py, feed.py          the list of incidents: page, JSON, Atom feed
@@ -13,7 +13,8 @@ questions.py, categories.py   what these ask the store
 node_logs/   what nodes log beside their incidents
 tail/        a node's log as it is written
 takeover/    from flogtool's gatherer to this one: FURL, certificate, old incidents
-state.py     what the gatherer remembers beside the archive: who is connected, what is expected
+trial/       follows a test incident from a node to the store
+state.py     the gatherer's database: refused names, identities, contacts with hosts
 stored.py    which incidents the archive has; none is stored twice
 operations.py, measures.py   its /metrics, and the figures there
 """
@@ -47,11 +48,25 @@ INCIDENTS: Final = Kind(
             "incidents",
             Command(f"{__name__}.commands:incidents", "What incidents are called: try rules, count categories"),
         ),
+        (
+            "fleet test-incident",
+            Command(f"{__name__}.trial.commands:test_incident", "Try whether a host's incidents arrive"),
+        ),
+        (
+            "fleet rotate",
+            Command(f"{__name__}.nodes.commands:rotate", "Give a host a new FURL; the old one ends later"),
+        ),
+        ("fleet revoke", Command(f"{__name__}.nodes.commands:revoke", "Revoke the FURLs of a host")),
+        ("fleet claim", Command(f"{__name__}.nodes.commands:claim", "Say which host reports from an address")),
+        ("fleet unclaim", Command(f"{__name__}.nodes.commands:unclaim", "Remove a claim")),
+        ("fleet tail", Command(f"{__name__}.tail.commands:tail", "Watch what a host's nodes log")),
     ),
+    register="lae_monitor.fleet.registering:LOG_GATHERER",
     takeover=Takeover(
         ("flogtool",),
         f"{__name__}.takeover.commands:import_incidents",
         finds=f"{__name__}.takeover.folders:is_flogtool",
+        gather=f"{__name__}.takeover.commands:gather_stock",
     ),
     reasons=REASONS,
     mark="M8 1.8 15 14H1zM8 6v4M8 11.9v.4",

@@ -1,6 +1,6 @@
 """Gathers the incidents that Tahoe-LAFS nodes, and other programs with a Foolscap log publisher, report.
 
-    node ──logport()──► a host's Entrance ──► Node ──subscribe, get_incident──► node
+    node ──logport()──► door of net/furls ──► Node ──subscribe, get_incident──► node
                                                 │
                                                 ▼
                   incidents/<cluster>/incidents/<host>/<name>.flog.bz2, then latest, then a receipt
@@ -11,36 +11,38 @@ announce them at every connection.
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from lae_monitor.core.time import Clock
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.classify.job import Classifying
 from lae_monitor.kinds.incidents.config import Settings
-from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+from lae_monitor.kinds.incidents.measures import CONNECTIONS, HEARD, HOSTS, RECEIPTS_LOST, WAITING
 from lae_monitor.kinds.incidents.node_logs.following import Following
-from lae_monitor.kinds.incidents.nodes.door import Door
-from lae_monitor.kinds.incidents.nodes.link import link_furl
 from lae_monitor.kinds.incidents.nodes.relocation import Relocation
 from lae_monitor.kinds.incidents.nodes.shared import Shared
 from lae_monitor.kinds.incidents.operations import answer
 from lae_monitor.kinds.incidents.state import State
-from lae_monitor.kinds.incidents.tail.door import FOLDER as TAIL_FOLDER
-from lae_monitor.kinds.incidents.tail.door import TailDoor
+from lae_monitor.kinds.incidents.tail.tails import FOLDER as TAIL_FOLDER
+from lae_monitor.kinds.incidents.tail.tails import Tails
 from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.net import tubs
 from lae_monitor.net.furls.claims import Claims
-from lae_monitor.net.furls.files import HostFurls, OpenFurl
-from lae_monitor.net.tubs.identity import CERTIFICATE, HANDED, Identity, adopt, identity
+from lae_monitor.net.furls.door import Door
+from lae_monitor.net.furls.files import OPEN, HostFurls, OpenFurl
+from lae_monitor.net.furls.registry import adopt_handed
+from lae_monitor.net.tubs.identity import CERTIFICATE, Identity, identity
+
+if TYPE_CHECKING:
+    from lae_monitor.kinds.incidents.nodes.node import Node
 
 log = logging.getLogger(__name__)
 
 KIND: Final = "incidents"
-IDENTITY: Final = "incidents-gatherer.pem"  # the credential by which systemd hands over an identity
 STOP_PATIENCE: Final = 5.0  # seconds for connections to close
 CANCEL_AGAIN: Final = 1.0  # seconds until work that goes on is cancelled once more
 
@@ -54,24 +56,27 @@ async def gather(context: Context) -> None:
     """
     settings: Settings = context.settings.gatherers[KIND]
     folder = context.credentials(KIND)
-    if handed := os.environ.get(HANDED):
-        adopt(folder / CERTIFICATE, Path(handed) / IDENTITY)
+    adopt_handed(folder, KIND)
     who = identity(folder / CERTIFICATE)
     open_furl = _open_furl(context, settings, folder, who)
     tubs.start_reactor()
     from lae_monitor.kinds.incidents.node_logs.follower import LogFollower  # noqa: PLC0415 - after start_reactor()
+    from lae_monitor.kinds.incidents.nodes.entrance import NodeGatherer  # noqa: PLC0415
 
     state = State(context.settings.state.path / f"{context.archive.process}.db")
     receipts = Receipts(context.journal, "incident", context.cluster, context.clock, lost=RECEIPTS_LOST, summary="mark")
     shared = Shared(context.archive, context.clock, state, receipts, settings)
     claims = Claims(folder)
-    door = Door(HostFurls(folder, context.clock), shared, context.cluster, open_furl, claims)
+    door = Door(HostFurls(folder, context.clock), NodeGatherer(shared), context.cluster, open_furl, claims)
+    door.on_look.append(lambda: _measure(door, context.clock))
+    shared.claimed = door.claimed
+    shared.on_stored.append(lambda place, _span: door.has_reports(place))
     relocation = Relocation(shared, claims, context.cluster, context.journal)
     classifying = Classifying(context)
     shared.on_stored.append(classifying.stored)
     following = Following(context, receipts, LogFollower)
     door.on_connected.append(following.connected)
-    tails = TailDoor(HostFurls(context.credentials(TAIL_FOLDER), context.clock), door.nodes, context.clock)
+    tails = Tails(HostFurls(context.credentials(TAIL_FOLDER), context.clock), door.peers, context.clock)
     door.finders.append(tails.find)
     tub = tubs.Tub(who, settings.listen, settings.location, door.find, door.unknown, fast=settings.fast_decoding)
     async with receipts:
@@ -82,7 +87,7 @@ async def gather(context: Context) -> None:
                 context.ready(f"incidents: tub listening on {address}, FURLs in {folder}")
                 async with _beside(
                     door.watch(),
-                    door.know_addresses(),
+                    _look_up_hosts(door, shared),
                     relocation.keep(),
                     shared.stored.keep(),
                     classifying.run(),
@@ -102,19 +107,49 @@ async def gather(context: Context) -> None:
 
 
 def _open_furl(context: Context, settings: Settings, folder: Path, who: Identity) -> OpenFurl | None:
-    """The FURL of nobody in particular, made or kept, and shown as flogtool's gatherer does."""
+    """The shared FURL, made or kept, and shown as flogtool's gatherer does."""
     if not settings.unregistered:
         return None
-    found = OpenFurl(folder)
-    furl = found.issue(who.tub_id, settings.location)
+    shared = OpenFurl(folder)
+    furl = shared.issue(who.tub_id, settings.location)
     if sys.stderr.isatty():
         sys.stderr.write(f"Gatherer waiting at: {furl.reveal()}\n")
     else:
-        log.info("Gatherer waiting at: %s", found.path)
+        log.info("Gatherer waiting at: %s", shared.path)
     home = context.archive.roots[0]
     if home.health == "ok":  # one that hangs must not hold up the start
-        link_furl(Path(home.name) / KIND / context.cluster, found.path)
-    return found
+        _link(Path(home.name) / KIND / context.cluster / OPEN, shared.path)
+    return shared
+
+
+def _link(link: Path, furl: Path) -> None:
+    """Makes `link`, flogtool's name for the FURL beside the incidents, unless a file has that name; logs what goes wrong.
+
+    A link, so that the secret has one place. The archive neither moves nor ships links.
+    """
+    try:
+        link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if link.is_symlink() and link.readlink() != furl:
+            link.unlink()
+        link.symlink_to(furl)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        log.warning("%s: %s", link, error)
+
+
+async def _look_up_hosts(door: Door["Node"], shared: Shared) -> None:
+    """Tells the door of which hosts the archive has incidents."""
+    for place in await shared.stored.places():
+        door.has_reports(place)
+
+
+def _measure(door: Door["Node"], clock: Clock) -> None:
+    nodes = door.all_peers()
+    CONNECTIONS.set(len(nodes))
+    HOSTS.set(len({node.place for node in nodes}))
+    WAITING.set(sum(node.waiting for node in nodes))
+    HEARD.set(max(clock() - door.last_contact, 0.0) if door.last_contact else 0.0)
 
 
 @asynccontextmanager

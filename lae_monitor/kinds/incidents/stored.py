@@ -145,7 +145,7 @@ class StoredIncidents:
         await self._look_for_changes()
         if name in self._unread:
             await self._read(name)
-        for cluster, host, known in self._state.who_has(key) if key is not None else ():
+        for cluster, host, known in self._state.with_key(key) if key is not None else ():
             path = path_of(Place(cluster, host), known)
             if (Place(cluster, host), known) != (place, name) and await self._is_there(path):
                 return path

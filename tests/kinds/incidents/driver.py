@@ -24,8 +24,8 @@ from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents import gather as gather_module
 from lae_monitor.kinds.incidents.gather import gather
-from lae_monitor.kinds.incidents.nodes import door
 from lae_monitor.net import tubs
+from lae_monitor.net.furls import door
 
 
 class SlowKernel(Kernel):
@@ -59,16 +59,17 @@ def tell_hooks():
     """Has the gatherer print what its hooks are told."""
 
     class Telling(door.Door):
-        def __init__(self, furls, shared, *rest):
-            super().__init__(furls, shared, *rest)
+        def __init__(self, furls, gatherer, *rest):
+            super().__init__(furls, gatherer, *rest)
+            shared = gatherer.shared
             shared.on_stored.append(lambda place, span: print("stored", *place, span.path, span.end, flush=True))
             shared.on_stored.insert(0, lambda _place, _span: 1 / 0)
             self.on_connected.append(self.tell)
             self.finders.append(lambda swissnum: print("asked for", swissnum, flush=True))
 
         def tell(self, node):
-            there = self.nodes(*node.place)
-            print("connected", *node.place, there == [node], node.publisher.getRemoteTubID(), flush=True)
+            there = self.peers(*node.place)
+            print("connected", *node.place, there == [node], node.remote.getRemoteTubID(), flush=True)
             raise ValueError("a hook that fails")
 
     gather_module.Door = Telling

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lae_monitor.config import load
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.nodes.registry import register_incident
+from lae_monitor.net.furls.registry import Registry
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -105,7 +105,7 @@ class Gatherer:
         return load(self.config, KINDS, {})
 
     def register(self, host, cluster=None):
-        return register_incident(self.settings, host, cluster)
+        return Registry(self.settings, "incidents").register(host, cluster)
 
     def start(self, limits=()):
         """`limits` take the place of constants: {"kinds.incidents.nodes.turns.FETCH_TURN": 2}."""

@@ -8,7 +8,7 @@ from gatherer_process import HERE, Gatherer, await_that
 
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.tail.furls import register_tail
+from lae_monitor.kinds.incidents.tail.tails import register_tail
 
 
 def await_subscribers(program, count):

@@ -17,7 +17,7 @@ def test_furl_made_while_the_gatherer_runs_lets_its_host_in(running):
 
 
 def test_revoked_host_is_disconnected_and_let_in_again_by_a_new_furl_alone(gatherer):
-    gatherer.start({"kinds.incidents.nodes.door.WATCH_EVERY": 0.5})
+    gatherer.start({"net.furls.door.WATCH_EVERY": 0.5})
     bad, good = gatherer.register("bad"), gatherer.register("good")
     nodes = {name: gatherer.publisher(made.furl, name) for name, made in (("bad", bad), ("good", good))}
     for name, node in nodes.items():
@@ -44,7 +44,7 @@ def test_revoked_host_is_disconnected_and_let_in_again_by_a_new_furl_alone(gathe
 
 
 def test_what_a_revoked_host_announces_before_it_is_disconnected_is_not_asked_for(gatherer):
-    gatherer.start({"kinds.incidents.nodes.door.WATCH_EVERY": 3600})
+    gatherer.start({"net.furls.door.WATCH_EVERY": 3600})
     made = gatherer.register("node1")
     node = gatherer.publisher(made.furl)
     node.await_output("asked since")
@@ -73,7 +73,7 @@ def test_last_heard_is_noted_for_other_processes(running):
     before = time.time()
     running.publisher(running.register("heard").furl, "heard").await_output("asked since")
     state = State(running.state / "gather-incidents.db")
-    (heard,) = [heard for heard in state.last_heard() if heard.host == "heard"]
+    (heard,) = [contact for contact in state.last() if contact.host == "heard"]
     assert (heard.cluster, heard.peer) == ("lae", "127.0.0.1")
     assert before < heard.time <= time.time()
     state.close()

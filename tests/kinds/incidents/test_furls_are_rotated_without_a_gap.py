@@ -12,7 +12,7 @@ import pytest
 
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.secrets import Furl
-from lae_monitor.kinds.incidents.nodes.door import WATCH_EVERY
+from lae_monitor.net.furls.door import WATCH_EVERY
 from lae_monitor.net.furls.files import MAX_OLD, OLD, HostFurls, OpenFurl
 
 ROOT = Path(__file__).parents[3]
@@ -195,7 +195,7 @@ def test_open_furl_is_made_once_and_one_of_flogtools_keeps_its_secret(tmp_path):
 
 
 def test_node_stays_connected_by_its_old_furl_then_comes_by_the_new_one_and_nothing_is_fetched_twice(gatherer):
-    gatherer.start({"kinds.incidents.nodes.door.WATCH_EVERY": 0.2})
+    gatherer.start({"net.furls.door.WATCH_EVERY": 0.2})
     old = gatherer.register("node1").furl
     node = gatherer.publisher(old, "p")
     node.await_output("asked since")
@@ -226,7 +226,7 @@ def test_node_stays_connected_by_its_old_furl_then_comes_by_the_new_one_and_noth
 
 
 def test_node_is_shown_out_when_the_grace_is_over_and_by_revoke(gatherer):
-    gatherer.start({"kinds.incidents.nodes.door.WATCH_EVERY": 0.2})
+    gatherer.start({"net.furls.door.WATCH_EVERY": 0.2})
     made = gatherer.register("node1")
     node = gatherer.publisher(made.furl, "old")
     node.await_output("asked since")

@@ -88,7 +88,7 @@ def test_nodes_behind_one_address_all_get_in_though_they_are_more_at_once_than_i
 def test_two_thousand_nodes_behind_one_address_are_connected_two_minutes_after_a_restart(gatherer):
     count, processes = int(os.environ.get("LAE_SOAK_NODES", "2000")), 2
     assert count > MAX_NEW_OF_PEER
-    gatherer.start({"kinds.incidents.nodes.entrance.MAX_NODES": count})
+    gatherer.start({"net.furls.door.MAX_PEERS": count})
     furl = gatherer.register("site").furl
     logs = gatherer.folder / "fleet"
     command = [sys.executable, str(Path(__file__).parent / "publisher.py"), furl.reveal()]
@@ -98,7 +98,7 @@ def test_two_thousand_nodes_behind_one_address_are_connected_two_minutes_after_a
     ]
     await_connected(fleet, count, 1800)  # 2,000 certificates are made first
     gatherer.process.kill(signal.SIGKILL)
-    gatherer.start({"kinds.incidents.nodes.entrance.MAX_NODES": count})
+    gatherer.start({"net.furls.door.MAX_PEERS": count})
     await_connected(fleet, 2 * count, 120)
 
 

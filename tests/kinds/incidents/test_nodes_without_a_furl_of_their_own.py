@@ -16,7 +16,7 @@ from lae_monitor.net.furls.claims import Claims, is_address
 
 ROOT = Path(__file__).parents[3]
 ADDRESS = "127.0.0.1"
-FAST = {"kinds.incidents.nodes.door.WATCH_EVERY": 0.2}
+FAST = {"net.furls.door.WATCH_EVERY": 0.2}
 
 unregistered = pytest.mark.parametrize("gatherer", ["unregistered = true\n"], indirect=True)
 
@@ -208,7 +208,7 @@ def test_unclaimed_again_it_reports_under_its_address_and_what_was_moved_is_not_
 def test_hosts_that_are_named_by_an_address_are_bounded_and_the_refusal_is_recorded(gatherer):
     made_incident(gatherer.folder_of("10.0.0.1"), name_of("10-01"))
     made_incident(gatherer.folder_of("no-address"), name_of("10-02"))
-    gatherer.start({"kinds.incidents.nodes.door.MAX_UNCLAIMED": 1, **FAST})
+    gatherer.start({"net.furls.door.MAX_UNCLAIMED": 1, **FAST})
     node = gatherer.publisher(open_furl(gatherer))
     (refused,) = gatherer.await_journal(verdict="refused", reason="too_many_unclaimed")[:1]
     assert (refused["host"], refused["peer"]) == ("unclaimed", ADDRESS)

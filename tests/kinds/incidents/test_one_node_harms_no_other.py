@@ -136,7 +136,7 @@ def test_gatherer_whose_port_is_taken_says_so(running):
 
 
 def test_a_host_has_a_bounded_number_of_connections(gatherer):
-    gatherer.start({"kinds.incidents.nodes.entrance.MAX_NODES": 2})
+    gatherer.start({"net.furls.door.MAX_PEERS": 2})
     gatherer.publisher(gatherer.register("node1").furl, count=3)
     gatherer.process.await_log("more connections than a host needs")
 
@@ -199,6 +199,6 @@ def test_state_that_is_damaged_or_gone_stops_nothing(tmp_path, caplog):
     assert state.refused("lae", "node1") == []
     state.close()
     state.refuse("lae", "node1", "incident-b", "incident_too_large", 1.0)
-    state.hear([])
+    state.note([])
     assert state.refused("lae", "node1") == []
     assert caplog.text.count("state not") == 3

@@ -143,9 +143,7 @@ def test_more_old_incidents_than_can_be_waited_for_do_not_delay_listening(stock)
     (packed, *_) = stock.flogtool.files()
     for number in range(3000):
         (tub / f"incident-2026-11-20--10-00-00Z-{number:07}.flog.bz2").write_bytes(packed.read_bytes())
-    script = (
-        "import lae_monitor.cli.gather_stock as stock; stock.PATIENCE = 0.1; from lae_monitor.cli import main; main()"
-    )
+    script = "import lae_monitor.kinds.incidents.takeover.commands as stock; stock.PATIENCE = 0.1; from lae_monitor.cli import main; main()"
     words = [sys.executable, "-c", script, "--config", str(stock.gatherer.config), "gather", "incidents"]
     process = stock.gatherer.process = stock.gatherer.run([*words, "--stock", str(stock.folder)], "stock")
     process.await_log("tub listening on")

@@ -142,7 +142,7 @@ def figures(watched):
 
 
 def test_figures_tell_what_is_stored_refused_and_waiting(watched):
-    watched.start({"kinds.incidents.nodes.door.WATCH_EVERY": 0.1})
+    watched.start({"net.furls.door.WATCH_EVERY": 0.1})
     assert get(watched, "/ping") == "pong\n"
     assert '"errors":[]' in get(watched, "/__heartbeat__")
     assert "lae-monitor" in get(watched, "/__version__")

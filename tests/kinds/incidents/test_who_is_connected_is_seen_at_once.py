@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.kinds.incidents.nodes.unclaimed import claim, unclaim
-from lae_monitor.kinds.incidents.state import look
+from lae_monitor.net.furls.contacts import look
 
 ROOT = Path(__file__).parents[3]
 PROMPT = 2.0  # seconds; a second is promised, and the machine may be busy. The gatherer's own looks are 5 s apart
@@ -188,7 +188,7 @@ def test_a_node_that_goes_while_the_gatherer_pauses_is_gone_at_once(gatherer):
 
 
 def test_more_connections_than_a_host_may_have_are_not_shown(gatherer):
-    gatherer.start({"kinds.incidents.nodes.entrance.MAX_NODES": 2})
+    gatherer.start({"net.furls.door.MAX_PEERS": 2})
     gatherer.publisher(gatherer.register("node1").furl, count=3)
     gatherer.process.await_log("more connections than a host needs")
     within(10, lambda: len(connections(gatherer)) <= 2, connections(gatherer))

@@ -58,7 +58,7 @@ class LogFollower:
     def __init__(self, node: "Node", following: Following) -> None:
         self.place = node.place
         self._tub_id = node.tub_id
-        self._publisher = node.publisher
+        self._publisher = node.remote
         self._following = following
         self._pace = pace_of_one(following.clock())
         self._left = asyncio.Event()

@@ -21,6 +21,7 @@ from lae_monitor.terminal.options import (
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.nodes.unclaimed import Unclaimed
 
+KIND: Final = "incidents"
 CLUSTER: Final = click.option(
     "--cluster", metavar="CLUSTER", help="The cluster it belongs to; default: fleet.name of the configuration."
 )
@@ -28,8 +29,8 @@ _WHEN: Final = "a running gatherer sees it within five seconds"
 
 
 @contextmanager
-def told(invocation: Invocation) -> Iterator[None]:
-    """Acts as the account that owns the state folder; what goes wrong ends the command."""
+def ending(invocation: Invocation) -> Iterator[None]:
+    """Acts as the account that owns the state folder; an error ends the command."""
     from lae_monitor.core.refusals import Refused
     from lae_monitor.terminal.owner import as_owner
 
@@ -45,7 +46,7 @@ def told(invocation: Invocation) -> Iterator[None]:
             invocation.fail(str(refused), EXIT_CONFIG, following="correct it, then lae-monitor check config")
         invocation.fail(str(refused), EXIT_USAGE)
     except sqlite3.Error as error:
-        invocation.fail_for_ledger(error, f"who was heard cannot be read: {error}")
+        invocation.fail_for_ledger(error, f"the gatherer's connections cannot be read: {error}")
     except OSError as error:
         invocation.fail(
             f"{error.filename}: {error.strerror}",
@@ -59,7 +60,7 @@ def _next(invocation: Invocation, text: str) -> None:
         click.echo(f"Next: {text}", err=True)
 
 
-@click.command(short_help="Give a host a new FURL; the old one ends later.")
+@click.command()
 @click.argument("host", metavar="HOST")
 @CLUSTER
 @click.option(
@@ -79,11 +80,11 @@ def rotate(invocation: Invocation, host: str, cluster: str | None, grace: str, p
     lae-monitor fleet rotate node1 --grace 0
     """
     from lae_monitor.core.time import format_time, parse_duration, wall_clock
-    from lae_monitor.kinds.incidents.nodes.registry import rotate_incident
+    from lae_monitor.net.furls.registry import Registry
 
-    with told(invocation):
+    with ending(invocation):
         seconds = parse_duration(grace)
-        made = rotate_incident(invocation.settings, host, cluster, seconds)
+        made = Registry(invocation.settings, KIND).rotate(host, cluster, seconds)
     until = format_time(wall_clock() + seconds, digits=0) if seconds else None
     shown = {"furl": made.furl.reveal()} if print_furl else {}
     invocation.answer(
@@ -99,7 +100,7 @@ def rotate(invocation: Invocation, host: str, cluster: str | None, grace: str, p
     )
 
 
-@click.command(short_help="Let a host in no more.")
+@click.command()
 @click.argument("host", metavar="HOST")
 @CLUSTER
 @common
@@ -109,10 +110,10 @@ def revoke(invocation: Invocation, host: str, cluster: str | None) -> None:
     \b
     lae-monitor fleet revoke node1
     """
-    from lae_monitor.kinds.incidents.nodes.registry import revoke_incident
+    from lae_monitor.net.furls.registry import Registry
 
-    with told(invocation):
-        had = revoke_incident(invocation.settings, host, cluster)
+    with ending(invocation):
+        had = Registry(invocation.settings, KIND).revoke(host, cluster)
     invocation.answer(
         {"host": host, "revoked": had}, f"{host} is let in no more; {_WHEN}" if had else f"{host} has no FURL"
     )
@@ -121,7 +122,7 @@ def revoke(invocation: Invocation, host: str, cluster: str | None) -> None:
         raise SystemExit(EXIT_FINDINGS)
 
 
-@click.command(short_help="Say whose address it is that reports.")
+@click.command()
 @click.argument("address", metavar="[ADDRESS]", required=False)
 @click.option("--host", metavar="HOST", help="Whose incidents those of ADDRESS are.")
 @CLUSTER
@@ -143,7 +144,7 @@ def claim(invocation: Invocation, address: str | None, host: str | None, cluster
         return
     from lae_monitor.kinds.incidents.nodes.unclaimed import claim as claim_address
 
-    with told(invocation):
+    with ending(invocation):
         named, place = claim_address(invocation.settings, address, host, cluster)
     invocation.answer(
         {"address": named, "cluster": place.cluster, "host": place.host},
@@ -156,7 +157,7 @@ def _list(invocation: Invocation) -> None:
     from lae_monitor.core.time import format_time
     from lae_monitor.kinds.incidents.nodes.unclaimed import unclaimed
 
-    with told(invocation):
+    with ending(invocation):
         found = unclaimed(invocation.settings)
 
     def as_json(one: Unclaimed) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     return table((*names, "last heard"), ((*(row[name] for name in names), next(heard)) for row in rows))
 
 
-@click.command(short_help="Take a claim back.")
+@click.command()
 @click.argument("address", metavar="ADDRESS")
 @common
 def unclaim(invocation: Invocation, address: str) -> None:
@@ -188,7 +189,7 @@ def unclaim(invocation: Invocation, address: str) -> None:
     """
     from lae_monitor.kinds.incidents.nodes.unclaimed import unclaim as unclaim_address
 
-    with told(invocation):
+    with ending(invocation):
         had = unclaim_address(invocation.settings, address)
     invocation.answer(
         {"address": address, "unclaimed": had}, f"{address} is claimed no more; {_WHEN}" if had else "nobody claimed it"

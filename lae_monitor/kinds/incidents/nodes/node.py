@@ -69,11 +69,11 @@ class Observer(NamesOnly):
 class Node:
     """A log publisher that was offered through the FURL of the host `place`."""
 
-    def __init__(self, publisher: Any, place: Place, shared: Shared, is_welcome: Callable[[], bool]) -> None:
-        self.publisher = publisher
+    def __init__(self, remote: Any, place: Place, shared: Shared, is_welcome: Callable[[], bool]) -> None:
+        self.remote = remote
         self.place = place
-        self.tub_id: str = publisher.getRemoteTubID()
-        self.peer = tubs.peer_address(publisher)
+        self.tub_id: str = remote.getRemoteTubID()
+        self.peer = tubs.peer_address(remote)
         self.last_heard = shared.clock()
         self.is_caught_up = False  # whether what is announced from now on was recorded before it was announced
         self._shared = shared
@@ -126,10 +126,10 @@ class Node:
             if self._subscription is not None:
                 await tubs.call(self._subscription, "unsubscribe", limit=CALL_LIMIT)
             self._subscription = await tubs.call(
-                self.publisher, "subscribe_to_incidents", self._observer, catch_up=True, since=start, limit=CALL_LIMIT
+                self.remote, "subscribe_to_incidents", self._observer, catch_up=True, since=start, limit=CALL_LIMIT
             )
         except (tubs.RemoteError, tubs.AnswerMalformed, tubs.AnswerTooLarge, TimeoutError) as error:
-            tubs.disconnect(self.publisher, "no log publisher")
+            tubs.disconnect(self.remote, "no log publisher")
             raise tubs.Disconnected(f"cannot subscribe: {error}") from error
 
     def disconnected(self) -> None:
@@ -225,7 +225,7 @@ class Node:
         log.info("%s: fetching incident %s", self, name)
         try:
             with FETCHING.time():
-                answer = await tubs.call(self.publisher, "get_incident", name.encode(), limit=FETCH_LIMIT)
+                answer = await tubs.call(self.remote, "get_incident", name.encode(), limit=FETCH_LIMIT)
         except tubs.AnswerTooLarge as error:
             raise Refused("incident_too_large", str(error)) from error
         except tubs.AnswerMalformed as error:
@@ -241,7 +241,7 @@ class Node:
             raise
         except TimeoutError:
             self._fail(name)
-            tubs.disconnect(self.publisher, "too slow")
+            tubs.disconnect(self.remote, "too slow")
             raise tubs.Disconnected(f"{name} did not come within {FETCH_LIMIT:.0f} s") from None
         self.last_heard = self._shared.clock()
         return answer

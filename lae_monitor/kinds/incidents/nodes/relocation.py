@@ -15,11 +15,11 @@ from lae_monitor.archive.kernel import Entry
 from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.kinds.incidents.nodes import door
 from lae_monitor.kinds.incidents.nodes.shared import LATEST, Shared
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import folder, path_of
 from lae_monitor.kinds.incidents.wire.identity import identity_in
+from lae_monitor.net.furls import door
 from lae_monitor.net.furls.claims import Claims
 
 log = logging.getLogger(__name__)

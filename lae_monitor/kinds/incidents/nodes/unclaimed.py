@@ -1,22 +1,23 @@
-"""Hosts that the incident gatherer knows by their address alone, because they report by the FURL of nobody in particular."""
+"""Hosts that the incident gatherer knows by their address alone, because they report by the shared FURL."""
 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS
-from lae_monitor.kinds.incidents.nodes.status import fleet_status
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import folder
 from lae_monitor.net.furls import claims
+from lae_monitor.net.furls.status import fleet_status
+
+KIND: Final = "incidents"
 
 
 class Unclaimed(NamedTuple):
-    """A host that is named by its address: how many incidents the archive has of it, and when it was heard last, if ever."""
+    """A host that is named by its address: how many incidents the archive has of it, and its last contact, if any."""
 
     cluster: str
     host: str
@@ -26,19 +27,19 @@ class Unclaimed(NamedTuple):
 
 
 def unclaimed(settings: Settings) -> list[Unclaimed]:
-    """All that were heard, or have incidents, and nobody claimed.
+    """The unclaimed addresses with a contact or an incident.
 
     Raises:
         sqlite3.Error, OSError: the gatherer's database, the credentials or the archive cannot be read.
     """
     cluster = settings.fleet.name
-    status = {host.host: host for host in fleet_status(settings).hosts if host.cluster == cluster}
+    status = {host.host: host for host in fleet_status(settings, KIND).hosts if host.cluster == cluster}
     registered = {name for name, host in status.items() if host.registered}
-    claimed = claims.Claims(settings.credentials / INCIDENTS).all()
+    claimed = claims.Claims(settings.credentials / KIND).all()
     stored = {name for name in _hosts(settings, cluster) if claims.is_address(name)}
-    heard = {name for name, host in status.items() if host.unclaimed}
+    contacts = {name for name, host in status.items() if host.unclaimed}
     found = []
-    for name in sorted((stored | heard) - registered - {str(address) for address in claimed}):
+    for name in sorted((stored | contacts) - registered - {str(address) for address in claimed}):
         count = sum(1 for _ in _incidents(settings, Place(cluster, name)))
         one = status.get(name)
         found.append(Unclaimed(cluster, name, count, one.last_heard if one else None, one.connections if one else 0))
@@ -46,7 +47,7 @@ def unclaimed(settings: Settings) -> list[Unclaimed]:
 
 
 def claim(settings: Settings, address: str, host: str, cluster: str | None = None) -> tuple[HostName, Place]:
-    """What comes from `address` by the FURL of nobody in particular, and what came, is of `host` from now on.
+    """Incidents from `address` by the shared FURL, old and new, belong to `host` from now on.
 
     Returns:
         The address as a host's name has it, and the host.
@@ -59,18 +60,18 @@ def claim(settings: Settings, address: str, host: str, cluster: str | None = Non
     place = Place(ClusterName(cluster or settings.fleet.name), HostName(host))
     if place == (settings.fleet.name, named):
         raise Refused("bad_parameters", f"{named} is its name already; without a claim it stays so")
-    claims.claim(settings.credentials / INCIDENTS, named, place)
+    claims.claim(settings.credentials / KIND, named, place)
     return named, place
 
 
 def unclaim(settings: Settings, address: str) -> bool:
-    """Takes a claim back, for what comes from now on; returns whether there was one.
+    """Removes a claim, for what comes from now on; returns whether there was one.
 
     Raises:
         Refused: `bad_host_name`.
         OSError: the credentials cannot be written by this user.
     """
-    return claims.unclaim(settings.credentials / INCIDENTS, address_name(address))
+    return claims.unclaim(settings.credentials / KIND, address_name(address))
 
 
 def address_name(text: str) -> HostName:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lae_monitor.kinds.incidents.nodes.commands import CLUSTER, told
+from lae_monitor.kinds.incidents.nodes.commands import CLUSTER, ending
 from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, Invocation, common
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LEVELS: Final = ("NOISY", "OPERATIONAL", "UNUSUAL", "INFREQUENT", "CURIOUS", "WEIRD", "SCARY", "BAD")
 
 
-@click.command(short_help="Watch what a host's nodes log.")
+@click.command()
 @click.argument("host", metavar="HOST")
 @CLUSTER
 @click.option(
@@ -43,9 +43,9 @@ def tail(invocation: Invocation, host: str, cluster: str | None, catch_up: bool,
     lae-monitor fleet tail node1 --catch-up --level WEIRD
     lae-monitor fleet tail node1 --print-furl
     """
-    from lae_monitor.kinds.incidents.tail.furls import from_here, register_tail
+    from lae_monitor.kinds.incidents.tail.tails import from_here, register_tail
 
-    with told(invocation):
+    with ending(invocation):
         made = register_tail(invocation.settings, host, cluster)
         furl = from_here(invocation.settings, made.furl)
     if print_furl:

@@ -121,7 +121,7 @@ class LogProxy(Referenceable):
             raise Refused("unknown_furl")
         for node in self._nodes():
             with suppress(*FAILURES):
-                yield await tubs.call(node.publisher, method, *arguments, limit=CALL_LIMIT)
+                yield await tubs.call(node.remote, method, *arguments, limit=CALL_LIMIT)
 
     # ---- what they send ----------------------------------------------------------------------------------------------
 

@@ -176,7 +176,7 @@ class LogTail(Referenceable):
         self._subscriptions[node] = None
         try:
             self._subscriptions[node] = await tubs.call(
-                node.publisher, self._method, Source(self), limit=CALL_LIMIT, **self._wanted
+                node.remote, self._method, Source(self), limit=CALL_LIMIT, **self._wanted
             )
             self._notice(f"{node.tub_id} is followed")
         except (tubs.RemoteError, tubs.Disconnected, tubs.AnswerMalformed, tubs.AnswerTooLarge, TimeoutError) as error:

@@ -1,15 +1,34 @@
-"""The part of `lae-monitor import` that takes over incidents: those of flogtool's gatherer, or of a node's own folder."""
+"""Commands that take over from flogtool's gatherer: `lae-monitor import`, and `lae-monitor gather incidents --stock DIR`.
+
+Importing also takes the incidents in a node's own folder.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
+import msgspec
 
 from lae_monitor.core.limits import format_size
+from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, format_duration
-from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Import, Invocation
+from lae_monitor.terminal.options import (
+    EXIT_CONFIG,
+    EXIT_FINDINGS,
+    EXIT_TRY_AGAIN,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    Import,
+    Invocation,
+)
 from lae_monitor.terminal.owner import as_caller, as_owner
 from lae_monitor.terminal.progress import progress
 from lae_monitor.terminal.table import Cell, Column, table
@@ -17,6 +36,7 @@ from lae_monitor.terminal.table import Cell, Column, table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lae_monitor.config import Settings
     from lae_monitor.core.names import HostName
     from lae_monitor.kinds.incidents.takeover.importing import Importer, Summary
     from lae_monitor.kinds.incidents.takeover.plan import Node, Plan
@@ -28,6 +48,9 @@ KIND: Final = "incidents"
 MONTH: Final = 30 * DAY
 MAX_NAMED: Final = 100  # of what could not be read; --json names all
 MAX_TUBS: Final = 3  # of a node, in the table; --json has all
+PATIENCE: Final = 20.0  # seconds that listening waits for old incidents; more of them are imported while it listens
+STOP_PATIENCE: Final = 10.0  # seconds for the import to end: what it has begun, it stores
+NICENESS: Final = 10  # of the import: nodes come first
 
 
 def import_incidents(invocation: Invocation, path: Path, wanted: Import) -> None:
@@ -177,3 +200,84 @@ def _table(plan: Plan) -> list[str]:
 
     columns = ("host", Column("because", spare=20), "incidents", "copies", "bad", Column("TubIDs", spare=34))
     return table(columns, map(cells, sorted(plan.nodes, key=lambda node: node.host)))
+
+
+# ---- in the place of flogtool's gatherer -------------------------------------------------------------------------------
+
+
+def gather_stock(invocation: Invocation, folder: Path, gather: Callable[[str, Settings], int]) -> int:
+    """Takes the place of flogtool's gatherer in `folder`, and runs until it is stopped; returns the exit code.
+
+    Args:
+        gather: runs the gatherer of a kind.
+
+    Raises:
+        AlreadyRunning
+    """
+    from lae_monitor.kinds.incidents.takeover.stock import StillRunning, look, take_over
+
+    settings, given = _given_settings(invocation)
+    try:
+        stock = look(folder)
+        taken = take_over(stock, settings.credentials / KIND, settings.gatherers[KIND], given)
+    except StillRunning as error:
+        invocation.fail(str(error), EXIT_TRY_AGAIN, following=f"kill $(cat {folder}/twistd.pid), then this again")
+    except Refused as refused:
+        invocation.fail(refused.detail, EXIT_CONFIG, following="docs/migrating-from-flogtool.md")
+    for note in taken.notes:
+        click.echo(f"lae-monitor: {note}", err=True)
+    ours = msgspec.structs.replace(settings, gatherers={**settings.gatherers, KIND: taken.settings})
+    with _importing(invocation, folder, settings):
+        try:
+            return gather(KIND, ours)
+        except OSError as error:
+            _explain(invocation, error)
+
+
+def _given_settings(invocation: Invocation) -> tuple[Settings, set[str]]:
+    """The settings, and the keys of the gatherer that are set in them."""
+    from lae_monitor.config.load import load_with_origins
+
+    loaded = load_with_origins(invocation.config, invocation.kinds)
+    prefix = f"gatherers.{KIND}."
+    return loaded.settings, {key.removeprefix(prefix) for key in loaded.origins if key.startswith(prefix)}
+
+
+def _explain(invocation: Invocation, error: OSError) -> NoReturn:
+    if error.errno == errno.EADDRINUSE:
+        invocation.fail(
+            str(error),
+            EXIT_UNAVAILABLE,
+            following="stop what has the port, perhaps flogtool's gatherer: ss -ltnp shows it",
+        )
+    raise error
+
+
+@contextmanager
+def _importing(invocation: Invocation, folder: Path, settings: Settings) -> Iterator[None]:
+    """Runs a process that imports the old incidents, unless the archive has them all."""
+    from lae_monitor.kinds.incidents.read import SUFFIX
+    from lae_monitor.kinds.incidents.takeover.folders import names
+
+    pattern = f"incidents/{settings.fleet.name}/incidents/*/*{SUFFIX}"
+    there = {path.name.removesuffix(SUFFIX) for root in settings.archive_roots for path in root.glob(pattern)}
+    if not names(folder) - there:
+        yield
+        return
+    options = ["--config", str(invocation.config)] if invocation.config is not None else []
+    command = [sys.executable, "-m", "lae_monitor", *options, "import", "--layout", "flogtool", str(folder)]
+    # Its answer goes where logs go.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())  # noqa: S603 - ourselves
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(PATIENCE)
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

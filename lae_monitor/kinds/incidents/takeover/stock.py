@@ -8,23 +8,20 @@ DIR is only read. Source of the layout: what `flogtool create-incident-gatherer`
 docs/migrating-from-flogtool.md.
 """
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from lae_monitor.archive.small_files import read_or_make
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.net.furls.files import OPEN
+from lae_monitor.net.furls.registry import adopt_furl, read_text
 from lae_monitor.net.tubs.identity import CERTIFICATE, adopt, parse_listen, parse_location, tub_id
 
-HANDED_FURL: Final = "incidents-log_gatherer.furl"  # the credential by which systemd hands over a FURL
 PID: Final = "twistd.pid"
-MAX_FILE: Final = 64 * 1024  # bytes of one of its small files
 
 
 class StillRunning(Exception):
@@ -62,7 +59,7 @@ def look(folder: Path) -> Stock:
     """
     if not folder.is_dir():
         raise Refused("bad_config", f"{folder}: there is no such folder")
-    pem, text = _read(folder / CERTIFICATE), _read(folder / OPEN)
+    pem, text = read_text(folder / CERTIFICATE), read_text(folder / OPEN)
     if not pem or not text:
         missing = CERTIFICATE if not pem else OPEN
         raise Refused("bad_config", f"{folder / missing}: missing; a gatherer of flogtool's that ever ran has it")
@@ -77,7 +74,7 @@ def look(folder: Path) -> Stock:
         raise Refused("bad_config", f"{folder / OPEN}: the FURL of another gatherer than {CERTIFICATE} beside it")
     if process := _process(folder):
         raise StillRunning(f"flogtool's gatherer still runs in {folder}, as process {process}")
-    listen, location = _read(folder / "port").strip(), _read(folder / "location").strip()
+    listen, location = read_text(folder / "port").strip(), read_text(folder / "location").strip()
     return Stock(folder, furl, listen, location, any(folder.glob("classify_*.py")))
 
 
@@ -102,42 +99,6 @@ def take_over(stock: Stock, credentials: Path, settings: Settings, given: Collec
     adopt(credentials / CERTIFICATE, stock.folder / CERTIFICATE)
     adopt_furl(credentials / OPEN, Furl.build(stock.furl.tub_id, ours.location, stock.furl.swissnum.reveal()))
     return Taken(ours, list(_notes(stock, settings, ours)))
-
-
-def adopt_furl(path: Path, given: Furl) -> None:
-    """Makes `given` the FURL kept in `path`; where one is kept already, it has to be the same one.
-
-    Raises:
-        Refused: `bad_config`: another one is there.
-    """
-    data, _ = read_or_make(path, lambda: given.reveal().encode() + b"\n")
-    try:
-        kept = Furl(data.decode("ascii", "replace"))
-    except Refused as refused:
-        raise Refused("bad_config", f"{path}: no FURL; remove the file to have the one handed over") from refused
-    if (kept.tub_id, kept.swissnum) != (given.tub_id, given.swissnum):
-        why = "nodes may have the one that is there; remove the file to take the other"
-        raise Refused("bad_config", f"{path} is another FURL than the one handed over: {why}")
-
-
-def take_handed(credentials: Path, pem: Path, furl: Path) -> None:
-    """The same with what systemd hands over, if it does: files for this process alone.
-
-    Raises:
-        Refused: `bad_config`.
-    """
-    adopt(credentials / CERTIFICATE, pem)
-    text = _read(furl)
-    if not text:
-        return
-    try:
-        handed = Furl(text)
-    except Refused as refused:
-        raise Refused("bad_config", f"{furl}: no FURL") from refused
-    ours = _read(credentials / CERTIFICATE)
-    if not ours or tub_id(ours.encode("ascii")) != handed.tub_id:
-        raise Refused("bad_config", f"{furl}: the FURL of another gatherer than ours; hand over its certificate, too")
-    adopt_furl(credentials / OPEN, handed)
 
 
 def _notes(stock: Stock, settings: Settings, ours: Settings) -> list[str]:
@@ -185,25 +146,9 @@ def _checked(stock: Stock, key: str, text: str) -> str:
     return text
 
 
-def _read(path: Path) -> str:
-    """A small file of text; "" when it is not there.
-
-    Raises:
-        Refused: `bad_config`: it may not be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE).decode("ascii", "replace")
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        me = os.geteuid()
-        raise Refused("bad_config", f"{path}: {error.strerror} to user {me}: let this account read it") from error
-
-
 def _process(folder: Path) -> int | None:
     """The gatherer that runs there; a number that another program has by now is none."""
-    text = _read(folder / PID).strip()
+    text = read_text(folder / PID).strip()
     if not text.isdecimal():
         return None
     try:

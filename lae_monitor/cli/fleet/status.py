@@ -1,4 +1,4 @@
-"""`lae-monitor fleet status`: who is heard by the incident gatherer."""
+"""`lae-monitor fleet status`: connections of hosts to the gatherer by whose FURLs they are registered."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import click
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
-    from lae_monitor.kinds.incidents.nodes.status import FleetStatus, HostStatus
+    from lae_monitor.core.kind import Kind
+    from lae_monitor.net.furls.status import FleetStatus, HostStatus
 
 _NEVER: Final = "never heard"
 
 
-@click.command(short_help="Who is connected, and was heard when.")
+@click.command()
 @click.option("--host", "names", multiple=True, metavar="HOST", help="Only this host; may be given several times.")
 @click.option("--cluster", metavar="CLUSTER", help="Only the hosts of this cluster.")
 @click.option(
@@ -35,18 +36,19 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     from lae_monitor.core.names import ClusterName, HostName
     from lae_monitor.core.refusals import Refused
     from lae_monitor.fleet.running import runs
-    from lae_monitor.kinds.incidents.nodes.status import GATHERER, fleet_status
+    from lae_monitor.net.furls.status import fleet_status, process_of
     from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings
+    kind = invocation.kinds.registering[0]
     try:
         hosts, group = [HostName(name) for name in names], ClusterName(cluster) if cluster is not None else None
     except Refused as refused:
         invocation.fail(str(refused), EXIT_USAGE)
     try:
         with as_owner(settings.state.path):
-            found = fleet_status(settings, hosts, group)
-            running = found.is_open or runs(settings.state.path, GATHERER)
+            found = fleet_status(settings, kind.name, hosts, group)
+            running = found.is_open or runs(settings.state.path, process_of(kind.name))
     except sqlite3.Error as error:
         invocation.fail_for_ledger(error, str(error))
     except OSError as error:
@@ -55,8 +57,8 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
             EXIT_UNAVAILABLE,
             following="run this as the account that owns the state folder",
         )
-    code, problem = _verdict(found, connected, running=running)
-    following = _following(found, max(connected or 0, 1), running=running)
+    code, problem = _verdict(found, kind, connected, running=running)
+    following = _following(found, kind, max(connected or 0, 1), running=running)
     data = {"gatherer": {"running": running}, "hosts": [_as_json(host) for host in found.hosts], "next": following}
     if code:
         data["error"] = problem
@@ -69,12 +71,12 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     raise SystemExit(code)
 
 
-def _verdict(found: FleetStatus, wanted: int | None, *, running: bool) -> tuple[int, str]:
+def _verdict(found: FleetStatus, kind: Kind, wanted: int | None, *, running: bool) -> tuple[int, str]:
     """The exit code, which is 0 unless a number of connections is `wanted`, and what is wrong."""
     if not running:
         return (
             EXIT_UNAVAILABLE if wanted is not None else 0,
-            "the incident gatherer is not running: nobody is connected",
+            f"the {kind.event} gatherer is not running: no host is connected",
         )
     if wanted is None:
         return 0, ""
@@ -86,22 +88,25 @@ def _verdict(found: FleetStatus, wanted: int | None, *, running: bool) -> tuple[
     return 0, ""
 
 
-def _following(found: FleetStatus, wanted: int, *, running: bool) -> str:
+def _following(found: FleetStatus, kind: Kind, wanted: int, *, running: bool) -> str:
     """What to do next: about what keeps all from reporting, else about the first host that does not."""
     if not running:
-        return "start it: lae-monitor run, or lae-monitor gather incidents"
+        return f"start it: lae-monitor run, or lae-monitor gather {kind.name}"
     if not found.is_open:
         return "the gatherer does not say who is connected: try again in a moment; if it stays so, restart it"
     if not found.hosts:
-        return "lae-monitor fleet register incident --host HOST"
-    advice = [text for host in found.hosts if (text := _advice(host, wanted))]
+        return f"lae-monitor fleet register {kind.event} --host HOST"
+    advice = [text for host in found.hosts if (text := _advice(host, kind, wanted))]
     first = found.hosts[0]
     return min(advice)[1] if advice else f"lae-monitor host show {first.host} --cluster {first.cluster}"
 
 
-def _advice(host: HostStatus, wanted: int) -> tuple[int, str] | None:
+def _advice(host: HostStatus, kind: Kind, wanted: int) -> tuple[int, str] | None:
     """What to do about one host, after how urgent it is; None when nothing is."""
-    register = f"lae-monitor fleet register incident --host {host.host} --cluster {host.cluster}"
+    from lae_monitor.core.kind import load
+
+    option = load(kind.register)
+    register = f"lae-monitor fleet register {kind.event} --host {host.host} --cluster {host.cluster}"
     if host.unclaimed:
         return 3, f"lae-monitor fleet claim {host.host} --host HOST"
     if host.connections >= wanted:
@@ -110,12 +115,14 @@ def _advice(host: HostStatus, wanted: int) -> tuple[int, str] | None:
         return 2, f"see whether the nodes at {host.addresses[0]} run, and have the unregistered FURL"
     if not host.registered:
         return None if host.last_heard is not None else (0, register)
-    setting = "set log_gatherer.furl in section [node] of tahoe.cfg to what this prints, and restart the node"
+    setting = (
+        f"set {option.option} in section [{option.section}] of tahoe.cfg to what this prints, and restart the node"
+    )
     if host.last_heard is None:
         return 1, f"on {host.host}, {setting}: {register} --print-furl"
     return (
         2,
-        f"see whether every node on {host.host} runs, has its log_gatherer.furl, and reaches gatherers.incidents.location",
+        f"see whether every node on {host.host} runs, has its {option.option}, and reaches gatherers.{kind.name}.location",
     )
 
 

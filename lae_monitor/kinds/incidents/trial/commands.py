@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lae_monitor.cli.fleet_register_options import Reach, reach
+from lae_monitor.fleet.options import Reach, cluster_of, reach, ready
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lae_monitor.fleet.targets import Target
-    from lae_monitor.kinds.incidents.nodes.test_incident import Step
+    from lae_monitor.kinds.incidents.trial.steps import Step
 
 
-@click.command("test-incident", short_help="Try whether a host's incidents arrive.")
+@click.command("test-incident")
 @click.argument("host", metavar="HOST")
 @click.option(
     "--cluster", metavar="CLUSTER", help="The cluster it belongs to; default: fleet.name of the configuration."
@@ -54,9 +54,8 @@ def test_incident(
     \b
     lae-monitor fleet test-incident node1.example --identity ~/.ssh/admin.pem
     """
-    from lae_monitor.cli.fleet_register_work import cluster_of, ready
-    from lae_monitor.fleet.registering import KINDS
-    from lae_monitor.kinds.incidents.nodes.test_incident import DETAILS, Trial, follow
+    from lae_monitor.fleet.registering import LOG_GATHERER
+    from lae_monitor.kinds.incidents.trial.steps import DETAILS, Trial, follow
     from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings
@@ -69,7 +68,7 @@ def test_incident(
         access=reach.access,
         acting=lambda: as_owner(settings.state.path),
         ask=_asking(invocation),
-        nodes=nodes or KINDS["incident"].nodes,
+        nodes=nodes or LOG_GATHERER.nodes,
         url=url,
         details=details or DETAILS,
         wait=wait,

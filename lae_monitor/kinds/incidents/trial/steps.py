@@ -5,10 +5,12 @@ Every step says what it saw. The first that fails is the last, and says what to 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.config import Settings
+from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.names import Place, new_swissnum
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl, redact
@@ -19,14 +21,19 @@ from lae_monitor.fleet.remote import Remote
 from lae_monitor.fleet.targets import Target
 from lae_monitor.fleet.trouble import Trouble
 from lae_monitor.fleet.web_port import post
-from lae_monitor.kinds.incidents.nodes import arrival, heard
-from lae_monitor.kinds.incidents.nodes.registry import INCIDENTS
-from lae_monitor.kinds.incidents.state import Seen
+from lae_monitor.kinds.incidents.read import SUFFIX
+from lae_monitor.kinds.incidents.stored import TOP, folder
+from lae_monitor.kinds.incidents.wire.flog import unpack
+from lae_monitor.net.furls import status
+from lae_monitor.net.furls.contacts import Snapshot
 from lae_monitor.net.furls.files import HostFurls, OpenFurl
 
+KIND: Final = "incidents"
 EVENT: Final = 5.0  # seconds that a node goes on collecting after the event, before an incident is whole
 AFTERWARDS: Final = 30.0  # seconds in which what is stored is to be classified, and searchable
 LOOK: Final = 0.5  # seconds between looks
+MAX_PACKED: Final = 16 * MiB  # of an incident that is looked at
+MAX_LIST: Final = 64 * KiB  # at the end of a list of categories, where the newest incidents are
 BUTTON: Final = "report_incident"
 DETAILS: Final = "flop: a test of lae-monitor"
 _SAVED: Final = "incident report has been saved"
@@ -81,7 +88,7 @@ def follow(trial: Trial) -> Iterator[Step]:
             yield Step(about, ok=True, saw=_connected(trial))
             about = "report"
             with trial.acting():
-                before = arrival.stored(trial.settings, trial.place)
+                before = _stored(trial.settings, trial.place)
             mark = new_swissnum()[:16]
             begun = time.monotonic()
             yield Step(about, ok=True, saw=_report(remote, node, url, f"{trial.details} ({mark})"))
@@ -126,7 +133,7 @@ def _furl(trial: Trial, remote: Remote, node: str) -> str:
         raise Trouble("failed", f"log_gatherer.furl in {node}/{FILE} is no FURL", again) from error
     if furl is None:
         raise Trouble("failed", f"log_gatherer.furl is not set in {node}/{FILE}", again)
-    credentials = trial.settings.credentials / INCIDENTS
+    credentials = trial.settings.credentials / KIND
     with trial.acting():
         whose = HostFurls(credentials).find(furl.swissnum.reveal())
         is_open = OpenFurl(credentials).has(furl.swissnum.reveal())
@@ -141,23 +148,23 @@ def _furl(trial: Trial, remote: Remote, node: str) -> str:
 
 
 def _connected(trial: Trial) -> str:
-    awaited = heard.Awaited(trial.cluster, trial.target.name, 1, None)
+    awaited = status.Awaited(trial.cluster, trial.target.name, 1, None)
 
-    def ask() -> Seen:
+    def ask() -> Snapshot:
         with trial.acting():
-            return heard.seen(trial.settings)
+            return status.snapshot(trial.settings, KIND)
 
-    now, silent = heard.await_heard([awaited], EVENT, ask)
+    now, missing = status.await_connections([awaited], EVENT, ask)
     if not now.is_open:
         raise Trouble("no_gatherer", "no incident gatherer runs here", "lae-monitor gather incidents")
-    if silent:
+    if missing:
         raise Trouble(
             "not_heard",
             "the node is not connected to the gatherer",
-            f"see whether the host can reach {trial.settings.gatherers[INCIDENTS].location}; a node that was refused for "
+            f"see whether the host can reach {trial.settings.gatherers[KIND].location}; a node that was refused for "
             "long tries again once an hour only: restart it",
         )
-    count = heard.connected(now, awaited)
+    count = status.connected(now, awaited)
     return "connected" if count == 1 else f"connected, {count} nodes"
 
 
@@ -193,10 +200,10 @@ def _arrived(trial: Trial, before: set[str], mark: str, begun: float) -> str:
     looked = set(before)
     while True:
         with trial.acting():
-            for name, path in arrival.stored(trial.settings, trial.place).items():
+            for name, path in _stored(trial.settings, trial.place).items():
                 if name not in looked:
                     looked.add(name)
-                    if arrival.says(path, mark):
+                    if _contains(path, mark):
                         return name
         if time.monotonic() - begun > trial.wait:
             others = len(looked) - len(before)
@@ -213,7 +220,7 @@ def _classified(trial: Trial, name: str) -> Step:
     end = time.monotonic() + AFTERWARDS
     while True:
         with trial.acting():
-            found = arrival.categories(trial.settings, trial.place, name)
+            found = _categories(trial.settings, trial.place, name)
         if found:
             return Step("classified", ok=True, saw=f"it is classified as {', '.join(found)}")
         if time.monotonic() > end:
@@ -234,3 +241,53 @@ def _searchable(trial: Trial, name: str) -> Step:
             following = "lae-monitor store status, and the log of serve"
             return Step("searchable", ok=False, saw=f"not searchable within {AFTERWARDS:g} s", following=following)
         time.sleep(LOOK)
+
+
+# ---- archive and lists of categories -----------------------------------------------------------------------------------
+
+
+def _stored(settings: Settings, place: Place) -> dict[str, Path]:
+    """The incidents of a host by their names.
+
+    Raises:
+        OSError
+    """
+    found = {}
+    for root in reversed(settings.archive_roots):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for path in (root / folder(place)).iterdir():
+                if path.name.endswith(SUFFIX):
+                    found[path.name.removesuffix(SUFFIX)] = path
+    return found
+
+
+def _contains(path: Path, word: str) -> bool:
+    """Whether `word`, of letters and digits, is in an event of the incident in a file."""
+    try:
+        if path.stat().st_size > MAX_PACKED:
+            return False
+        return any(word in repr(wrapper) for wrapper in unpack(path.read_bytes()))
+    except (Refused, FileNotFoundError):
+        return False
+
+
+def _categories(settings: Settings, place: Place, name: str) -> list[str]:
+    """The lists of categories that have an incident, of those stored lately.
+
+    Raises:
+        OSError
+    """
+    line = f"incidents/{place.host}/{name}{SUFFIX}".encode()
+    found = set()
+    for root in settings.archive_roots:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for path in (root / TOP / place.cluster / "classified").iterdir():
+                if path.is_file() and line in _end(path).splitlines():
+                    found.add(path.name)
+    return sorted(found)
+
+
+def _end(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(file.seek(0, 2) - MAX_LIST, 0))
+        return file.read(MAX_LIST)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lae_monitor.config import Settings
     from lae_monitor.fleet.ec2 import Instance
     from lae_monitor.fleet.ec2_compare import Comparison, Finding, Known
-    from lae_monitor.kinds.incidents.nodes.status import FleetStatus
+    from lae_monitor.net.furls.status import HostStatus
 
 MAX_NAME: Final = 40  # characters of a name in a table
 MAX_ERROR: Final = 400  # characters; boto3 quotes whole answers
@@ -28,7 +28,7 @@ _FOLLOWING: Final = {
 }
 
 
-@click.command(short_help="What is wrong on EC2, and what has changed.")
+@click.command()
 @click.option("--region", "regions", multiple=True, metavar="REGION", help="Look there; may be given several times.")
 @click.option("--list", "show_list", is_flag=True, help="Print the table of all instances, changed or not.")
 @click.option(
@@ -79,7 +79,7 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
     from lae_monitor.fleet.ec2 import CannotAsk, ask
     from lae_monitor.fleet.ec2_compare import compare
     from lae_monitor.fleet.ec2_list import FILE, PROCESS, Unusable, read_list, write_list
-    from lae_monitor.kinds.incidents.nodes.status import fleet_status
+    from lae_monitor.net.furls.status import fleet_status
     from lae_monitor.process.running import AlreadyRunning, only_one
     from lae_monitor.terminal.owner import as_caller, as_owner
 
@@ -94,10 +94,10 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
             before = read_list(state / FILE)
             with as_caller():  # whose credentials are asked with
                 now = ask(regions, tag_role)
-            status = fleet_status(settings)
-            heard = {host.host for host in status.hosts if host.last_heard is not None}
-            found = compare(before, now, heard, wall_clock, tag_role)
-            run = _Run(now, before, found, _clusters(settings, status))
+            hosts = [host for kind in invocation.kinds.registering for host in fleet_status(settings, kind.name).hosts]
+            reporting = {host.host for host in hosts if host.last_heard is not None}
+            found = compare(before, now, reporting, wall_clock, tag_role)
+            run = _Run(now, before, found, _clusters(settings, hosts))
             if found.changes:
                 _journal(settings, run)
             if found.known != before:
@@ -118,7 +118,7 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
             following="lae-monitor archive status",
         )
     except sqlite3.Error as error:
-        invocation.fail_for_ledger(error, f"who was heard cannot be read: {error}")
+        invocation.fail_for_ledger(error, f"contacts with hosts cannot be read: {error}")
     except OSError as error:
         invocation.fail(
             f"{error.filename or state}: {error.strerror}",
@@ -127,10 +127,10 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
         )
 
 
-def _clusters(settings: Settings, status: FleetStatus) -> Callable[[str], str]:
+def _clusters(settings: Settings, hosts: Sequence[HostStatus]) -> Callable[[str], str]:
     """Which cluster a host is in: the one of its FURL or of what it reported, when that is clear; else the fleet's."""
     known: dict[str, set[str]] = {}
-    for host in status.hosts:
+    for host in hosts:
         known.setdefault(host.host, set()).add(host.cluster)
     usual = str(settings.fleet.name)
 

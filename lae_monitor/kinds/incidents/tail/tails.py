@@ -1,19 +1,23 @@
-"""Lets people watch a node's log through us: behind a host's tail FURL is what `flogtool tail` expects of a node.
+"""Lets operators watch a node's log through us: behind a host's tail FURL is what `flogtool tail` expects of a node.
 
     flogtool tail ──subscribe_to_all──► LogProxy ──subscribe_to_all──► node
                   ◄──msg── LogTail (bounded) ◄──msg──
 
 A node cannot be reached from outside: it connects to us, and so a tail takes our way. The FURL is a capability of its own:
-who has it reads the host's log as it is, and can do nothing else. See docs/node-logs.md.
+its holder reads the host's log as it is, and can do nothing else. See docs/node-logs.md.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from lae_monitor.config import Settings
 from lae_monitor.core.names import ClusterName, HostName, Place
+from lae_monitor.core.secrets import Furl
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.net.furls.files import HostFurls
+from lae_monitor.net.furls.registry import Registration, Registry
+from lae_monitor.net.tubs.identity import parse_listen
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.nodes.node import Node
@@ -24,8 +28,8 @@ FOLDER: Final = "incidents-tail"  # of credentials: the FURLs for tails
 FindNodes = Callable[[str, str], Sequence["Node"]]
 
 
-class TailDoor:
-    """Finds what is behind a tail FURL.
+class Tails:
+    """The tails of all hosts, each behind a FURL of its own.
 
     Args:
         furls: of tails; one ends when its file is removed.
@@ -40,7 +44,7 @@ class TailDoor:
         self._proxies: dict[str, LogProxy] = {}  # by swissnum
 
     def find(self, swissnum: str) -> "LogProxy | None":
-        """The object behind a FURL, a Referenceable; None when nobody has it, or no more."""
+        """The object behind a FURL, a Referenceable; None if no host's tail FURL has this swissnum."""
         known = self._furls.find(swissnum)
         if known is None:
             return None
@@ -64,3 +68,23 @@ class TailDoor:
     async def stop(self) -> None:
         """Ends every tail."""
         await asyncio.gather(*(proxy.stop() for proxy in self._proxies.values()))
+
+
+# ---- for commands ----------------------------------------------------------------------------------------------------
+
+
+def register_tail(settings: Settings, host: str, cluster: str | None = None) -> Registration:
+    """The tail FURL of `host`, made if there is none; see Registry.register. Nobody can report by it."""
+    return Registry(settings, "incidents", FOLDER).register(host, cluster)
+
+
+def from_here(settings: Settings, furl: Furl) -> Furl:
+    """`furl`, with the address at which the gatherer listens on this host before those for others.
+
+    Raises:
+        Refused: `bad_config`.
+    """
+    listen = parse_listen(settings.gatherers["incidents"].listen)
+    address = listen.interface if listen.interface not in {"", "0.0.0.0"} else "127.0.0.1"  # noqa: S104 - read, not bound
+    hint = f"tcp:[{address}]:{listen.port}" if ":" in address else f"tcp:{address}:{listen.port}"
+    return Furl.build(furl.tub_id, ",".join(dict.fromkeys((hint, *furl.hints))), furl.swissnum.reveal())

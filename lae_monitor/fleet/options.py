@@ -1,19 +1,23 @@
-"""What all commands take that work on hosts over SSH: which hosts, how they are reached, and how carefully."""
+"""Options of the commands that work on hosts over SSH: which hosts, how they are reached, and how carefully."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from lae_monitor.terminal.options import EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
+
 if TYPE_CHECKING:
     from lae_monitor.fleet.access import Access
+    from lae_monitor.fleet.targets import Passed, Target
 
 USER: Final = "customer"
 SSH_PORT: Final = 22
+MAX_VALUE: Final = 64 * 1024  # characters of a value in a file
 MAX_PARALLEL: Final = 64  # hosts at a time; each takes a thread and a connection
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -181,3 +185,84 @@ def _gathered(
     for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped
+
+
+# ---- what they mean --------------------------------------------------------------------------------------------------
+
+
+def chosen(
+    invocation: Invocation, hosts: Sequence[str], sources: Sources, reach: Reach
+) -> tuple[list[Target], list[Passed]]:
+    """The hosts that are meant, and those of lists that are passed over. Ends the command when there are none."""
+    from lae_monitor.core.printable import one_line
+    from lae_monitor.fleet import targets
+    from lae_monitor.fleet.ec2 import CannotAsk
+
+    names = invocation.settings.fleet.inventory
+    passed: list[Passed] = []
+    try:
+        found = targets.from_arguments(hosts, names)
+        if sources.csv is not None:
+            more, passed_over = targets.from_csv(sources.csv, sources.column, sources.name_column, names)
+            found, passed = found + more, passed + passed_over
+        if sources.configured:
+            found += targets.from_configuration(names)
+        if sources.inventory is not None:
+            listed = targets.from_ansible(sources.inventory, sources.group)
+            found += [one._replace(user="") for one in listed] if reach.user else listed
+        if sources.ec2:
+            more, passed_over = targets.from_ec2(sources.regions, sources.tag_role, private=sources.private)
+            found, passed = found + more, passed + passed_over
+        once = targets.each_once(found)
+    except targets.BadTargets as error:
+        invocation.fail(one_line(str(error)), EXIT_USAGE, following=error.following)
+    except CannotAsk as error:
+        invocation.fail(one_line(str(error), 400), EXIT_UNAVAILABLE, following=error.following)
+    for name, why in () if invocation.as_json else passed:
+        click.echo(f"lae-monitor: {one_line(name)} is passed over: {one_line(why)}", err=True)
+    if not once:
+        following = "name hosts, or say --csv FILE, --inventory FILE, --configured or --ec2"
+        invocation.fail("no host is named", EXIT_USAGE, following=following)
+    return once, passed
+
+
+def ready(invocation: Invocation, reach: Reach) -> None:
+    """Ends the command if the key cannot be used: that would be the trouble of every host."""
+    if reach.identity is None:
+        return
+    import stat
+
+    import paramiko
+
+    try:
+        paramiko.PKey.from_path(reach.identity)
+    except OSError as error:
+        invocation.fail(f"{reach.identity}: {error.strerror}", EXIT_USAGE, following="name a private key")
+    except (TypeError, paramiko.PasswordRequiredException):
+        following = "ssh-add it to an agent, and leave --identity away"
+        invocation.fail(f"{reach.identity} has a passphrase", EXIT_USAGE, following=following)
+    except Exception:  # noqa: BLE001 - one kind for each way in which a file can be no key
+        following = "name a private key, as ssh-keygen or EC2 makes them"
+        invocation.fail(f"{reach.identity} is no private key that can be read", EXIT_USAGE, following=following)
+    if reach.identity.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        click.echo(f"lae-monitor: others can read the private key {reach.identity}: chmod 600 it", err=True)
+
+
+def text_of(invocation: Invocation, option: str, path: str) -> str:
+    """What is in the file of an option; - is standard input. Ends the command when it cannot be read."""
+    try:
+        with click.open_file(path, encoding="utf-8-sig") as file:
+            return str(file.read(MAX_VALUE))
+    except (OSError, UnicodeDecodeError) as error:
+        invocation.fail(f"{option} {path}: {getattr(error, 'strerror', None) or 'that is no text'}", EXIT_USAGE)
+
+
+def cluster_of(invocation: Invocation, cluster: str | None) -> str:
+    """The cluster that is meant. Ends the command for what can be none."""
+    from lae_monitor.core.names import ClusterName
+    from lae_monitor.core.refusals import Refused
+
+    try:
+        return ClusterName(cluster or invocation.settings.fleet.name)
+    except Refused as refused:
+        invocation.fail(str(refused), EXIT_USAGE)

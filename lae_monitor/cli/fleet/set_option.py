@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from lae_monitor.cli.fleet_register_options import Care, Reach, Sources, care, reach, sources
+from lae_monitor.fleet.options import Care, Reach, Sources, care, reach, sources
 from lae_monitor.terminal.options import EXIT_USAGE, Invocation, common
 
 
-@click.command("set-option", short_help="Set an option of Tahoe-LAFS nodes on hosts.")
+@click.command("set-option")
 @click.argument("section", metavar="SECTION")
 @click.argument("option", metavar="OPTION")
 @click.argument("value", metavar="[VALUE]", required=False)
@@ -52,9 +52,10 @@ def set_option(
     lae-monitor fleet set-option node web.port tcp:3456:interface=127.0.0.1 --on node1.example --on node2.example
     lae-monitor fleet set-option client helper.furl --value-file helper.furl --csv customerinfo.csv --dry-run
     """
-    from lae_monitor.cli.fleet_register_work import chosen, end, files, ready, work
+    from lae_monitor.cli.fleet.work import end, files, work
     from lae_monitor.fleet import tahoe_cfg
-    from lae_monitor.fleet.registering import KINDS, Order
+    from lae_monitor.fleet.options import chosen, ready
+    from lae_monitor.fleet.registering import INTRODUCER, STORAGESERVER, Order
 
     if (value is not None) + (value_file is not None) + unset != 1:
         invocation.fail("give a VALUE, or --value-file FILE, or --unset", EXIT_USAGE)
@@ -65,7 +66,7 @@ def set_option(
         invocation.fail(str(error), EXIT_USAGE)
     targets, passed = chosen(invocation, hosts, sources, reach)
     ready(invocation, reach)
-    where = list(paths) or files(care, KINDS["incident"].nodes)
+    where = list(paths) or files(care, (STORAGESERVER, INTRODUCER))
     order = Order(
         section, option, lambda _host: text, where, care.command, always=care.restart_always, dry_run=care.dry_run
     )
@@ -75,7 +76,7 @@ def set_option(
 
 
 def _first_line(invocation: Invocation, path: str) -> str:
-    from lae_monitor.cli.fleet_register_work import text_of
+    from lae_monitor.fleet.options import text_of
 
     lines = text_of(invocation, "--value-file", path).splitlines()
     if len(lines) != 1:
