@@ -80,14 +80,6 @@ class LogLabel(Name):
     code = "bad_log_label"
 
 
-class IncidentName(Name):
-    """A Foolscap incident, such as `incident-2026-11-22--09-44-34Z-serjmai`."""
-
-    __slots__ = ()
-    pattern = re.compile(r"incident-[0-9A-Za-z.:-]{1,80}", re.ASCII)
-    code = "bad_incident_name"
-
-
 class CrashId(Name):
     """A crash: a UUID whose last 7 characters are the throttle digit and the UTC date of receipt as yymmdd.
 

@@ -13,9 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lae_monitor.archive import Archive, ArchiveError, Exists, Reserve
-from lae_monitor.core.names import ClusterName, CrashId, HostName, IncidentName, LogLabel
+from lae_monitor.core.names import ClusterName, CrashId, HostName, LogLabel
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
+from lae_monitor.kinds.incidents.wire.names import IncidentName
 
 NAMES = (ClusterName, HostName, LogLabel, IncidentName, CrashId)
 SAFE = frozenset(string.ascii_letters + string.digits + "._-+:")

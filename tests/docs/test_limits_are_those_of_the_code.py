@@ -25,7 +25,7 @@ STATED = [
     ("node-logs.md", "too slowly, and {} of the host", "kinds/incidents/node_logs/file", "MAX_WAITING", "size"),
     ("node-logs.md", "of the host ({} of all)", "kinds/incidents/node_logs/file", "MAX_ALL_WAITING", "size"),
     ("node-logs.md", "| an event of more than {} |", "kinds/incidents/node_logs/file", "MAX_EVENT", "size"),
-    ("node-logs.md", "sends {} events ahead", "kinds/incidents/node_logs/pace", "FLOOD", "count"),
+    ("node-logs.md", "sends {} events ahead", "kinds/incidents/node_logs/stream", "FLOOD", "count"),
     ("node-logs.md", "A host has {} tails at most", "kinds/incidents/tail/proxy", "MAX_TAILS", "count"),
     ("node-logs.md", "all together {}:", "kinds/incidents/tail/proxy", "MAX_ALL_TAILS", "count"),
     ("node-logs.md", "beyond {} that wait", "kinds/incidents/tail/relay", "MAX_QUEUE", "count"),

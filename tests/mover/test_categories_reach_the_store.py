@@ -4,7 +4,7 @@ from spine import opened, run
 
 from lae_monitor.archive import Journal
 from lae_monitor.core.time import parse_time
-from lae_monitor.kinds.incidents.categories import categories_of_incident
+from lae_monitor.kinds.incidents.questions import categories_of_incident
 from lae_monitor.mover.rebuild import rebuild
 from lae_monitor.store import Store
 from lae_monitor.store.chdb_driver import ChdbDriver

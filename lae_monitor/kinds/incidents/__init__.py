@@ -8,15 +8,15 @@ gather.py, read.py, show.py, check.py, config.py, commands.py   as in every kind
 nodes/       fetches the incidents of nodes, which net/furls lets in by their FURLs
 wire/        flogtool's format: files, events, their text, their groups
 classify/    what an incident is called
-pages.py, feed.py          the list of incidents: page, JSON, Atom feed
-questions.py, categories.py   what these ask the store
+pages.py     the list of incidents: page, JSON, Atom feed
+questions.py   queries of the store for these
 node_logs/   what nodes log beside their incidents
 tail/        a node's log as it is written
 takeover/    from flogtool's gatherer to this one: FURL, certificate, old incidents
 trial/       follows a test incident from a node to the store
 state.py     the gatherer's database: refused names, identities, contacts with hosts
 stored.py    which incidents the archive has; none is stored twice
-operations.py, measures.py   its /metrics, and the figures there
+measures.py  the figures of its /metrics
 """
 
 from typing import Final

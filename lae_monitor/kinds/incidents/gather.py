@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lae_monitor import __version__
+from lae_monitor.config.values import Listen
 from lae_monitor.core.time import Clock
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.classify.job import Classifying
@@ -25,7 +27,6 @@ from lae_monitor.kinds.incidents.measures import CONNECTIONS, HEARD, HOSTS, RECE
 from lae_monitor.kinds.incidents.node_logs.following import Following
 from lae_monitor.kinds.incidents.nodes.relocation import Relocation
 from lae_monitor.kinds.incidents.nodes.shared import Shared
-from lae_monitor.kinds.incidents.operations import answer
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.kinds.incidents.tail.tails import FOLDER as TAIL_FOLDER
 from lae_monitor.kinds.incidents.tail.tails import Tails
@@ -35,10 +36,13 @@ from lae_monitor.net.furls.claims import Claims
 from lae_monitor.net.furls.door import Door
 from lae_monitor.net.furls.files import OPEN, HostFurls, OpenFurl
 from lae_monitor.net.furls.registry import adopt_handed
+from lae_monitor.net.http import Router, operations, serve
 from lae_monitor.net.tubs.identity import CERTIFICATE, Identity, identity
+from lae_monitor.store.aside import notices
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.nodes.node import Node
+
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ async def gather(context: Context) -> None:
     open_furl = _open_furl(context, settings, folder, who)
     tubs.start_reactor()
     from lae_monitor.kinds.incidents.node_logs.follower import LogFollower  # noqa: PLC0415 - after start_reactor()
-    from lae_monitor.kinds.incidents.nodes.entrance import NodeGatherer  # noqa: PLC0415
+    from lae_monitor.kinds.incidents.nodes.node import NodeGatherer  # noqa: PLC0415
 
     state = State(context.settings.state.path / f"{context.archive.process}.db")
     receipts = Receipts(context.journal, "incident", context.cluster, context.clock, lost=RECEIPTS_LOST, summary="mark")
@@ -82,7 +86,7 @@ async def gather(context: Context) -> None:
     async with receipts:
         try:
             state.settle_connections()
-            async with answer(context, settings.http):
+            async with _operations(context, settings.http):
                 address = tub.start()
                 context.ready(f"incidents: tub listening on {address}, FURLs in {folder}")
                 async with _beside(
@@ -171,3 +175,36 @@ async def _logged(work: Coroutine[Any, Any, None]) -> None:
         await work
     except Exception:
         log.exception("the gatherer goes on without %s", getattr(work, "__qualname__", work))
+
+
+@asynccontextmanager
+async def _operations(context: Context, where: str) -> AsyncIterator[None]:
+    """Answers /metrics, /ping and the like at `where`, address and port, meanwhile; nowhere when that is empty.
+
+    Raises:
+        Refused: `bad_config`.
+        OSError: it cannot be listened on.
+    """
+    if not where:
+        yield
+        return
+    address = Listen.parse(where)
+    stop, ready = asyncio.Event(), asyncio.Event()
+
+    def listening(url: str) -> None:
+        log.info("incidents: %s/metrics", url)
+        ready.set()
+
+    app = Router(operations(context.archive, __version__, warnings=notices, access=context.access))
+    serving = asyncio.create_task(serve(app, address.host, address.port, stop=stop, ready=listening))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        if serving.done():
+            serving.result()
+        yield
+    finally:
+        stop.set()
+        with suppress(OSError):
+            await serving

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from lae_monitor.core.limits import MAX_ROW_TEXT, MAX_TITLE
-from lae_monitor.core.names import ClusterName, HostName, IncidentName, row_key
+from lae_monitor.core.names import ClusterName, HostName, row_key
 from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Row, Span
@@ -16,7 +16,7 @@ from lae_monitor.kinds.incidents.wire import event as events
 from lae_monitor.kinds.incidents.wire.fingerprint import VERSION as FINGERPRINT
 from lae_monitor.kinds.incidents.wire.fingerprint import Fingerprint, fingerprint, last_line
 from lae_monitor.kinds.incidents.wire.flog import unpack
-from lae_monitor.kinds.incidents.wire.names import time_of_name
+from lae_monitor.kinds.incidents.wire.names import IncidentName, time_of_name
 from lae_monitor.kinds.incidents.wire.render import message, plain_text, presentable
 
 VERSION: Final = 2  # goes up when the same bytes give other rows

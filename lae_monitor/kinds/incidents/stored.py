@@ -20,7 +20,7 @@ from lae_monitor.core.time import HOUR
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.state import State, Stored
 from lae_monitor.kinds.incidents.wire.flog import MAX_INFLATED
-from lae_monitor.kinds.incidents.wire.identity import identity_in
+from lae_monitor.kinds.incidents.wire.names import identity_in
 
 log = logging.getLogger(__name__)
 

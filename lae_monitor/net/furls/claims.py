@@ -1,8 +1,8 @@
-"""Which host it is that reports from an address by the FURL of nobody in particular: an operator says so.
+"""Hosts of the addresses that report by the shared FURL, as operators claimed them.
 
     <credentials>/incidents/claims        a line each: ADDRESS CLUSTER HOST, the address as a host's name has it
 
-Any process may change the file; all others see it at the next question.
+Any process may change the file; all others see it when they next ask.
 """
 
 import logging
@@ -30,7 +30,7 @@ class Claims:
         self._all: Claimed = {}
 
     def of(self, address: HostName) -> Place | None:
-        """Whose address it is, if somebody said so."""
+        """The host of an address, if it is claimed."""
         return self.all().get(address)
 
     def all(self) -> Claimed:
@@ -48,7 +48,7 @@ class Claims:
 
 
 def claim(folder: Path, address: HostName, place: Place) -> None:
-    """Says that what comes from `address` is of the host `place`.
+    """Claims `address` for the host `place`.
 
     Raises:
         Refused: `bad_parameters`: there are too many.
@@ -62,7 +62,7 @@ def claim(folder: Path, address: HostName, place: Place) -> None:
 
 
 def unclaim(folder: Path, address: HostName) -> bool:
-    """Takes a claim back, for what comes from now on; returns whether there was one.
+    """Removes a claim, for what comes from now on; returns whether there was one.
 
     Raises:
         OSError
@@ -73,6 +73,15 @@ def unclaim(folder: Path, address: HostName) -> bool:
             return False
         _write(folder, claimed)
     return True
+
+
+def address_name(text: str) -> HostName:
+    """An address, or the name that it gives a host, as that name.
+
+    Raises:
+        Refused: `bad_host_name`.
+    """
+    return HostName(text) if is_address(text) else HostName.from_address(text)
 
 
 def is_address(host: str) -> bool:

@@ -1,8 +1,8 @@
 """A FURL for each host: the credential that says who a caller is, and that can be revoked for one host alone.
 
-    <folder>/<cluster>/<host>.furl        one line, 0600; remove the file, and the host is let in no more
+    <folder>/<cluster>/<host>.furl        one line, 0600; remove the file to revoke every FURL of the host
     <folder>/<cluster>/<host>.furl.old    FURLs that it had before, one a line, each with the second when it ends
-    <folder>/log_gatherer.furl            flogtool's name for a gatherer's only FURL: who has it is nobody in particular
+    <folder>/log_gatherer.furl            the shared FURL, by flogtool's name for a gatherer's only one
 
 All FURLs of a folder name the same tub; they differ in their swissnum, which nobody can guess.
 """
@@ -243,7 +243,7 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
 
 
 class OpenFurl:
-    """The FURL of nobody in particular, as flogtool's gatherer has it: in `folder`, for as long as the file is there."""
+    """The shared FURL, as flogtool's gatherer has it: in `folder`, for as long as the file is there."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / OPEN

@@ -1,18 +1,19 @@
-"""Makes, rotates, revokes and adopts the FURLs of one gatherer. The gatherer need not run, and need not restart."""
+"""Makes, rotates, revokes and adopts the FURLs of one gatherer; claims addresses. It need not run, and need not restart."""
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lae_monitor.archive.small_files import read_or_make
 from lae_monitor.config import Settings
-from lae_monitor.core.names import ClusterName, HostName
+from lae_monitor.core.names import ClusterName, HostName, Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
+from lae_monitor.net.furls import claims
 from lae_monitor.net.furls.files import OPEN, HostFurls
 from lae_monitor.net.tubs.identity import CERTIFICATE, HANDED, adopt, identity, parse_location, tub_id
 
-MAX_FILE = 64 * 1024  # bytes of a FURL that is handed over
+MAX_FILE: Final = 64 * 1024  # bytes of a FURL that is handed over
 
 
 class Registration(NamedTuple):
@@ -26,7 +27,7 @@ class Registration(NamedTuple):
 
 
 class Registry:
-    """FURLs of the kind `kind`.
+    """FURLs, and claims of addresses, of the kind `kind`.
 
     Args:
         settings: where credentials are, and the location that FURLs name.
@@ -43,7 +44,8 @@ class Registry:
         self._cluster = settings.fleet.name
         self._location: str = settings.gatherers[kind].location
         self._certificate = settings.credentials / kind / CERTIFICATE
-        self._furls = HostFurls(settings.credentials / (folder or kind))
+        self._folder = settings.credentials / (folder or kind)
+        self._furls = HostFurls(self._folder)
 
     def register(self, host: str, cluster: str | None = None) -> Registration:
         """The FURL of `host`, made if there is none.
@@ -88,6 +90,26 @@ class Registry:
         """Ends every FURL of `host`; returns whether it had one. Its peers are disconnected within seconds."""
         named, grouped = self._names(host, cluster)
         return self._furls.revoke(grouped, named)
+
+    def claim(self, address: str, host: str, cluster: str | None = None) -> tuple[HostName, Place]:
+        """Reports from `address` by the shared FURL, old and new, belong to `host` from now on.
+
+        Returns:
+            The address as a host's name has it, and the host.
+
+        Raises:
+            Refused: `bad_parameters`.
+        """
+        named = claims.address_name(address)
+        place = Place(ClusterName(cluster or self._cluster), HostName(host))
+        if place == (self._cluster, named):
+            raise Refused("bad_parameters", f"{named} is its name already; without a claim it stays so")
+        claims.claim(self._folder, named, place)
+        return named, place
+
+    def unclaim(self, address: str) -> bool:
+        """Removes a claim, for what comes from now on; returns whether there was one."""
+        return claims.unclaim(self._folder, claims.address_name(address))
 
     def _names(self, host: str, cluster: str | None) -> tuple[HostName, ClusterName]:
         return HostName(host), ClusterName(cluster or self._cluster)

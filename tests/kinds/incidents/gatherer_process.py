@@ -108,7 +108,7 @@ class Gatherer:
         return Registry(self.settings, "incidents").register(host, cluster)
 
     def start(self, limits=()):
-        """`limits` take the place of constants: {"kinds.incidents.nodes.turns.FETCH_TURN": 2}."""
+        """`limits` take the place of constants: {"kinds.incidents.nodes.shared.FETCH_TURN": 2}."""
         command = [sys.executable, str(HERE / "driver.py"), str(self.config), self.loop, json.dumps(dict(limits))]
         self.process = self.run(command, "gatherer")
         return self.listening()

@@ -203,7 +203,7 @@ def test_node_stays_connected_by_its_old_furl_then_comes_by_the_new_one_and_noth
     gatherer.await_names("node1", 1)
     path, said = cli(gatherer, "rotate", "node1")
     assert path == str(gatherer.state / "credentials/incidents/lae/node1.furl")
-    assert "let in until" in said
+    assert "valid until" in said
     assert "pb://" not in path + said
     new = Furl(Path(path).read_text())
     assert new.swissnum != old.swissnum
@@ -236,7 +236,7 @@ def test_node_is_shown_out_when_the_grace_is_over_and_by_revoke(gatherer):
     fresh = gatherer.publisher(Furl(furl), "fresh")
     fresh.await_output("asked since")
     said, following = cli(gatherer, "revoke", "node1")
-    assert "let in no more" in said
+    assert "no longer valid" in said
     assert "fleet register incident --host node1" in following
     gatherer.process.await_log("its FURL was revoked", 2)
     cli(gatherer, "revoke", "node1", code=1)

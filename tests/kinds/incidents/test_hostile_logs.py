@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.node_logs.event import event_of
+from lae_monitor.kinds.incidents.node_logs.following import event_of
 from lae_monitor.kinds.incidents.wire.flog import MAGIC
 
 FLOGTOOL = Path(sys.executable).with_name("flogtool")

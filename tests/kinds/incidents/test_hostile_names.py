@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
 from lae_monitor.kinds.incidents.nodes.known import PRUNE_ABOVE, Known
 from lae_monitor.kinds.incidents.wire import names as names_module
-from lae_monitor.kinds.incidents.wire.names import incident_name
+from lae_monitor.kinds.incidents.wire.names import IncidentName, incident_name
 
 NOW = 1795168800.0  # 2026-11-20 10:00:00 UTC
 CAP = f"URI:DIR2:{'qa' * 13}:{'wb' * 16}"

@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, HOUR
 from lae_monitor.kinds.incidents.nodes.known import MAX_LEFT, MAX_OWED, Known
-from lae_monitor.kinds.incidents.wire.names import incident_name, since, time_of_name
+from lae_monitor.kinds.incidents.wire.names import IncidentName, incident_name, since, time_of_name
 
 NOW = 1795168800.0  # 2026-11-20 10:00:00 UTC
 

@@ -3,8 +3,8 @@
 import asyncio
 
 from lae_monitor.core.names import Place
-from lae_monitor.kinds.incidents.nodes import turns
-from lae_monitor.kinds.incidents.nodes.turns import Turns
+from lae_monitor.kinds.incidents.nodes import shared
+from lae_monitor.kinds.incidents.nodes.shared import Turns
 
 
 def place(host):
@@ -84,7 +84,7 @@ def test_who_has_taken_much_time_waits_for_those_who_have_not():
 
 
 def test_what_was_taken_is_forgotten(monkeypatch):
-    monkeypatch.setattr(turns, "HALF_LIFE", 1e-6)
+    monkeypatch.setattr(shared, "HALF_LIFE", 1e-6)
 
     async def scenario():
         fetches = Fetches()
@@ -128,7 +128,7 @@ def test_the_turn_of_whoever_gives_up_when_it_has_come_is_not_lost():
 
 
 def test_a_fetch_that_takes_long_counts_no_more(monkeypatch):
-    monkeypatch.setattr(turns, "FETCH_TURN", 0.0)
+    monkeypatch.setattr(shared, "FETCH_TURN", 0.0)
 
     async def scenario():
         fetches = Fetches()

@@ -145,7 +145,7 @@ def test_what_is_too_large_or_no_event_is_counted_and_keeps_nothing_else_from_co
 
 def test_a_program_that_waits_for_no_answer_is_disconnected_and_others_go_on(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
-        gatherer.start({"kinds.incidents.node_logs.pace.FLOOD": 3_000, **QUICK})
+        gatherer.start({"kinds.incidents.node_logs.stream.FLOOD": 3_000, **QUICK})
         flood = gatherer.followed("flood")
         calm = gatherer.followed("calm")
         flood.send(do="rain", count=6_000)
@@ -169,7 +169,7 @@ def test_programs_that_answer_nothing_keep_no_other_from_being_followed(tmp_path
 def test_a_node_that_logs_faster_than_it_may_loses_its_own_and_is_told_of_it(tmp_path):
     with log_gatherer_in(tmp_path) as gatherer:
         gatherer.start(
-            {"kinds.incidents.node_logs.pace.RATE": 400.0, "kinds.incidents.node_logs.pace.BURST": 50, **QUICK}
+            {"kinds.incidents.node_logs.stream.RATE": 400.0, "kinds.incidents.node_logs.stream.BURST": 50, **QUICK}
         )
         program = gatherer.followed("fast")
         program.send(do="many", count=5_000, level=20)

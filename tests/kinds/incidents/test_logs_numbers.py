@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lae_monitor.kinds.incidents.node_logs.numbers import MAX_MISSING, MAX_RUNS, Numbers, Runs
+from lae_monitor.kinds.incidents.node_logs.stream import MAX_MISSING, MAX_RUNS, Numbers, Runs
 
 
 @given(st.lists(st.integers(0, 60), min_size=1))

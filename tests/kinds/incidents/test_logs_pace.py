@@ -1,6 +1,6 @@
 """Whoever logs faster than he may is answered later, by as much as he is ahead; who is slow, or pauses, is not."""
 
-from lae_monitor.kinds.incidents.node_logs.pace import BURST, FLOOD, RATE, is_flood, pace_of_one
+from lae_monitor.kinds.incidents.node_logs.stream import BURST, FLOOD, RATE, is_flood, pace_of_one
 
 
 def test_a_burst_is_answered_at_once_and_what_follows_at_the_rate():

@@ -193,7 +193,7 @@ def test_unclaimed_again_it_reports_under_its_address_and_what_was_moved_is_not_
     gatherer.await_that(lambda: incidents(gatherer, ADDRESS) == [], "still there")
     node.kill()
     gatherer.stop()
-    assert "claimed no more" in cli(gatherer, "unclaim", ADDRESS)[0]
+    assert "no longer claimed" in cli(gatherer, "unclaim", ADDRESS)[0]
     cli(gatherer, "unclaim", ADDRESS, code=1)
     gatherer.start(FAST)
     node = gatherer.publisher(open_furl(gatherer), "p")

@@ -82,7 +82,7 @@ def test_values_that_json_cannot_hold_do_not_stop_an_incident(running):
 
 
 def test_nodes_that_never_answer_hold_up_neither_others_nor_the_end(gatherer):
-    gatherer.start({"kinds.incidents.nodes.turns.FETCH_TURN": 2.0})
+    gatherer.start({"kinds.incidents.nodes.shared.FETCH_TURN": 2.0})
     stalled = [
         gatherer.publisher(gatherer.register(f"slow{number}").furl, f"slow{number}", mode="stalls")
         for number in range(3)

@@ -7,7 +7,7 @@ import shutil
 from recorded import made_incident, name_of
 
 from lae_monitor.kinds.incidents.wire.flog import pack
-from lae_monitor.kinds.incidents.wire.identity import identity_in, identity_of
+from lae_monitor.kinds.incidents.wire.names import identity_in, identity_of
 
 RUN = "0123456789abcdef"
 

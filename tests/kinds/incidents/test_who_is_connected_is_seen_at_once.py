@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.kinds.incidents.nodes.unclaimed import claim, unclaim
 from lae_monitor.net.furls.contacts import look
+from lae_monitor.net.furls.registry import Registry
 
 ROOT = Path(__file__).parents[3]
 PROMPT = 2.0  # seconds; a second is promised, and the machine may be busy. The gatherer's own looks are 5 s apart
@@ -58,11 +58,12 @@ def test_who_may_report_is_seen_without_a_look_at_the_credentials(served):
     """As `serve` does it, which is kept from them; also when the gatherer has ended."""
     path = served.state / "gather-incidents.db"
     served.register("node1"), served.register("node2", cluster="hpc")
-    claim(served.settings, "192.0.2.7", "node3")
+    registry = Registry(served.settings, "incidents")
+    registry.claim("192.0.2.7", "node3")
     address = {"192.0.2.7": ("lae", "node3")}
     within(20, lambda: look(path).expected == ({("lae", "node1"), ("hpc", "node2")}, address), "not seen")
     (served.state / "credentials/incidents/lae/node1.furl").unlink()
-    unclaim(served.settings, "192.0.2.7")
+    registry.unclaim("192.0.2.7")
     within(20, lambda: look(path).expected == ({("hpc", "node2")}, {}), "seen no more")
     served.process.kill()
     assert look(path).expected == ({("hpc", "node2")}, {})

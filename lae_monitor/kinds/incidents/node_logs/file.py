@@ -2,23 +2,61 @@
 
     incidents/<cluster>/logs/<host>/<YYYY>/<MM>/<DD>.flog    the day on which we had it, UTC
 
-Events go to the disk together, four times a second. While the archive takes nothing they wait, as far as there is room.
+Events go to the disk together, four times a second. While the archive takes nothing they wait, as far as there is room. A
+mark on the host's timeline says how many events are not kept, and why, once a minute at most.
 """
 
 import asyncio
 import json
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
 from typing import Any, Final
+
+from prometheus_client import Counter
 
 from lae_monitor.archive import Archive
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE, Clock, day_path
-from lae_monitor.kinds.incidents.node_logs.losses import KEPT, Losses
 from lae_monitor.kinds.incidents.wire.flog import MAGIC
+from lae_monitor.kinds.receipts import Receipts
+
+# By the label of the metric, what a mark says of them.
+REASONS: Final = {
+    "unsent": "were not sent: the node's queue was full, it was not connected, or it keeps them to itself",
+    "day": "are beyond what is kept of a host and day",
+    "waiting": "found no room while the archive took nothing, or too slowly",
+    "large": "are larger than what is kept of one",
+    "malformed": "have no number, no time, or are no events",
+}
+
+KEPT: Final = Counter("lae_incidents_log_events_total", "Log events of nodes that are durable")
+LOST: Final = Counter("lae_incidents_log_lost_total", "Log events of nodes that are not kept, by reason", ["reason"])
+
+
+class Losses:
+    """Counts of events that are not kept, of all hosts, until `tell` writes them."""
+
+    def __init__(self, receipts: Receipts) -> None:
+        self._receipts = receipts
+        self._counts: defaultdict[tuple[Place, str], int] = defaultdict(int)
+
+    def count(self, place: Place, reason: str, events: int = 1) -> None:
+        """`events` below 0: so many came late."""
+        self._counts[place, reason] += events
+        if events > 0:
+            LOST.labels(reason).inc(events)
+
+    def tell(self) -> None:
+        """To be called now and then: writes a mark for each host and reason, and begins to count anew."""
+        counts, self._counts = self._counts, defaultdict(int)
+        for (place, reason), count in counts.items():
+            if count > 0:
+                title = f"{count} log event{'s' * (count > 1)} {'are' if count > 1 else 'is'} missing"
+                self._receipts.mark(place, title, level="warning", text=f"{count} {REASONS[reason]}", reason=reason)
+
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from lae_monitor.core.time import MINUTE
 from lae_monitor.kinds.incidents.node_logs.following import Following
-from lae_monitor.kinds.incidents.node_logs.pace import ALL_DELAY, is_flood, pace_of_one
+from lae_monitor.kinds.incidents.node_logs.stream import ALL_DELAY, is_flood, pace_of_one
 from lae_monitor.net import tubs
 
 if TYPE_CHECKING:

@@ -8,25 +8,26 @@ What a node still remembers when it connects comes too. See docs/node-logs.md.
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.classify.facts import LEVELS
-from lae_monitor.kinds.incidents.node_logs.event import event_of
-from lae_monitor.kinds.incidents.node_logs.file import LogFile, Room
-from lae_monitor.kinds.incidents.node_logs.losses import Losses
-from lae_monitor.kinds.incidents.node_logs.numbers import Runs
-from lae_monitor.kinds.incidents.node_logs.pace import pace_of_all
-from lae_monitor.kinds.incidents.wire.event import level_of, run_of
+from lae_monitor.kinds.incidents.node_logs.file import LogFile, Losses, Room
+from lae_monitor.kinds.incidents.node_logs.stream import Runs, pace_of_all
+from lae_monitor.kinds.incidents.wire.event import LATEST, MAX_INTEGER, OPERATIONAL, level_of, number, run_of
+from lae_monitor.kinds.incidents.wire.plain import Plain
+from lae_monitor.kinds.incidents.wire.render import can_format, plain_text
 from lae_monitor.kinds.receipts import Receipts
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.nodes.node import Node
+
 
 log = logging.getLogger(__name__)
 
@@ -146,3 +147,53 @@ class Following:
             async with asyncio.timeout(STOP_PATIENCE):
                 await asyncio.gather(*(file.finish() for file in self._files.values()))
         self._losses.tell()
+
+
+# ---- one event -------------------------------------------------------------------------------------------------------
+# flogtool expects that every event is one of Foolscap's: another one would end its dump of a host's whole day.
+
+
+MAX_MEMORY: Final = 1 * MiB  # of one event's values, while they are converted
+TEXTS: Final = ("message", "format", "facility", "umid")
+FORMATS: Final = ("format", "args")
+
+
+def event_of(raw: Any) -> dict[str, Any]:
+    """An event as JSON can hold it, with all that flogtool cannot do without.
+
+    Raises:
+        ValueError: it is no event.
+        Refused: it is too large.
+    """
+    if not isinstance(raw, Mapping):
+        raise ValueError("no dictionary")  # noqa: TRY004 - of a value that came from outside
+    event: dict[str, Any] = Plain(MAX_MEMORY).of(raw)
+    num, time = event.get("num"), number(event.get("time"))
+    if isinstance(num, bool) or not isinstance(num, int) or not 0 <= num < MAX_INTEGER:
+        raise ValueError("no number")
+    if time is None or not 0 <= time < LATEST:
+        raise ValueError("no time")
+    if not run_of(event):
+        raise ValueError("no incarnation")
+    return _for_flogtool(event)
+
+
+def _for_flogtool(event: dict[str, Any]) -> dict[str, Any]:
+    """`event`, with what flogtool would not take replaced by something that says the same, as far as that can be."""
+    incarnation = event["incarnation"]
+    if not isinstance(incarnation, list) or not isinstance(incarnation[0], str):
+        event["incarnation"] = [run_of(event), None]
+    if number(event.get("level")) is None:
+        event["level"] = OPERATIONAL
+    if "failure" in event and not isinstance(event["failure"], dict):
+        event["failure"] = {"@": "UnJSONable", "str": str(event["failure"])}
+    if isinstance(event.get("parent"), dict | list):
+        event["parent"] = plain_text(event["parent"])
+    for key in TEXTS:
+        if key in event and not isinstance(event[key], str):
+            event[key] = plain_text(event[key])
+    if any(key in event for key in FORMATS) and not can_format(event):
+        raw = {key: event.pop(key) for key in FORMATS if key in event}
+        event.setdefault("message", plain_text(raw.get("format", "")))
+        event["unformattable"] = raw
+    return event

@@ -7,9 +7,8 @@ what is settled is not fetched again.
 from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
-from lae_monitor.core.names import IncidentName
 from lae_monitor.core.time import HOUR
-from lae_monitor.kinds.incidents.wire.names import is_past, since
+from lae_monitor.kinds.incidents.wire.names import IncidentName, is_past, since
 
 NodeT = TypeVar("NodeT")
 

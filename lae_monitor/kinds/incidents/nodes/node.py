@@ -11,17 +11,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from foolscap.logging.interfaces import RILogObserver
+from foolscap.logging.interfaces import RILogGatherer, RILogObserver
+from foolscap.referenceable import Referenceable
 from zope.interface import implementer
 
-from lae_monitor.core.names import IncidentName, Place
+from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
 from lae_monitor.kinds.incidents.measures import FAILED, FETCHING
 from lae_monitor.kinds.incidents.nodes.known import Known
 from lae_monitor.kinds.incidents.nodes.shared import HostFull, NotStored, Shared
-from lae_monitor.kinds.incidents.wire.names import incident_name, time_of_name
+from lae_monitor.kinds.incidents.wire.names import IncidentName, incident_name, time_of_name
 from lae_monitor.net import tubs
+from lae_monitor.net.furls.door import Gatherer
 from lae_monitor.net.tubs.answers import NamesOnly
 
 log = logging.getLogger(__name__)
@@ -307,3 +309,43 @@ class Node:
         if not self._known.is_saved:
             self._known.is_saved = True
             await self._shared.save_cursor(self.place, self._known.cursor)
+
+
+# ---- what the door of net/furls needs --------------------------------------------------------------------------------
+
+
+@implementer(RILogGatherer)
+class LogGatherer(Referenceable):
+    """The object behind a FURL, to which nodes offer their log publishers.
+
+    A node that joins later under a FURL in use is asked for its last 7 days only (names.LOOK_BACK): nodes have no identity
+    here that outlives a restart, so one cursor serves them all.
+    """
+
+    def __init__(self, admit: Callable[[Any], None]) -> None:
+        self._admit = admit
+
+    def remote_logport(self, nodeid: Any, logport: Any) -> None:  # noqa: ARG002 - the FURL says which host it is
+        self._admit(logport)
+
+
+class NodeGatherer(Gatherer[Node]):
+    """Makes a Node of each log publisher."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.name = "incident gatherer"
+        self.clock = shared.clock
+        self.contacts = shared.state
+        self.shared = shared
+
+    def reference(self, admit: Callable[[Any], None]) -> LogGatherer:
+        return LogGatherer(admit)
+
+    def peer(self, remote: Any, place: Place, is_welcome: Callable[[], bool]) -> Node:
+        return Node(remote, place, self.shared, is_welcome)
+
+    def refused(self, place: Place, peer: str, refused: Refused) -> None:
+        self.shared.refused(place, peer, refused)
+
+    def mark(self, place: Place, title: str, **attributes: str) -> None:
+        self.shared.receipts.mark(place, title, **attributes)

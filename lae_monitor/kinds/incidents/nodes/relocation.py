@@ -18,7 +18,7 @@ from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents.nodes.shared import LATEST, Shared
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import folder, path_of
-from lae_monitor.kinds.incidents.wire.identity import identity_in
+from lae_monitor.kinds.incidents.wire.names import identity_in
 from lae_monitor.net.furls import door
 from lae_monitor.net.furls.claims import Claims
 

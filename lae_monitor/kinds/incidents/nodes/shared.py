@@ -1,9 +1,10 @@
-"""What all nodes share: where incidents go, and how much may be under way at once."""
+"""What all nodes share: where incidents go, how much may be under way at once, and in which order."""
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
 from lae_monitor.archive import Archive, Exists
@@ -16,13 +17,11 @@ from lae_monitor.core.time import Clock
 from lae_monitor.kinds.incidents.config import Settings
 from lae_monitor.kinds.incidents.measures import FETCHED_BYTES, KNOWN, REFUSED, STORED, STORED_BYTES
 from lae_monitor.kinds.incidents.nodes.known import Known
-from lae_monitor.kinds.incidents.nodes.turns import Turns
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.kinds.incidents.stored import StoredIncidents, folder, path_of
 from lae_monitor.kinds.incidents.wire.flog import Packed, pack
-from lae_monitor.kinds.incidents.wire.identity import identity_of
-from lae_monitor.kinds.incidents.wire.names import is_past
+from lae_monitor.kinds.incidents.wire.names import identity_of, is_past
 from lae_monitor.kinds.receipts import Receipts
 
 __all__ = ["Handed", "HostFull", "NotStored", "Shared", "folder"]
@@ -227,3 +226,78 @@ async def _once(tasks: dict[KeyT, asyncio.Task[T]], key: KeyT, work: Callable[[]
     if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
         task = tasks[key] = asyncio.create_task(work())
     return await asyncio.shield(task)
+
+
+# ---- turns -----------------------------------------------------------------------------------------------------------
+# The order of fetches, when more wait than may run at the same time: first the host that took the least time lately, then
+# the one with the least waiting. So fifty nodes with much to report do not hold up one with little. A fetch that takes long
+# no longer counts: a slow node does not hold up the others.
+
+
+FETCH_TURN: Final = 20.0  # seconds that a fetch counts as one of those under way
+HALF_LIFE: Final = 60.0  # seconds in which half of what somebody took is forgotten
+FORGOTTEN: Final = 0.001  # seconds taken that are no matter any more
+
+
+class _Waiter(NamedTuple):
+    place: Place
+    waiting: Callable[[], int]
+    turn: asyncio.Future[None]
+
+
+class Turns:
+    """Lets `limit` fetches begin, and one more whenever one has ended, or has taken FETCH_TURN."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiters: list[_Waiter] = []  # in the order in which they came
+        self._taken: dict[Place, tuple[float, float]] = {}  # seconds of fetching, as they counted when
+
+    @asynccontextmanager
+    async def turn(self, place: Place, waiting: Callable[[], int]) -> AsyncIterator[None]:
+        """Waits until one more incident of `place` may be fetched; `waiting` says how many more there are."""
+        loop = asyncio.get_running_loop()
+        await self._await_turn(_Waiter(place, waiting, loop.create_future()))
+        began = loop.time()
+        held = [True]
+
+        def give_up() -> None:
+            if held:
+                held.clear()
+                self._taken[place] = self._time_taken(place) + loop.time() - began, loop.time()
+                self._free += 1
+                self._call_next()
+
+        timer = loop.call_later(FETCH_TURN, give_up)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            give_up()
+
+    async def _await_turn(self, waiter: _Waiter) -> None:
+        self._waiters.append(waiter)
+        self._call_next()
+        try:
+            await waiter.turn
+        except asyncio.CancelledError:
+            if not waiter.turn.cancelled():  # it was called, and just then cancelled
+                self._free += 1
+                self._call_next()
+            raise
+
+    def _call_next(self) -> None:
+        self._waiters = [waiter for waiter in self._waiters if not waiter.turn.done()]
+        while self._free and self._waiters:
+            chosen = min(self._waiters, key=lambda waiter: (self._time_taken(waiter.place), waiter.waiting()))
+            self._waiters.remove(chosen)
+            self._free -= 1
+            chosen.turn.set_result(None)
+
+    def _time_taken(self, place: Place) -> float:
+        seconds, counted = self._taken.get(place, (0.0, 0.0))
+        left: float = seconds * 0.5 ** ((asyncio.get_running_loop().time() - counted) / HALF_LIFE)
+        if left < FORGOTTEN:
+            self._taken.pop(place, None)
+            return 0.0
+        return left

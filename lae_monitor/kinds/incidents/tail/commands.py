@@ -91,8 +91,11 @@ async def _show(invocation: Invocation, furl: Furl, host: str, *, catch_up: bool
     import asyncio
 
     from lae_monitor.kinds.incidents.classify.facts import LEVELS
-    from lae_monitor.kinds.incidents.tail.client import tail as events_of
     from lae_monitor.kinds.incidents.wire.event import level_of
+    from lae_monitor.net import tubs
+
+    tubs.start_reactor()
+    from lae_monitor.kinds.incidents.tail.client import tail as events_of
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,8 +21,7 @@ from zope.interface import implementer
 from lae_monitor.core.limits import KiB, MiB
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE, Clock
-from lae_monitor.kinds.incidents.node_logs.numbers import Runs
-from lae_monitor.kinds.incidents.node_logs.pace import pace_of_one
+from lae_monitor.kinds.incidents.node_logs.stream import Runs, pace_of_one
 from lae_monitor.kinds.incidents.wire.event import run_of
 from lae_monitor.kinds.incidents.wire.names import incident_name
 from lae_monitor.kinds.incidents.wire.plain import Plain

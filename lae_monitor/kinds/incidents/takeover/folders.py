@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.limits import MiB
-from lae_monitor.core.names import IncidentName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.wire.flog import unpack
-from lae_monitor.kinds.incidents.wire.identity import identity_of
-from lae_monitor.kinds.incidents.wire.names import PREFIX
+from lae_monitor.kinds.incidents.wire.names import PREFIX, IncidentName, identity_of
 from lae_monitor.kinds.incidents.wire.render import message
 
 PLAIN: Final = ".flog"

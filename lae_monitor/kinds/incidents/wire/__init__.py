@@ -2,10 +2,8 @@
 
 flog.py         the file format: a magic line, then JSON lines; bzip2
 plain.py        values of any type and depth from a node -> what JSON can hold
-names.py        the names of incidents, and the times that they tell
-identity.py     the identity of an incident: node incarnation and trigger
+names.py        names of incidents, with their times; identities, from node incarnation and trigger
 event.py        level, time and line of one event
 render.py       the text of an event, bounded and harmless
-masking.py      ids, addresses, paths, times and numbers out of a message
-fingerprint.py  the group of an incident, from its trigger with these masked
+fingerprint.py  the group of an incident, from its trigger with ids, addresses, paths, times and numbers masked
 """

@@ -1,10 +1,14 @@
-"""The numbers of a node's log, run by run: what has come, so that it is kept once, and what is missing.
+"""The events of a node's log as they come: their numbers, run by run, and their pace.
+
+By its number an event is kept once, and a missing one is noticed.
 
 Foolscap counts the events of a run from 0 on, those that it does not send too. What a node still remembers is sent anew with
 each subscription; what found no place in the queue to us is not sent, and only a number is left out.
 """
 
 from typing import Final
+
+from lae_monitor.kinds.pace import Bucket
 
 MAX_RANGES: Final = 1_000  # pieces missing that are remembered, to be taken when they come late
 MAX_MISSING: Final = 10_000_000  # events at once: a thousand a second for three hours
@@ -73,3 +77,32 @@ class Runs:
         if len(self._runs) > MAX_RUNS:
             del self._runs[next(iter(self._runs))]
         return found
+
+
+# ---- pace ------------------------------------------------------------------------------------------------------------
+# A node that logs faster gets its answers later: Foolscap sends 10 events at most without an answer.
+
+
+# Decoding an event takes 0.5 ms, so one node at this rate takes a tenth of a processor, whatever it logs.
+RATE: Final = 200.0  # events a second in the long run
+BURST: Final = 4_000  # events at once; at the beginning a node sends what it remembers, typically 1,800
+ALL_RATE: Final = 1_000.0  # events a second of all nodes in the long run: half a processor
+ALL_BURST: Final = 10_000
+ALL_DELAY: Final = (
+    2.0  # seconds by which a node is answered later because of others; so it may always send five a second
+)
+FLOOD: Final = 50_000  # events ahead of the rate: only a program that does not wait for answers gets there
+
+
+def pace_of_one(now: float) -> Bucket:
+    """Of one connection."""
+    return Bucket(BURST, RATE, now)
+
+
+def pace_of_all(now: float) -> Bucket:
+    """Of all connections together."""
+    return Bucket(ALL_BURST, ALL_RATE, now)
+
+
+def is_flood(pace: Bucket) -> bool:
+    return pace.ahead > FLOOD
