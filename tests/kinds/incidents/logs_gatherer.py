@@ -1,14 +1,25 @@
 """A gatherer that follows logs, for tests."""
 
 import json
+import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 from gatherer_process import HERE, Gatherer, await_that
 
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.tail.tails import register_tail
+
+BIN = Path(sys.executable).parent
+
+
+def flogtool(*arguments):
+    done = subprocess.run([BIN / "flogtool", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "truncated" not in done.stderr
+    return done.stdout
 
 
 def await_subscribers(program, count):

@@ -15,7 +15,7 @@ from command_line import lae_monitor
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.incidents.takeover.folders import Broken, find, tell
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from flogtool_gatherer import Flogtool, publisher, tub_ids
 from gatherer_process import Process, await_that, free_port

@@ -16,14 +16,14 @@ import pytest
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.secrets import Furl
 from lae_monitor.kinds.incidents.config import Settings
-from lae_monitor.kinds.incidents.gather import IDENTITY
-from lae_monitor.kinds.incidents.takeover.stock import HANDED_FURL, StillRunning, look, take_over
+from lae_monitor.kinds.incidents.takeover.stock import StillRunning, look, take_over
 from lae_monitor.net.tubs.identity import HANDED, identity
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from flogtool_gatherer import Flogtool, publisher
 
+IDENTITY, HANDED_FURL = "incidents-gatherer.pem", "incidents-log_gatherer.furl"  # as roles name the credentials
 STARTS = 2
 EX_TRY_AGAIN, EX_CONFIG, EX_UNAVAILABLE = 75, 78, 69
 

@@ -15,7 +15,7 @@ from lae_monitor.core.secrets import Furl
 from lae_monitor.net.furls.door import WATCH_EVERY
 from lae_monitor.net.furls.files import MAX_OLD, OLD, HostFurls, OpenFurl
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CLUSTER, HOST = ClusterName("lae"), HostName("node1")
 TUB, WHERE = "a" * 32, "tcp:monitoring.example:3118"
 DAY = 86400.0

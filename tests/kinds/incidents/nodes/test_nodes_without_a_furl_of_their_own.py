@@ -14,7 +14,7 @@ from lae_monitor.core.names import HostName
 from lae_monitor.core.secrets import Furl
 from lae_monitor.net.furls.claims import Claims, is_address
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ADDRESS = "127.0.0.1"
 FAST = {"net.furls.door.WATCH_EVERY": 0.2}
 

@@ -91,7 +91,7 @@ def test_two_thousand_nodes_behind_one_address_are_connected_two_minutes_after_a
     gatherer.start({"net.furls.door.MAX_PEERS": count})
     furl = gatherer.register("site").furl
     logs = gatherer.folder / "fleet"
-    command = [sys.executable, str(Path(__file__).parent / "publisher.py"), furl.reveal()]
+    command = [sys.executable, str(Path(__file__).parents[1] / "publisher.py"), furl.reveal()]
     fleet = [
         gatherer.run([*command, f"{logs}{number}", "", str(count // processes)], f"fleet{number}")
         for number in range(processes)

@@ -13,7 +13,7 @@ import pytest
 from lae_monitor.net.furls.contacts import look
 from lae_monitor.net.furls.registry import Registry
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PROMPT = 2.0  # seconds; a second is promised, and the machine may be busy. The gatherer's own looks are 5 s apart
 
 

@@ -4,9 +4,8 @@ import signal
 import sys
 from pathlib import Path
 
-from logs_gatherer import log_gatherer_in
-from test_logs_are_kept import flogtool
-from test_real_tahoe_node_delivers_its_incidents import Node
+from logs_gatherer import flogtool, log_gatherer_in
+from tahoe_node import Node
 
 BIN = Path(sys.executable).parent
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from lae_monitor.core.refusals import Refused
-from lae_monitor.kinds.incidents.gather import IDENTITY
 from lae_monitor.net.tubs.identity import CERTIFICATE, HANDED, adopt, identity, tub_id
 
+IDENTITY = "incidents-gatherer.pem"  # as roles name the credential
 EX_UNAVAILABLE = 69
 LAE_MONITOR = [sys.executable, "-m", "lae_monitor"]
 

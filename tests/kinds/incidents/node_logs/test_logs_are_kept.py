@@ -2,12 +2,11 @@
 
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from logs_gatherer import log_gatherer_in
+from logs_gatherer import flogtool, log_gatherer_in
 
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds import KINDS
@@ -15,13 +14,6 @@ from lae_monitor.kinds.incidents.show import show
 
 BIN = Path(sys.executable).parent
 QUICK = {"kinds.incidents.node_logs.following.TELL_EVERY": 0.2}
-
-
-def flogtool(*arguments):
-    done = subprocess.run([BIN / "flogtool", *arguments], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "truncated" not in done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

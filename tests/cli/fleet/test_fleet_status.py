@@ -14,7 +14,7 @@ from lae_monitor.kinds.incidents.state import State
 from lae_monitor.net.furls.contacts import Connection, Contact, look
 from lae_monitor.process.running import only_one
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOBODY = 65534
 OLD = """
 CREATE TABLE refused (cluster TEXT, host TEXT, name TEXT, code TEXT, time REAL,

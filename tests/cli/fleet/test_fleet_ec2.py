@@ -23,7 +23,7 @@ from lae_monitor.kinds.incidents.state import State
 from lae_monitor.net.furls.contacts import Contact
 from lae_monitor.process.running import only_one
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 REGION = "eu-north-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}

@@ -18,7 +18,7 @@ GOOD = "incident-2026-11-20--10-00-01Z-abcdefg"
 
 SECRETIVE = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import publisher
 names = [b"incident-{CAP}", b"{GOOD}"]
 publisher.ANSWERS["secretive"] = {{name: publisher.incident([publisher.event(0, message="x")]) for name in names}}

@@ -15,7 +15,7 @@ from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.kinds.receipts import BURST, Receipts
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 def good(number, ending="abcdefg"):

@@ -19,7 +19,7 @@ from lae_monitor.net.furls.files import HostFurls
 from lae_monitor.net.furls.registry import Registry
 from lae_monitor.net.tubs.identity import identity, tub_id
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:twisted.*")  # of pyOpenSSL
 
 
@@ -199,10 +199,10 @@ def test_other_files_among_the_furls_are_passed_over(tmp_path):
 
 
 def test_a_furl_that_leads_nowhere_else_is_said(config):
-    assert "leads to localhost" not in register(config, "--host", "node1").stderr
+    assert "points to localhost" not in register(config, "--host", "node1").stderr
     write(config, "tcp:localhost:3118")
     said = register(config, "--host", "node1")
-    assert (said.exit_code, "leads to localhost" in said.stderr) == (0, True)
+    assert (said.exit_code, "points to localhost" in said.stderr) == (0, True)
     assert "pb://" not in said.stderr
 
 
