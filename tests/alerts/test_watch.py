@@ -19,7 +19,7 @@ from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.state import State as GathererState
 from lae_monitor.mover import Mover
 from lae_monitor.mover.ledger import Ledger as MoverLedger
-from lae_monitor.net.furls.contacts import Contact
+from lae_monitor.net.furls.ledger import LastContact
 from lae_monitor.net.furls.registry import Registry
 
 
@@ -109,7 +109,7 @@ def gatherer(house):
 
 
 def hear(house, gatherer, host, ago=0.0):
-    gatherer.note([Contact("lae", host, house.now - ago, "tub", "10.0.0.1")])
+    gatherer.note([LastContact("lae", host, house.now - ago, "tub", "10.0.0.1")])
 
 
 def every(seconds, total):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from lae_monitor.fleet.options import text_of
+from lae_monitor.terminal.hosts import text_of
 from lae_monitor.terminal.options import EXIT_CONFIG, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def await_hosts(
         The word of each connected host for the column `heard`.
     """
     from lae_monitor.fleet.trouble import Trouble
-    from lae_monitor.net.furls.contacts import Snapshot
+    from lae_monitor.net.furls.ledger import Snapshot
     from lae_monitor.net.furls.status import await_connections, snapshot
     from lae_monitor.terminal.owner import as_owner
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from lae_monitor.core.kind import Kind, Kinds, load
-from lae_monitor.fleet.options import Care, Reach, Sources, care, reach, sources
+from lae_monitor.terminal.hosts import Care, Reach, Sources, care, reach, sources
 from lae_monitor.terminal.options import EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _register(
 ) -> None:
     from lae_monitor.cli.fleet.furls import await_hosts, given_furl, values_of
     from lae_monitor.cli.fleet.work import end
-    from lae_monitor.fleet.options import chosen, cluster_of, ready
+    from lae_monitor.terminal.hosts import chosen, cluster_of, ready
 
     given = given_furl(invocation, *furl_or_file)
     named = cluster_of(invocation, cluster)
@@ -186,8 +186,8 @@ def stats(
     """
     from lae_monitor.cli.fleet.furls import given_furl
     from lae_monitor.cli.fleet.work import end
-    from lae_monitor.fleet.options import chosen, ready
     from lae_monitor.fleet.registering import STATS_GATHERER
+    from lae_monitor.terminal.hosts import chosen, ready
 
     given = given_furl(invocation, furl, furl_file)
     if given is None:
@@ -239,7 +239,7 @@ def unregister(
     """
     from lae_monitor.cli.fleet.furls import revoked_of
     from lae_monitor.cli.fleet.work import end
-    from lae_monitor.fleet.options import chosen, cluster_of, ready
+    from lae_monitor.terminal.hosts import chosen, cluster_of, ready
 
     own = invocation.kinds.of_event(kind)
     if revoke and own is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lae_monitor.fleet.options import Care, Reach, Sources, care, reach, sources
+from lae_monitor.terminal.hosts import Care, Reach, Sources, care, reach, sources
 from lae_monitor.terminal.options import EXIT_USAGE, Invocation, common
 
 
@@ -54,8 +54,8 @@ def set_option(
     """
     from lae_monitor.cli.fleet.work import end, files, work
     from lae_monitor.fleet import tahoe_cfg
-    from lae_monitor.fleet.options import chosen, ready
     from lae_monitor.fleet.registering import INTRODUCER, STORAGESERVER, Order
+    from lae_monitor.terminal.hosts import chosen, ready
 
     if (value is not None) + (value_file is not None) + unset != 1:
         invocation.fail("give a VALUE, or --value-file FILE, or --unset", EXIT_USAGE)
@@ -76,7 +76,7 @@ def set_option(
 
 
 def _first_line(invocation: Invocation, path: str) -> str:
-    from lae_monitor.fleet.options import text_of
+    from lae_monitor.terminal.hosts import text_of
 
     lines = text_of(invocation, "--value-file", path).splitlines()
     if len(lines) != 1:

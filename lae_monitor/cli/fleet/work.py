@@ -15,9 +15,9 @@ from lae_monitor.terminal.progress import progress
 from lae_monitor.terminal.table import Cell, Column, Painted, table
 
 if TYPE_CHECKING:
-    from lae_monitor.fleet.options import Care, Reach
     from lae_monitor.fleet.registering import Node, Order, Outcome
     from lae_monitor.fleet.targets import Passed, Target
+    from lae_monitor.terminal.hosts import Care, Reach
 
 MAX_OUTPUT: Final = 12  # lines of what a restart said
 MAX_LINE: Final = 200  # characters of one

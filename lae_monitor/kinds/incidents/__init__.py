@@ -34,7 +34,7 @@ INCIDENTS: Final = Kind(
     readers=((r"incidents/[^/]+/logs/", f"{__name__}.node_logs.read"),),
     expects=Expects(
         "has a FURL",
-        f"{__name__}.nodes.status:contacts",
+        f"{__name__}.state:contacts",
         "lae-monitor fleet status --host {host}; whether its nodes run, and reach gatherers.incidents.location. A node "
         "tries again within about an hour; restarted, at once.",
     ),

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lae_monitor.net.furls.contacts import Contacts
+from lae_monitor.config import Settings
+from lae_monitor.core.kind import Contacts
+from lae_monitor.net.furls import status
+from lae_monitor.net.furls.ledger import Ledger
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS refused (cluster TEXT, host TEXT, name TEXT, code TEXT, time REAL,
@@ -28,7 +31,7 @@ class Stored(NamedTuple):
     key: bytes | None
 
 
-class State(Contacts):
+class State(Ledger):
     """The database at `path`; a damaged one is set aside and begun anew."""
 
     def __init__(self, path: Path) -> None:
@@ -71,3 +74,8 @@ class State(Contacts):
         """These incidents are no longer stored."""
         rows = [(cluster, host, name) for name in names]
         self._write(("DELETE FROM stored WHERE cluster = ? AND host = ? AND name = ?", rows))
+
+
+def contacts(settings: Settings, now: float) -> Contacts:
+    """For alarms; see net.furls.status."""
+    return status.contacts(settings, "incidents", now)

@@ -15,8 +15,8 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock
 from lae_monitor.net import tubs
 from lae_monitor.net.furls.claims import Claims, is_address
-from lae_monitor.net.furls.contacts import Connection, Contact, Contacts, Expected
 from lae_monitor.net.furls.files import HostFurls, OpenFurl, registered
+from lae_monitor.net.furls.ledger import Connection, Expected, LastContact, Ledger
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Gatherer(Protocol[PeerT_co]):
 
     name: str
     clock: Clock
-    contacts: Contacts
+    ledger: Ledger
 
     def reference(self, admit: Callable[[Any], None]) -> Any:
         """A new object behind a FURL: a Referenceable that calls `admit` with the RemoteReference of each peer."""
@@ -114,9 +114,9 @@ class Entrance(Generic[PeerT]):
             self._end(min(self._peers, key=lambda peer: _contact(peer).time), "more connections than a host needs")
         peer = self._gatherer.peer(remote, self.place, self.is_valid)
         self._peers[peer] = asyncio.create_task(self._run(peer), name=f"{self._gatherer.name}: {peer}")
-        contacts = self._gatherer.contacts
-        number = contacts.connected(Connection(*self.place, self._gatherer.clock(), peer.tub_id, peer.peer))
-        contacts.note([_contact(peer)])
+        ledger = self._gatherer.ledger
+        number = ledger.connected(Connection(*self.place, self._gatherer.clock(), peer.tub_id, peer.peer))
+        ledger.note([_contact(peer)])
         # The end of the task is no sign: a call, or a pause, may outlast the connection by a minute.
         remote.notifyOnDisconnect(self._disconnected, peer, number)
         self._mark(f"node connected to the {self._gatherer.name}", peer)
@@ -124,8 +124,8 @@ class Entrance(Generic[PeerT]):
 
     def _disconnected(self, peer: PeerT, number: int) -> None:
         peer.disconnected()
-        self._gatherer.contacts.disconnected(number)
-        self._gatherer.contacts.note([*self.contacts(), _contact(peer)])
+        self._gatherer.ledger.disconnected(number)
+        self._gatherer.ledger.note([*self.contacts(), _contact(peer)])
 
     async def _run(self, peer: PeerT) -> None:
         try:
@@ -150,7 +150,7 @@ class Entrance(Generic[PeerT]):
         tubs.disconnect(peer.remote, why)
         self._peers.pop(peer).cancel()
 
-    def contacts(self) -> list[Contact]:
+    def contacts(self) -> list[LastContact]:
         """The last contact of each peer that is connected."""
         return [_contact(peer) for peer in self._peers]
 
@@ -163,9 +163,9 @@ class Entrance(Generic[PeerT]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _contact(peer: Peer) -> Contact:
+def _contact(peer: Peer) -> LastContact:
     received = peer.remote.getDataLastReceivedAt() or 0.0
-    return Contact(*peer.place, max(peer.last_heard, received), peer.tub_id, peer.peer)
+    return LastContact(*peer.place, max(peer.last_heard, received), peer.tub_id, peer.peer)
 
 
 class Door(Generic[PeerT]):
@@ -297,7 +297,7 @@ class Door(Generic[PeerT]):
     def _entrances(self) -> list[Entrance[PeerT]]:
         return [*(entrance for entrance, _ in self._own.values()), *self._by_address.values()]
 
-    def _contacts(self) -> list[Contact]:
+    def _contacts(self) -> list[LastContact]:
         return [contact for entrance in self._entrances() for contact in entrance.contacts()]
 
     async def watch(self) -> None:
@@ -310,8 +310,8 @@ class Door(Generic[PeerT]):
                 self.last_contact = max([self.last_contact, *(contact.time for contact in self._contacts())])
                 for look in self.on_look:
                     look()
-            self._gatherer.contacts.note(self._contacts())
-            self._gatherer.contacts.settle_connections()
+            self._gatherer.ledger.note(self._contacts())
+            self._gatherer.ledger.settle_connections()
 
     def _disconnect_revoked(self) -> None:
         self._unclaimed -= {str(address) for address in self._claims.all()}
@@ -327,7 +327,7 @@ class Door(Generic[PeerT]):
     def _note_expected(self) -> None:
         claimed = {str(address): place for address, place in self._claims.all().items()}
         try:
-            self._gatherer.contacts.expect(Expected(frozenset(registered(self._furls.folder)), claimed))
+            self._gatherer.ledger.expect(Expected(frozenset(registered(self._furls.folder)), claimed))
         except OSError as error:
             log.warning("whose FURLs there are: %s", error)
 

@@ -1,4 +1,4 @@
-"""Contact of a gatherer with each host, by its database and by the FURLs: for commands and alarms."""
+"""LastContact of a gatherer with each host, by its ledger and by the FURLs: for commands and alarms."""
 
 import time
 from collections import defaultdict
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lae_monitor.config import Settings
+from lae_monitor.core.kind import Contact, Contacts
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.net.furls.claims import Claims, is_address
-from lae_monitor.net.furls.contacts import Connection, Expected, Snapshot, look
 from lae_monitor.net.furls.files import registered
+from lae_monitor.net.furls.ledger import Connection, Expected, Snapshot, look
 
 LOOK: Final = 0.25  # seconds between looks; the gatherer writes a new connection within one
 
@@ -116,6 +117,28 @@ def _expected(folder: Path, noted: Expected) -> Expected:
     except PermissionError:
         return noted
     return Expected(found, {str(name): place for name, place in Claims(folder).all().items()})
+
+
+# ---- for alarms ------------------------------------------------------------------------------------------------------
+
+
+def contacts(settings: Settings, kind: str, now: float) -> Contacts:
+    """Which hosts are expected, and the last contact with each.
+
+    Raises:
+        sqlite3.Error, OSError: as `fleet_status`.
+    """
+    status = fleet_status(settings, kind)
+    hosts = [
+        Contact(
+            host.cluster,
+            host.host,
+            host.registered or bool(host.addresses),
+            now if host.connections else host.last_heard,
+        )
+        for host in status.hosts
+    ]
+    return Contacts(status.is_open, hosts)
 
 
 # ---- waiting for connections -----------------------------------------------------------------------------------------

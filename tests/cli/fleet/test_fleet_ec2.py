@@ -20,7 +20,7 @@ import pytest
 from lae_monitor.archive.journal import read as read_journal
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.incidents.state import State
-from lae_monitor.net.furls.contacts import Contact
+from lae_monitor.net.furls.ledger import LastContact
 from lae_monitor.process.running import only_one
 
 ROOT = Path(__file__).parents[3]
@@ -174,7 +174,7 @@ class Fleet:
 
     def hear(self, *hosts, cluster="lae"):
         state = State(self.state / "gather-incidents.db")
-        state.note(Contact(cluster, host, 1.7e9, "tub", "10.0.0.1") for host in hosts)
+        state.note(LastContact(cluster, host, 1.7e9, "tub", "10.0.0.1") for host in hosts)
         state.close()
 
     def marks(self):

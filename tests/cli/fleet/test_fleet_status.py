@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lae_monitor.kinds.incidents.state import State
-from lae_monitor.net.furls.contacts import Connection, Contact, look
+from lae_monitor.net.furls.ledger import Connection, LastContact, look
 from lae_monitor.process.running import only_one
 
 ROOT = Path(__file__).parents[3]
@@ -134,7 +134,7 @@ def test_a_database_of_the_previous_release_is_read_and_goes_on_to_be_used(confi
     opened.settle_connections()
     assert opened.refused("lae", "node1") == ["incident-a"]
     number = opened.connected(Connection("lae", "node1", 1.7e9, "tub", "10.0.0.2"))
-    opened.note([Contact("lae", "node1", 1.8e9, "tub", "10.0.0.2")])
+    opened.note([LastContact("lae", "node1", 1.8e9, "tub", "10.0.0.2")])
     seen = look(path)
     assert (seen.is_open, [one.peer for one in seen.connections], seen.contacts[0].time) == (True, ["10.0.0.2"], 1.8e9)
     opened.disconnected(number)
@@ -188,8 +188,8 @@ def test_what_could_not_be_written_is_mended_when_it_can(state, caplog):
 
 def test_of_several_nodes_of_a_host_the_latest_counts(state):
     opened = State(state / "x.db")
-    opened.note([Contact("lae", "node1", 9.0, "a", "10.0.0.1"), Contact("lae", "node1", 7.0, "b", "10.0.0.2")])
-    assert opened.last() == [Contact("lae", "node1", 9.0, "a", "10.0.0.1")]
+    opened.note([LastContact("lae", "node1", 9.0, "a", "10.0.0.1"), LastContact("lae", "node1", 7.0, "b", "10.0.0.2")])
+    assert opened.last() == [LastContact("lae", "node1", 9.0, "a", "10.0.0.1")]
     opened.close()
 
 
@@ -216,7 +216,7 @@ def test_it_does_not_wait_for_a_writer_and_no_writer_waits_for_it(config, state)
     path = state / "gather-incidents.db"
     opened = State(path)
     opened.settle_connections()
-    opened.note([Contact("lae", "node1", 1.7e9, "a", "10.0.0.1")])
+    opened.note([LastContact("lae", "node1", 1.7e9, "a", "10.0.0.1")])
     opened._database.execute("BEGIN IMMEDIATE")
     opened._database.execute("DELETE FROM heard")
     (one,) = json.loads(status(config, "--json").stdout)["hosts"]

@@ -335,7 +335,7 @@ class NodeGatherer(Gatherer[Node]):
     def __init__(self, shared: Shared) -> None:
         self.name = "incident gatherer"
         self.clock = shared.clock
-        self.contacts = shared.state
+        self.ledger = shared.state
         self.shared = shared
 
     def reference(self, admit: Callable[[Any], None]) -> LogGatherer:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lae_monitor.fleet.options import Reach, cluster_of, reach, ready
+from lae_monitor.terminal.hosts import Reach, cluster_of, reach, ready
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.stored import TOP, folder
 from lae_monitor.kinds.incidents.wire.flog import unpack
 from lae_monitor.net.furls import status
-from lae_monitor.net.furls.contacts import Snapshot
 from lae_monitor.net.furls.files import HostFurls, OpenFurl
+from lae_monitor.net.furls.ledger import Snapshot
 
 KIND: Final = "incidents"
 EVENT: Final = 5.0  # seconds that a node goes on collecting after the event, before an incident is whole

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.net.furls.contacts import look
+from lae_monitor.net.furls.ledger import look
 from lae_monitor.net.furls.registry import Registry
 
 ROOT = Path(__file__).parents[4]

@@ -36,7 +36,7 @@ LOCK_WAIT: Final = 0.1  # seconds; a process that asks has the lock for a moment
 Value = str | float | bytes | None
 
 
-class Contact(NamedTuple):
+class LastContact(NamedTuple):
     """The last contact with a host, and over which connection."""
 
     cluster: str
@@ -67,12 +67,12 @@ class Snapshot(NamedTuple):
     """The database at one moment. `is_open`: a gatherer keeps the connections true; without one, there are none."""
 
     is_open: bool
-    contacts: list[Contact]
+    contacts: list[LastContact]
     connections: list[Connection]
     expected: Expected
 
 
-class Contacts:
+class Ledger:
     """The database at `path`; a damaged one is set aside and begun anew. `schema` makes further tables of the kind."""
 
     def __init__(self, path: Path, schema: str = "") -> None:
@@ -85,7 +85,7 @@ class Contacts:
         # NORMAL: a power cut may take the newest rows. They are filled in again from the credentials and connections.
         self._database = sqlite.opened(path, _SCHEMA + schema, synchronous="NORMAL")
 
-    def note(self, contacts: Iterable[Contact]) -> None:
+    def note(self, contacts: Iterable[LastContact]) -> None:
         """Keeps contacts, of several with a host the latest; if that fails, the next call will."""
         latest = sorted(contacts, key=lambda contact: contact.time)
         self._write(("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", latest))
@@ -100,7 +100,7 @@ class Contacts:
         ):
             self._expected = expected
 
-    def last(self) -> list[Contact]:
+    def last(self) -> list[LastContact]:
         """The last contact with each host."""
         return _contacts(self._database)
 
@@ -154,8 +154,8 @@ class Contacts:
         return True
 
 
-def _contacts(database: sqlite3.Connection) -> list[Contact]:
-    return [Contact(*row) for row in database.execute("SELECT * FROM heard ORDER BY cluster, host")]
+def _contacts(database: sqlite3.Connection) -> list[LastContact]:
+    return [LastContact(*row) for row in database.execute("SELECT * FROM heard ORDER BY cluster, host")]
 
 
 # ---- for others ----------------------------------------------------------------------------------------------------
