@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from lae_monitor.config.alerts import Rule
+from lae_monitor.config.settings import Rule
 from lae_monitor.core.names import row_key
 from lae_monitor.core.printable import one_line, printable
 from lae_monitor.core.redaction import redact, redacted
@@ -38,7 +38,7 @@ class Alarm(msgspec.Struct, kw_only=True):
     """
 
     id: str
-    rule: str  # one of config.alerts.Rule, or "test"
+    rule: str  # one of config.settings.Rule, or "test"
     about: str
     cluster: str
     host: str

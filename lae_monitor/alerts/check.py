@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lae_monitor.alerts.secret import URL, NoSecret, find, need, path_of
 from lae_monitor.config import Settings
-from lae_monitor.config.alerts import Mail
+from lae_monitor.config.settings import Mail
 
 
 def check(settings: Settings) -> Iterator[str]:

@@ -12,11 +12,11 @@ from lae_monitor.alerts.ledger import Delivery, Ledger, Message
 from lae_monitor.alerts.mail import NotDelivered
 from lae_monitor.alerts.metrics import DELIVERED, FAILED, GIVEN_UP
 from lae_monitor.config import Settings
-from lae_monitor.config.alerts import AnyDestination, Mail
+from lae_monitor.config.settings import AnyDestination, Mail
 from lae_monitor.core.printable import one_line
 from lae_monitor.core.secrets import redact
 from lae_monitor.core.time import DAY, MINUTE, Clock, format_duration, wall_clock
-from lae_monitor.store.outbox import delay
+from lae_monitor.store.sqlite import delay
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import msgspec
 
 from lae_monitor.alerts.alarm import Alarm
 from lae_monitor.store import sqlite
-from lae_monitor.store.outbox import Outbox
+from lae_monitor.store.sqlite import Outbox
 
 FILE: Final = "alerts.db"
 LISTED: Final = 1_000  # alarms or deliveries of one list

@@ -10,7 +10,7 @@ from email.utils import format_datetime, formataddr
 
 from lae_monitor.alerts import message as words
 from lae_monitor.alerts.ledger import Message
-from lae_monitor.config.alerts import Mail
+from lae_monitor.config.settings import Mail
 from lae_monitor.core.printable import one_line
 from lae_monitor.core.secrets import Secret
 

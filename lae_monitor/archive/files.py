@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from lae_monitor.archive.folders import Folders, folder_of
+from lae_monitor.archive.folders import Folders, TemporaryFolder, folder_of
 from lae_monitor.archive.identity import Place
 from lae_monitor.archive.kernel import MAX_PARTS, NOWHERE, Entry, Kernel, Space
-from lae_monitor.archive.temporary import TemporaryFolder
 from lae_monitor.archive.workers import Ticket
 from lae_monitor.core.limits import MiB, Reserve, format_size
 from lae_monitor.core.names import MAX_NAME

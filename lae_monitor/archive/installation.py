@@ -27,6 +27,7 @@ from typing import Final
 import msgspec
 
 from lae_monitor.archive.files import Failed
+from lae_monitor.archive.folders import TEMPORARY
 from lae_monitor.archive.identity import (
     FILE,
     TITLES,
@@ -41,7 +42,6 @@ from lae_monitor.archive.identity import (
 )
 from lae_monitor.archive.outside import Differs, Outside
 from lae_monitor.archive.small_files import locked
-from lae_monitor.archive.temporary import TEMPORARY
 from lae_monitor.config import Settings
 
 LOCK: Final = "identity.lock"  # in the state folder; held while its file changes

@@ -14,7 +14,7 @@ from lae_monitor.terminal.table import Cell, Column, Painted, table
 if TYPE_CHECKING:
     from lae_monitor.alerts.alarm import Alarm
     from lae_monitor.alerts.ledger import Delivery, Listed
-    from lae_monitor.config.alerts import AnyDestination
+    from lae_monitor.config.settings import AnyDestination
 
 WIDTH: Final = 100  # characters of a title in lists
 

@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from lae_monitor.config.alerts import Alerts, AnyDestination, Mail
 from lae_monitor.config.describe import effective
 from lae_monitor.config.section import Section
-from lae_monitor.config.settings import Settings
+from lae_monitor.config.settings import Alerts, AnyDestination, Mail, Settings
 from lae_monitor.config.values import Duration, Kept, Listen, Size, is_bare
 from lae_monitor.core.names import ClusterName, HostName
 from lae_monitor.core.refusals import Refused, shorten

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from lae_monitor.demo import posts
 from lae_monitor.demo.posts import Answer, Post
 from lae_monitor.demo.story import Happening, Story
-from lae_monitor.kinds.crashes.sample import minidump
+from lae_monitor.kinds.crashes.form import minidump
 
 CRASHPAD: Final = "Crashpad/0.8.0 libcurl/7.88.1 GnuTLS/3.7.9 Linux/6.1.0 (x86_64)"
 REPORTER: Final = "crashreporter/153.7.0 (linux x86_64)"

@@ -26,13 +26,14 @@ from lae_monitor.mover.pieces import (
     Piece,
     Readings,
     bytes_of,
+    keep,
     next_piece,
     pieces_again,
     quarantine_id,
     read_all,
+    recall,
     start_over,
 )
-from lae_monitor.mover.quarantine import keep, recall
 from lae_monitor.mover.status import Status
 from lae_monitor.mover.sweep import QUICK_SWEEP, Sweeps
 from lae_monitor.mover.waiting import BATCH_BYTES, BATCH_FILES, Waiting

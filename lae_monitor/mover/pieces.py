@@ -1,19 +1,24 @@
-"""The pieces that files are moved in: a whole file, or whole records of a growing one."""
+"""The pieces that files are moved in: a whole file, or whole records of a growing one; their rows, and their quarantine."""
 
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from lae_monitor.archive import Archive
+import msgspec
+
+from lae_monitor.archive import Archive, ArchiveError, Exists, Journal
 from lae_monitor.core.limits import MAX_SPAN, MiB
 from lae_monitor.core.redaction import redact, redacted
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.core.rows import Reader, Row, Span
+from lae_monitor.core.time import format_time
 from lae_monitor.mover.ledger import Ledger, Pending, Quarantined
-from lae_monitor.mover.quarantine import OLDEST
 from lae_monitor.store import Store
+
+log = logging.getLogger(__name__)
 
 MAX_RECORD: Final = 16 * MiB  # a record of a growing file that has no end by then is not understood
 
@@ -63,8 +68,6 @@ async def _whole_records(archive: Archive, rest: Span, reader: Reader) -> bytes:
 # From spans to rows. A reader's mistake costs the span it was made on, and nothing else.
 #
 # All rows of all kinds pass here, and lose their secrets: the store never gets them, so no page, feed or alarm can show one.
-log = logging.getLogger(__name__)
-
 FindReader = Callable[[str], Reader | None]
 
 
@@ -161,3 +164,66 @@ async def bytes_of(archive: Archive, span: Span) -> bytes:
     if len(data) < span.end - span.start:
         raise FileNotFoundError(f"{span.path}: ends before byte {span.end}")
     return data
+
+
+# What no reader understood is kept, with the reason beside it, and said on the timeline.
+FOLDER: Final = "quarantine"
+OLDEST: Final = 0  # a reader's version below all: it is read again at the next start
+MAX_COPY: Final = 1 * MiB  # the archive has the whole; this is for looking at
+
+
+async def keep(
+    archive: Archive, journal: Journal, key: str, span: Span, data: bytes, reason: str, now: float, cluster: str
+) -> None:
+    """Writes `quarantine/<kind>/<key>.json` (the reason) and `<key>.raw` (the bytes), and an alarm into the journal.
+
+    Best effort: the ledger knows of it too, and the bytes are in the archive.
+    """
+    kind = span.path.partition("/")[0]
+    note = {"path": span.path, "start": span.start, "end": span.end, "reason": reason, "time": format_time(now)}
+    with suppress(ArchiveError):
+        with suppress(Exists):
+            await archive.store(f"{FOLDER}/{kind}/{key}.raw", [data[:MAX_COPY]])
+        try:
+            await archive.store(f"{FOLDER}/{kind}/{key}.json", [msgspec.json.format(msgspec.json.encode(note)), b"\n"])
+        except Exists:
+            return  # told already
+        await journal.write(
+            "alarm",
+            rule="unreadable",
+            cluster=cluster,
+            host="",
+            title=f"A piece of {kind} could not be read",
+            text=f"{span.path}, bytes {span.start} to {span.end}: {reason}",
+            level="error",
+            quarantine=key,
+            next=f"lae-monitor report retry {key}",
+        )
+
+
+async def recall(archive: Archive, store: Store) -> list[Quarantined]:
+    """What is in quarantine, by the notes in the archive and the marks in the store: of a ledger that was lost. It is read
+    again at the next occasion, for the reader's version is in neither.
+    """
+    found = []
+    for folder in await archive.entries(FOLDER):
+        for entry in await archive.entries(f"{FOLDER}/{folder.name}") if folder.folder else ():
+            if entry.name.endswith(".json"):
+                path = f"{FOLDER}/{folder.name}/{entry.name}"
+                note = msgspec.json.decode(await archive.read(Span(path, 0, entry.size)), type=_Note)
+                span = Span(note.path, note.start, note.end)
+                marks = await store.query(
+                    "SELECT rows FROM {lae}.moves WHERE source = {path:String} AND source_at = {start:UInt64} "
+                    "ORDER BY time DESC LIMIT 1",
+                    {"path": span.path, "start": span.start},
+                )
+                if marks == [{"rows": 0}]:
+                    found.append(Quarantined(entry.name.removesuffix(".json"), span, OLDEST, note.reason))
+    return found
+
+
+class _Note(msgspec.Struct):
+    path: str
+    start: int
+    end: int
+    reason: str

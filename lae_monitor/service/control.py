@@ -1,4 +1,4 @@
-"""What the command line asks of a running `serve`: state and rebuild of the store, retention. web/guard.py says who may.
+"""What the command line asks of a running `serve`: state and rebuild of the store, retention. web/app.py says who may.
 
 The header keeps other web sites out: a page cannot send it across origins without being asked first.
 """

@@ -48,7 +48,7 @@ from lae_monitor.store.aside import asides, notices, remember, remove, set_aside
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.driver import NewerStore
 from lae_monitor.store.sqlite import NewerLedger
-from lae_monitor.web import create_app, guarded
+from lae_monitor.web import Guard, create_app
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
     app = Router(
         [
             *(Route(one.path, Endpoint(one)) for one in machine),
-            *(Route(one.path, guarded(Endpoint(one), fleet, access)) for one in control(mover, retention, stop)),
+            *(Route(one.path, Guard(Endpoint(one), fleet, access)) for one in control(mover, retention, stop)),
             Mount("/", pages),
         ]
     )

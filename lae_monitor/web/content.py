@@ -8,8 +8,7 @@ import msgspec
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, MINUTE, format_duration, format_time
-from lae_monitor.query.arrivals import arrivals
-from lae_monitor.query.events import MAX_ROWS, EventRow
+from lae_monitor.query.events import MAX_ROWS, EventRow, arrivals
 from lae_monitor.query.grammar import Filter, Query, Text, is_time
 from lae_monitor.query.hosts import Host, Load, Node, hosts, load, node
 from lae_monitor.query.parser import parse

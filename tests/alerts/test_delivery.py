@@ -21,8 +21,7 @@ from lae_monitor.alerts.alarm import Alarm
 from lae_monitor.alerts.deliver import FIRST_WAIT, GIVE_UP_AFTER, LONGEST_WAIT, Lane, deliver
 from lae_monitor.alerts.ledger import Ledger, Message, look
 from lae_monitor.alerts.mail import NotDelivered
-from lae_monitor.config.alerts import Alerts, Mail, Webhook
-from lae_monitor.config.settings import Settings, State
+from lae_monitor.config.settings import Alerts, Mail, Settings, State, Webhook
 
 NOW = 1_790_000_000.0
 CASES = Path(__file__).parent / "cases"

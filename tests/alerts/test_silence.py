@@ -5,8 +5,7 @@ import pytest
 from lae_monitor.alerts import silence
 from lae_monitor.alerts.ledger import Expected
 from lae_monitor.alerts.silence import DOWN_AFTER, GONE_AFTER, Heard, Stored
-from lae_monitor.config.alerts import Alerts
-from lae_monitor.config.settings import Settings
+from lae_monitor.config.settings import Alerts, Settings
 from lae_monitor.core.kind import Contact
 from lae_monitor.core.time import DAY, HOUR
 from lae_monitor.kinds import KINDS

@@ -11,8 +11,7 @@ from lae_monitor.alerts.ledger import FILE, look
 from lae_monitor.alerts.watch import DEAF_AFTER, KEEP, Watch
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive import journal as journal_reader
-from lae_monitor.config.alerts import Alerts, Webhook
-from lae_monitor.config.settings import Fleet, Settings, State
+from lae_monitor.config.settings import Alerts, Fleet, Settings, State, Webhook
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, MINUTE
 from lae_monitor.kinds import KINDS

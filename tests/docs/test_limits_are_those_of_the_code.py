@@ -49,7 +49,7 @@ STATED = [
     ("archive.md", "no answer within {} seconds", "archive/root", "HANG_AFTER", "count"),
     ("archive.md", "was probed successfully within {} seconds", "net/http_operations", "PROBE_STALE", "count"),
     ("archive.md", "Every {} seconds `serve` brings", "service/serve", "HOMECOMING_EVERY", "count"),
-    ("archive.md", "a copy of up to {} and the reason", "mover/quarantine", "MAX_COPY", "size"),
+    ("archive.md", "a copy of up to {} and the reason", "mover/pieces", "MAX_COPY", "size"),
     ("mover.md", "every {} seconds over the folders", "mover/sweep", "QUICK_SWEEP", "count"),
     ("mover.md", "Up to {} files and", "mover/waiting", "BATCH_FILES", "count"),
     ("mover.md", "files and {} make a batch", "mover/waiting", "BATCH_BYTES", "size"),

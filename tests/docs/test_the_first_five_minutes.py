@@ -144,7 +144,7 @@ def test_a_monitor_of_ones_own(tmp_path, blocks):
 
 def test_the_first_session_with_crash_reports(tmp_path, page, markdown):
     """Start it, send a test report, see it: as docs/crashes.md has it, and the seed had it."""
-    from lae_monitor.kinds.crashes.sample import minidump
+    from lae_monitor.kinds.crashes.form import minidump
 
     text = page("crashes.md").partition("## A first session")[2].partition("\n## ")[0]
     start, verify, submit, curl, look = markdown.fences(text, "")

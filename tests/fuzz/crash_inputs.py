@@ -23,6 +23,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.form import minidump
 from lae_monitor.kinds.crashes.intake.parts import Parts
 from lae_monitor.kinds.crashes.intake.upload import Intake
 from lae_monitor.kinds.crashes.intake.wire import Part
@@ -30,7 +31,6 @@ from lae_monitor.kinds.crashes.limits import MAX_HELD, MAX_HELD_PEER, MAX_PART_H
 from lae_monitor.kinds.crashes.minidump import looking
 from lae_monitor.kinds.crashes.read import read
 from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH, Report, envelope
-from lae_monitor.kinds.crashes.sample import minidump
 from lae_monitor.kinds.crashes.show import show
 from lae_monitor.kinds.crashes.throttle.rules import rules_file
 from lae_monitor.kinds.pace import Budget

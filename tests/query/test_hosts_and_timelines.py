@@ -6,7 +6,7 @@ from shelf import NOW, event, receipt, titles
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, HOUR, MINUTE, format_time
 from lae_monitor.kinds.sonar.rows import Node, Sample
-from lae_monitor.query.arrivals import arrivals
+from lae_monitor.query.events import arrivals
 from lae_monitor.query.hosts import hosts, load, node
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan

@@ -19,8 +19,8 @@ from lae_monitor.core.rows import Row, Span
 from lae_monitor.core.time import DAY, HOUR, MINUTE, day_path, format_time
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.form import minidump
 from lae_monitor.kinds.crashes.report import Report, envelope
-from lae_monitor.kinds.crashes.sample import minidump
 from lae_monitor.kinds.incidents.wire.flog import pack
 from lae_monitor.kinds.sonar.rows import Node
 from lae_monitor.store import Store

@@ -7,7 +7,7 @@ import pytest
 
 from lae_monitor.net.http import Router
 from lae_monitor.service.control import control
-from lae_monitor.web import guarded
+from lae_monitor.web import Guard
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -97,7 +97,7 @@ def test_every_answer_is_fenced_in(site):
 @pytest.mark.parametrize("target", ["/api/store", "/api/store/rebuild"])
 def test_what_the_command_line_asks_for_is_kept_from_other_sites_too(site, target):
     """Nothing gets so far that a mover is needed."""
-    commands = guarded(Router(control(None, None, asyncio.Event())), "lae")
+    commands = Guard(Router(control(None, None, asyncio.Event())), "lae")
     ours = [("x-lae-monitor", "1")]
     method = "POST" if target.endswith("rebuild") else "GET"
     assert site.ask(target, method, app=commands, host="evil.example", headers=ours).status == 403

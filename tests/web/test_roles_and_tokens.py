@@ -9,7 +9,7 @@ import pytest
 from lae_monitor.net.http import Access, Router
 from lae_monitor.net.passwords import hash_password
 from lae_monitor.service.control import control
-from lae_monitor.web import guarded
+from lae_monitor.web import Guard
 from lae_monitor.web.api import api_routes
 from lae_monitor.web.pages import page_routes
 
@@ -73,7 +73,7 @@ def test_reading_takes_a_viewer_and_changing_an_operator(site, app):
 
 
 def test_control_takes_an_operator(site, credentials):
-    commands = guarded(Router(control(None, None, asyncio.Event())), "lae", Access(credentials))
+    commands = Guard(Router(control(None, None, asyncio.Event())), "lae", Access(credentials))
     ours = [("x-lae-monitor", "1")]
     for headers, status in ((ours, 401), ([*ours, *bearer("feed")], 403), ([*ours, *bearer("viewer")], 403)):
         assert site.ask("/api/store/rebuild", "POST", app=commands, headers=headers).status == status

@@ -11,7 +11,7 @@ name, byte for byte. Nothing of a report is understood before that; `read.py` do
     program       of which product it is, here and nowhere else          tokens       who may send for a product
     read          archive -> rows: minidump, signature; why a group is one; which products are kept longer
     show          a report taken apart for people
-    commands      `lae-monitor crashes`: form and sample are what it sends
+    commands      `lae-monitor crashes`: form is what it sends
 """
 
 from typing import Final

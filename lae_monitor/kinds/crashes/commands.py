@@ -1,14 +1,10 @@
 """`lae-monitor crashes`: sends a crash report as a real client would, to try a collector."""
 
 import gzip
-import http.client
 import json
 import time
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 
@@ -17,17 +13,17 @@ from lae_monitor.core.printable import one_line
 from lae_monitor.core.reasons import REASONS
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.container import entries
-from lae_monitor.kinds.crashes.form import File, form
+from lae_monitor.kinds.crashes.crashmover.destination import Unavailable
+from lae_monitor.kinds.crashes.crashmover.posting import post
+from lae_monitor.kinds.crashes.form import File, form, minidump
 from lae_monitor.kinds.crashes.minidump import MAGIC
-from lae_monitor.kinds.crashes.report import MINIDUMP, OURS, RAW_CRASH
-from lae_monitor.kinds.crashes.sample import minidump
+from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH, annotations_in
 from lae_monitor.kinds.crashes.throttle.commands import throttle_test
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000/submit"
 TIMEOUT: Final = 60.0  # seconds, as Crashpad's own
 CRASH_ID: Final = 36  # characters
-MAX_REPLY: Final = 10_000  # bytes; a collector's reply is one line
 MAX_LINE: Final = 200  # characters of it that are shown: what answers may be no collector
 
 
@@ -83,12 +79,14 @@ def submit(
     if compress:
         headers["Content-Encoding"], body = "gzip", gzip.compress(body)
     try:
-        status, reply, retry_after = _post(url, headers, body)
-    except ValueError as error:
-        invocation.fail(f"--url {url}: {error}", EXIT_USAGE)
-    except (OSError, http.client.HTTPException) as error:
+        status, reply, retry_after = post(url, headers, body, TIMEOUT)
+    except ValueError:
+        invocation.fail(f"--url {url}: not a URL such as {DEFAULT_URL}", EXIT_USAGE)
+    except Unavailable as error:
         invocation.fail(
-            f"{url}: no answer: {error}", EXIT_UNAVAILABLE, following="start the collector: lae-monitor gather crashes"
+            f"{url}: no answer: {error.__cause__}",
+            EXIT_UNAVAILABLE,
+            following="start the collector: lae-monitor gather crashes",
         )
     if status != 200 or not reply.startswith("CrashID="):
         _refused(invocation, url, status, reply, retry_after)
@@ -116,39 +114,14 @@ def _contents(invocation: Invocation, file: Path | None) -> tuple[dict[str, Any]
     try:
         found = {name: bytes(content) for name, content in entries(data).items()}
         document = json.loads(found.pop(RAW_CRASH))
-        replaced = document["metadata"].get("replaced", {})
-        return {name: value for name, value in document.items() if name not in OURS} | replaced, found
+        return annotations_in(document), found
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
         invocation.fail(
             f"{file}: neither a minidump (it does not begin with MDMP) nor a crash of the archive: {error}", EXIT_USAGE
         )
 
 
-def _post(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, str]:
-    """Status, text and Retry-After of the reply.
-
-    Raises:
-        ValueError: the URL is none.
-        OSError, HTTPException: there was no reply.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("not a URL such as " + DEFAULT_URL)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.connect()
-        with suppress(BrokenPipeError, ConnectionResetError):  # it may not want the rest; why is in its reply
-            connection.request("POST", target, body, dict(headers))
-        reply = connection.getresponse()
-        text = reply.read(MAX_REPLY).decode("utf-8", "replace")
-        return reply.status, text, reply.getheader("Retry-After", "")
-    finally:
-        connection.close()
-
-
-def _refused(invocation: Invocation, url: str, status: int, reply: str, retry_after: str) -> None:
+def _refused(invocation: Invocation, url: str, status: int, reply: str, retry_after: float | None) -> None:
     """Says why, and what to do."""
     line = one_line(reply, MAX_LINE)
     code = line.removeprefix("Discarded=")
@@ -161,9 +134,7 @@ def _refused(invocation: Invocation, url: str, status: int, reply: str, retry_af
     why = f"{code}: {reason.text}" if reason else line or "no reason given"
     message = f"{url}: refused with status {status}: {why}"
     if status >= 500:
-        following = (
-            f"try again in {one_line(retry_after, 40)} s" if retry_after else "try again later; see the collector's log"
-        )
+        following = f"try again in {retry_after:g} s" if retry_after else "try again later; see the collector's log"
         invocation.fail(message, EXIT_TRY_AGAIN, following=following)
     if status == 404:
         following = "the collector's address ends in /submit"

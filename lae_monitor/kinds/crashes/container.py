@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
+from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.limits import MAX_FILES
 
@@ -21,6 +22,11 @@ _DESCRIPTOR: Final = struct.Struct("<4s3I")
 _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
 _END: Final = struct.Struct("<4s4H2IH")
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
+
+
+def path_of(crash_id: CrashId) -> str:
+    """Where a crash lies in the archive."""
+    return f"crashes/{crash_id.day}/{crash_id}.zip"
 
 
 class Writer:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minidump.minidumpfile import MinidumpFile
 
+from lae_monitor.kinds.crashes.form import BASE, FAULT, MODULE, minidump
 from lae_monitor.kinds.crashes.minidump import reason_of, summarise
-from lae_monitor.kinds.crashes.sample import BASE, FAULT, MODULE, minidump
 
 NOW = 1795340674.0
 SAMPLE = minidump(NOW)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from lae_monitor.core.names import CrashId
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.crashes.crashmover.crash import Crash
+from lae_monitor.kinds.crashes.form import minidump
 from lae_monitor.kinds.crashes.minidump import CRASHPAD_INFO, crashpad_annotations, looking
 from lae_monitor.kinds.crashes.program import MAX_LENGTH, NAMES, UNKNOWN, Program, clean, program_of
 from lae_monitor.kinds.crashes.read import group_of, read
-from lae_monitor.kinds.crashes.sample import minidump
 from lae_monitor.kinds.crashes.throttle.rules import Rules
 from lae_monitor.kinds.crashes.tokens import SUBMITTER, Tokens, user_of
 from lae_monitor.net.passwords import hash_password

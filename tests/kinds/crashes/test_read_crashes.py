@@ -17,10 +17,10 @@ from lae_monitor.core.rows import Event, Span
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes import read as reader
 from lae_monitor.kinds.crashes.container import Writer, entries
+from lae_monitor.kinds.crashes.form import minidump
 from lae_monitor.kinds.crashes.intake.wire import Part
 from lae_monitor.kinds.crashes.minidump import MAX_INFLATED, unwrapped
 from lae_monitor.kinds.crashes.report import Report, envelope
-from lae_monitor.kinds.crashes.sample import minidump
 
 RECEIVED = 1795340674.5  # 2026-11-22T09:44:34.5Z
 CRASH = CrashId("a1b2c3d4-0000-4000-8000-000000261122")

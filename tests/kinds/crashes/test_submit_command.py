@@ -8,7 +8,7 @@ import threading
 import pytest
 from command_line import lae_monitor
 
-from lae_monitor.kinds.crashes.sample import minidump
+from lae_monitor.kinds.crashes.form import minidump
 
 
 @pytest.fixture

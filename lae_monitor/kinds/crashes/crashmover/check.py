@@ -9,8 +9,7 @@ from typing import Final
 from lae_monitor.config import Listen
 from lae_monitor.config import Settings as AllSettings
 from lae_monitor.kinds.crashes.crashmover import config
-from lae_monitor.kinds.crashes.crashmover.posting import check_url
-from lae_monitor.kinds.crashes.crashmover.telling import check_target
+from lae_monitor.kinds.crashes.crashmover.posting import check_target, check_url
 
 SECTION: Final = "gatherers.crashes.crashmover"
 _OF_THE_FIRST: Final[dict[str, object]] = {

@@ -9,7 +9,7 @@ from lae_monitor.kinds.crashes.crashmover.config import Settings
 from lae_monitor.kinds.crashes.crashmover.crash import Crash
 from lae_monitor.kinds.crashes.crashmover.ledger import Send
 from lae_monitor.kinds.crashes.crashmover.routes import Route
-from lae_monitor.store import outbox
+from lae_monitor.store import sqlite
 
 
 class Lane:
@@ -70,4 +70,4 @@ class Lane:
 
 def delay(settings: Settings, failures: int, chance: float, wait: float | None = None) -> float:
     """Seconds until the next try after `failures` of them, as the settings say; `wait`: what the destination asked for."""
-    return outbox.delay(failures, settings.retry_delay, settings.max_retry_delay, chance=chance, wait=wait)
+    return sqlite.delay(failures, settings.retry_delay, settings.max_retry_delay, chance=chance, wait=wait)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from lae_monitor.core.names import CrashId
 from lae_monitor.store import sqlite
-from lae_monitor.store.outbox import MAX_ERROR, Outbox
+from lae_monitor.store.sqlite import MAX_ERROR, Outbox
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, Clock
+from lae_monitor.kinds.crashes.container import path_of
 from lae_monitor.kinds.crashes.crashmover.crash import Crash, from_zip
 from lae_monitor.kinds.crashes.crashmover.ledger import Ledger
 from lae_monitor.kinds.crashes.crashmover.routes import Route
@@ -127,10 +128,6 @@ class Source:
         if size > MAX_CRASH:
             raise Refused("unreadable", f"larger than {MAX_CRASH} bytes")
         return from_zip(crash_id, await self._archive.read(Span(path_of(crash_id), 0, size)))
-
-
-def path_of(crash_id: CrashId) -> str:
-    return f"{FOLDER}/{crash_id.day}/{crash_id}{SUFFIX}"
 
 
 def id_of(name: str, day: str) -> CrashId | None:

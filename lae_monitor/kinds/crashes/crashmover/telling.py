@@ -3,85 +3,24 @@
 import asyncio
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from lae_monitor.archive.workers import Workers
-from lae_monitor.core.names import CrashId
-from lae_monitor.core.refusals import shorten
 from lae_monitor.core.time import Clock
 from lae_monitor.kinds.crashes.crashmover import metrics
 from lae_monitor.kinds.crashes.crashmover.config import Settings
 from lae_monitor.kinds.crashes.crashmover.destination import Unavailable
 from lae_monitor.kinds.crashes.crashmover.lane import delay
 from lae_monitor.kinds.crashes.crashmover.ledger import Ledger, Publish
-from lae_monitor.kinds.crashes.crashmover.objects import client, telling
-from lae_monitor.kinds.crashes.crashmover.posting import check_url, post
+from lae_monitor.kinds.crashes.crashmover.posting import Publisher
 
 log = logging.getLogger(__name__)
 
 THREADS: Final = 4  # ids that are told at the same time
 TOGETHER: Final = 32  # ids under way
 FOREVER: Final = float("inf")
-SQS: Final = "sqs://"
-TIMEOUT: Final = 5.0  # seconds, as Antenna's
-
-
-def check_target(target: str) -> str:
-    """`target` when an id can be published to it.
-
-    Raises:
-        ValueError
-    """
-    if target.startswith(SQS):
-        if not target.removeprefix(SQS).strip("/"):
-            raise ValueError(f"{target!r} names no queue")
-        return target
-    return check_url(target)
-
-
-class Publisher:
-    """Publishes ids to `sqs://QUEUE` (credentials and region as boto3 finds them) or to an HTTP(S) address: bare, as the
-    body of a message. Blocking.
-    """
-
-    def __init__(self) -> None:
-        self._sqs: Any = None
-        self._queues: dict[str, str] = {}
-        self._making = threading.Lock()
-
-    def publish(self, target: str, crash_id: CrashId) -> None:
-        """Returns when the queue, or whoever answers there, has the id. It may get one twice, after a kill.
-
-        Raises:
-            Unavailable
-        """
-        if target.startswith(SQS):
-            with telling():
-                self._client().send_message(QueueUrl=self._queue(target.removeprefix(SQS)), MessageBody=str(crash_id))
-            return
-        reply = post(target, {"Content-Type": "text/plain"}, crash_id.encode(), TIMEOUT)
-        if not 200 <= reply.status < 300:
-            said = shorten(reply.text.strip(), 200)
-            raise Unavailable(f"{target}: status {reply.status}: {said}", reply.retry_after)
-
-    def _client(self) -> Any:
-        with self._making:
-            if self._sqs is None:
-                self._sqs = client("sqs", "", "")
-            return self._sqs
-
-    def _queue(self, name: str) -> str:
-        """The queue's URL; it is asked for once."""
-        if name not in self._queues:
-            self._queues[name] = str(self._client().get_queue_url(QueueName=name)["QueueUrl"])
-        return self._queues[name]
-
-    def close(self) -> None:
-        if self._sqs is not None:
-            self._sqs.close()
 
 
 class Telling:

@@ -14,12 +14,13 @@ from lae_monitor.core.rows import Span
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.crashes.check import known_hosts
 from lae_monitor.kinds.crashes.config import Settings
+from lae_monitor.kinds.crashes.container import path_of
 from lae_monitor.kinds.crashes.intake import replies
 from lae_monitor.kinds.crashes.intake.admission import Admission, Admitted
 from lae_monitor.kinds.crashes.intake.measures import Measures
 from lae_monitor.kinds.crashes.intake.replies import Style
 from lae_monitor.kinds.crashes.intake.spool import Spool
-from lae_monitor.kinds.crashes.intake.upload import Accepted, Intake, path_of
+from lae_monitor.kinds.crashes.intake.upload import Accepted, Intake
 from lae_monitor.kinds.crashes.limits import MAX_COMPARED, MAX_HELD, MAX_HELD_PEER, MAX_PROJECT, RECEIPTS_GATHER
 from lae_monitor.kinds.crashes.report import Report, is_same
 from lae_monitor.kinds.crashes.tokens import bearer, offered

@@ -10,7 +10,7 @@ from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.kinds.crashes.config import Settings
-from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.container import Writer, path_of
 from lae_monitor.kinds.crashes.intake.admission import Admitted
 from lae_monitor.kinds.crashes.intake.parts import Event, Parts, Whole
 from lae_monitor.kinds.crashes.intake.spool import Spool
@@ -246,11 +246,6 @@ class Intake:
     def abandon(self) -> None:
         """Lets go of what was not stored; does nothing after `store()`."""
         self._zip.abandon()
-
-
-def path_of(crash_id: CrashId) -> str:
-    """Where a crash lies in the archive."""
-    return f"crashes/{crash_id.day}/{crash_id}.zip"
 
 
 class _Bare:

@@ -16,7 +16,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Event, Span
 from lae_monitor.core.secrets import HIDDEN
 from lae_monitor.core.time import format_time
-from lae_monitor.kinds.crashes.container import entries
+from lae_monitor.kinds.crashes.container import entries, path_of
 from lae_monitor.kinds.crashes.read import PRIVATE
 from lae_monitor.kinds.crashes.read import read as read_crash
 from lae_monitor.kinds.crashes.report import MINIDUMP, RAW_CRASH
@@ -88,7 +88,7 @@ async def has_row(store: Store, crash_id: CrashId) -> bool:
 async def is_stored(archive: Archive, crash_id: CrashId) -> bool:
     """Whether the archive has the crash under the path of its id."""
     try:
-        return bool(await archive.read(Span(_path(crash_id), 0, 4)))
+        return bool(await archive.read(Span(path_of(crash_id), 0, 4)))
     except FileNotFoundError:
         return False
 
@@ -98,7 +98,7 @@ async def stored(store: Store, archive: Archive, crash_id: CrashId) -> Stored:
     Raises:
         Refused: `no_such_report`; `unreadable` when the zip is damaged; `body_too_large` beyond MAX_TAKEN_APART.
     """
-    span = Span(_path(crash_id), 0, MAX_TAKEN_APART + 1)
+    span = Span(path_of(crash_id), 0, MAX_TAKEN_APART + 1)
     try:
         data = await archive.read(span)
     except FileNotFoundError:
@@ -108,10 +108,6 @@ async def stored(store: Store, archive: Archive, crash_id: CrashId) -> Stored:
             "body_too_large", f"beyond {MAX_TAKEN_APART} bytes; /api/reports/{crash_id}/original has it whole"
         )
     return await asyncio.to_thread(_taken_apart, crash_id, data)
-
-
-def _path(crash_id: CrashId) -> str:
-    return f"crashes/{crash_id.day}/{crash_id}.zip"
 
 
 async def _read_by_row(store: Store, archive: Archive, crash_id: CrashId) -> bytes:
@@ -125,7 +121,7 @@ async def _read_by_row(store: Store, archive: Archive, crash_id: CrashId) -> byt
 
 def _taken_apart(crash_id: CrashId, data: bytes) -> Stored:
     files = entries(data)
-    (event,) = read_crash(Span(_path(crash_id), 0, len(data)), data)
+    (event,) = read_crash(Span(path_of(crash_id), 0, len(data)), data)
     if not isinstance(event, Event) or event.id != crash_id:
         raise Refused("unreadable", "another crash has this name")
     document = json.loads(bytes(files.pop(RAW_CRASH)))

@@ -12,9 +12,8 @@ from lae_monitor.core.names import ClusterName, CrashId, HostName
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import EARLIEST, format_time, parse_time
-from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.container import Writer, path_of
 from lae_monitor.kinds.crashes.crashmover.crash import Crash, Data, check_dumps, check_names, encode, from_zip, parse
-from lae_monitor.kinds.crashes.crashmover.source import path_of
 from lae_monitor.kinds.crashes.report import OURS, RAW_CRASH, SCHEMA
 from lae_monitor.kinds.crashes.takeover.old import Broken, Old
 

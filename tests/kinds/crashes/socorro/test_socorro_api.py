@@ -13,8 +13,8 @@ from lae_monitor.core.names import ClusterName, HostName, new_crash_id
 from lae_monitor.core.time import DAY, HOUR, format_time
 from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.crashes.container import Writer
+from lae_monitor.kinds.crashes.form import minidump
 from lae_monitor.kinds.crashes.report import Report, envelope
-from lae_monitor.kinds.crashes.sample import minidump
 
 _serial = count()
 CAP = "URI:DIR2:ddddddddddddddddddddddddddd:eeeeeeeeeeeeeeeeeeeeeeee"
