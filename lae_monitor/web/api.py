@@ -16,8 +16,7 @@ from lae_monitor.query.hosts import Host, Hosts, hosts
 from lae_monitor.query.reports import Report, find, original, report
 from lae_monitor.query.search import Answer
 from lae_monitor.web import content
-from lae_monitor.web.answering import Site, as_csv, as_json, route
-from lae_monitor.web.asked import Asked
+from lae_monitor.web.answering import Asked, Site, as_csv, as_json, route
 from lae_monitor.web.groups import group_api
 
 SEARCH = ("q", "limit")

@@ -16,8 +16,7 @@ from lae_monitor.query.planner import plan
 from lae_monitor.query.refused import RefusedLately, refused
 from lae_monitor.query.search import Answer, search
 from lae_monitor.query.timeline import Activity, Gap, activity, gaps, page_of, timeline
-from lae_monitor.web.answering import Site
-from lae_monitor.web.asked import Asked
+from lae_monitor.web.answering import Asked, Site
 
 ALARMS: Final = 20  # shown on top of the fleet page
 PAGE: Final = 100  # events of a timeline

@@ -30,8 +30,7 @@ from lae_monitor.query.groups import (
 )
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
-from lae_monitor.web.answering import Site, as_csv, as_json, page, route
-from lae_monitor.web.asked import Asked
+from lae_monitor.web.answering import Asked, Site, as_csv, as_json, page, route
 from lae_monitor.web.drawing import bars
 from lae_monitor.web.shown import days
 

@@ -8,9 +8,8 @@ from starlette.routing import Route
 
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.web import content
-from lae_monitor.web.answering import Site, page, route
+from lae_monitor.web.answering import Asked, Site, page, route
 from lae_monitor.web.api import SEARCH, cluster_of, retry, whole_report
-from lae_monitor.web.asked import Asked
 from lae_monitor.web.drawing import overview, sparkline
 from lae_monitor.web.groups import group_pages
 from lae_monitor.web.shown import days

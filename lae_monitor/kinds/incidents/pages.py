@@ -26,8 +26,7 @@ from lae_monitor.query.events import MAX_ROWS
 from lae_monitor.query.grammar import Filter, Query, Text, moment
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import Plan, plan
-from lae_monitor.web.answering import Site, as_json, page, route
-from lae_monitor.web.asked import Asked
+from lae_monitor.web.answering import Asked, Site, as_json, page, route
 from lae_monitor.web.drawing import bars
 from lae_monitor.web.shown import report_address
 

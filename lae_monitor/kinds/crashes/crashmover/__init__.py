@@ -9,6 +9,6 @@ counts as sent when its destination has it, durable and compared by checksum. On
     ledger    the SQLite file
     commands  `lae-monitor crashmover`; run is its process, until it is stopped or once
     mover     from the one to the others: threads, retries, dead letters
-    destination   what all of them do; files (Antenna's, Socorro's), objects, submitter, tarball: one each
-    telling   the id of a saved crash, to a queue or an address; posting does it
+    lane      what is under way to one destination; and the ids of saved crashes, to a queue or an address
+    destination   what all of them do; files (Antenna's, Socorro's), objects, tarball, posting (collectors): one each
 """

@@ -18,11 +18,10 @@ from lae_monitor.core.time import Clock
 from lae_monitor.kinds.crashes.crashmover import metrics
 from lae_monitor.kinds.crashes.crashmover.config import Settings
 from lae_monitor.kinds.crashes.crashmover.destination import Never, Unavailable
-from lae_monitor.kinds.crashes.crashmover.lane import Lane, delay
+from lae_monitor.kinds.crashes.crashmover.lane import Lane, Telling, delay
 from lae_monitor.kinds.crashes.crashmover.ledger import Ledger, Send
 from lae_monitor.kinds.crashes.crashmover.routes import Route
 from lae_monitor.kinds.crashes.crashmover.source import Source
-from lae_monitor.kinds.crashes.crashmover.telling import Telling
 from lae_monitor.kinds.pace import Budget
 
 log = logging.getLogger(__name__)

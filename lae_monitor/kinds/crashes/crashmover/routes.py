@@ -9,7 +9,7 @@ from lae_monitor.kinds.crashes.crashmover.crash import Crash
 from lae_monitor.kinds.crashes.crashmover.destination import Redacting, Saver, Void, WithFallback
 from lae_monitor.kinds.crashes.crashmover.files import AntennaFiles, SocorroFiles
 from lae_monitor.kinds.crashes.crashmover.objects import ObjectStore
-from lae_monitor.kinds.crashes.crashmover.submitter import Submitter
+from lae_monitor.kinds.crashes.crashmover.posting import Submitter
 from lae_monitor.kinds.crashes.crashmover.tarball import Tarball
 from lae_monitor.kinds.crashes.program import clean
 

@@ -11,11 +11,11 @@ from lae_monitor.config import ConfigError, Listen, Settings
 from lae_monitor.core.time import wall_clock
 from lae_monitor.kinds.crashes.crashmover import config, routes
 from lae_monitor.kinds.crashes.crashmover.check import check
+from lae_monitor.kinds.crashes.crashmover.lane import Telling
 from lae_monitor.kinds.crashes.crashmover.ledger import FILE, Ledger
 from lae_monitor.kinds.crashes.crashmover.mover import Mover, Outcome
 from lae_monitor.kinds.crashes.crashmover.posting import Publisher
 from lae_monitor.kinds.crashes.crashmover.source import Source
-from lae_monitor.kinds.crashes.crashmover.telling import Telling
 from lae_monitor.net.http import Access, Router, operations, serve
 from lae_monitor.process.logs import set_up_log
 from lae_monitor.process.running import log_settings, notify, only_one, opened_archive, run_until_stopped

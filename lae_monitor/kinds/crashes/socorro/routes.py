@@ -18,8 +18,7 @@ from lae_monitor.kinds.crashes.report import MINIDUMP
 from lae_monitor.kinds.crashes.socorro import crash as crashes
 from lae_monitor.kinds.crashes.socorro.crash import Stored, crash_id_of, has_row, is_stored, processed_crash, raw_crash
 from lae_monitor.kinds.crashes.socorro.super_search import super_search
-from lae_monitor.web.answering import Answer, Site, json, route
-from lae_monitor.web.asked import Asked
+from lae_monitor.web.answering import Answer, Asked, Site, json, route
 
 MEMORY_REPORT: Final = "memory_report"  # Firefox's; gzipped JSON
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from lae_monitor.archive import Archive, Reserve
 from lae_monitor.kinds.crashes.crashmover import config, routes
+from lae_monitor.kinds.crashes.crashmover.lane import Telling
 from lae_monitor.kinds.crashes.crashmover.ledger import Ledger
 from lae_monitor.kinds.crashes.crashmover.mover import Mover
 from lae_monitor.kinds.crashes.crashmover.posting import Publisher
 from lae_monitor.kinds.crashes.crashmover.source import Source
-from lae_monitor.kinds.crashes.crashmover.telling import Telling
 
 PATIENCE = 60.0  # seconds; the machine may be slow and busy
 
