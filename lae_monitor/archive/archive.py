@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from lae_monitor.archive.files import Failed, Files, InUse, NameUncertain, check_path
 from lae_monitor.archive.group_commit import NotAppended
@@ -252,7 +252,7 @@ class Archive:
     def _usable_roots(self) -> list[Root]:
         return [root for root in self.roots if root.health == "ok"]
 
-    def health(self) -> list[dict[str, object]]:
+    def health(self) -> list[dict[str, Any]]:
         """Each root's name, health, error and the age in seconds of the last probe that wrote and synced."""
         now = self._clock()
         return [

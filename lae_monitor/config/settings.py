@@ -218,7 +218,6 @@ def retention(kinds: Kinds) -> type[Retention]:
         "Retention", fields, bases=(Retention,), frozen=True, namespace={"__doc__": Retention.__doc__}
     )
     return cast(type[Retention], made)
-    return cast(type[Retention], made)
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -7,11 +7,12 @@ from elsewhere, and through a proxy, it needs a token.
 
 import platform
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from lae_monitor.archive import Archive
 from lae_monitor.net.access import VIEWER, Access, is_here, names_loopback, proxy_header
 from lae_monitor.net.http_request import Request, reply
 from lae_monitor.net.http_router import Handler, Route
@@ -21,16 +22,8 @@ JSON: Final = "application/json"
 UNNAMED: Final = "something does not work: lae-monitor check fleet, as root, says what"
 
 
-class HasHealth(Protocol):
-    """The archive, as far as its health goes."""
-
-    def health(self) -> list[dict[str, Any]]:
-        """Each root's `root`, `health`, `error` and `probe_age`: seconds since a probe wrote and synced, or None."""
-        ...
-
-
 def operations(
-    archive: HasHealth,
+    archive: Archive,
     version: str,
     on_asked: Callable[[str], None] = lambda _path: None,
     warnings: Callable[[], Sequence[str]] = tuple,

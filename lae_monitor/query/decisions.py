@@ -25,7 +25,6 @@ from lae_monitor.store import Store, StoreError
 # Readers say in an event's attribute `fingerprint.before` what former versions called its group, a line each. Where
 # something was decided of such a group, the one that its events are in now takes it over, until something is decided of that
 # itself.
-BEFORE: Final = "fingerprint.before"
 MAX_RENAMED: Final = 20_000  # pairs of a former group and one of today
 
 _RENAMED: Final = """
@@ -68,7 +67,6 @@ MAX_BY: Final = 100  # characters
 MAX_CHAIN: Final = 100  # merges followed from one group to the next
 
 Act = Literal["close", "reopen", "merge", "unmerge", "note"]
-ACTS: Final[tuple[Act, ...]] = ("close", "reopen", "merge", "unmerge", "note")
 
 _ALL: Final = """
 SELECT about, value, toUnixTimestamp64Micro(time) AS at FROM {lae}.decisions FINAL

@@ -114,20 +114,16 @@ def _found(row: dict[str, Any], received: int) -> Found:
     text = row["start"]
     if row["characters"] > len(text):
         text += f"\n… {row['characters'] - len(text):,} more characters in the report"
-    shown = EventRow(
-        kind=row["kind"],
-        cluster=row["cluster"],
-        host=row["host"],
-        time=format_time(row["at"] / 1e6),
-        received=format_time(received / 1e6) if received else None,
-        id=row["id"],
-        level=row["level"],
-        title=row["title"],
-        text=text,
-        group=row["group"],
-        attrs=row["attributes"],
+    came = format_time(received / 1e6) if received else None
+    more = {"time": format_time(row["at"] / 1e6), "received": came, "text": text, "attrs": row["attributes"]}
+    return Found(
+        msgspec.convert({**row, **more}, EventRow),
+        int(row["at"]),
+        row["row"],
+        row["file"],
+        int(row["offset"]),
+        int(row["length"]),
     )
-    return Found(shown, int(row["at"]), row["row"], row["file"], int(row["offset"]), int(row["length"]))
 
 
 # What has come since a moment, in the order it came: what `tail` asks for, again and again.

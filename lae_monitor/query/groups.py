@@ -271,16 +271,11 @@ def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[st
     explained = load(kind.why)(group, attributes) if kind is not None and kind.why else "their group has the same name"
     decision = known.get(row["root"], Decided())
     return Group(
+        **{name: row[name] for name in ("state", "events", "separate", "places", "hosts", "versions")},
         id=row["root"],
         kind=event,
         group=group,
         title=title,
-        state=row["state"],
-        events=row["events"],
-        separate=row["separate"],
-        places=row["places"],
-        hosts=row["hosts"],
-        versions=row["versions"],
         first=format_time(row["first"] / 1e6),
         last=format_time(row["last"] / 1e6),
         worst=LEVELS[row["worst"] - 1] if row["worst"] else "",

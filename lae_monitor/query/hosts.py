@@ -12,7 +12,7 @@ from lae_monitor.core import kind as kinds
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import HOUR, MINUTE, format_time
 from lae_monitor.query.events import RANK
-from lae_monitor.query.planner import micros
+from lae_monitor.query.planner import LATEST, Plan, micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -81,7 +81,8 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
     Raises:
         StoreError
     """
-    condition, parameters = _condition(cluster, host, now)
+    condition, place = Plan().at(cluster, host).where(0.0, LATEST)
+    parameters: dict[str, Parameter] = {**place, "now": micros(now), "day": micros(now - HOURS * HOUR)}
     found: dict[tuple[str, str], _Heard] = {}
     regular = {kind.event for kind in store.kinds.regular}
 
@@ -106,16 +107,6 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
             heard.heard = max(heard.heard, row["heard"])
     finished = sorted((_finish(heard, now) for heard in found.values()), key=_urgency)
     return Hosts(hosts=finished[:MAX_HOSTS], complete=len(finished) <= MAX_HOSTS)
-
-
-def _condition(cluster: str, host: str, now: float) -> tuple[str, dict[str, Parameter]]:
-    parameters: dict[str, Parameter] = {"now": micros(now), "day": micros(now - HOURS * HOUR)}
-    conditions = ["true"]
-    for name, value in (("cluster", cluster), ("host", host)):
-        if value:
-            conditions.append(f"{name} = {{{name}:String}}")
-            parameters[name] = value
-    return " AND ".join(conditions), parameters
 
 
 def _of(found: dict[tuple[str, str], _Heard], row: dict[str, Any]) -> _Heard:

@@ -48,6 +48,14 @@ class Plan:
             self.until,
         )
 
+    def at(self, cluster: str, host: str) -> "Plan":
+        """The same plan, of that cluster and that host; "" for any."""
+        found = self
+        for column, value in (("cluster", cluster), ("host", host)):
+            if value:
+                found = found.narrowed(column, value)
+        return found
+
 
 def micros(seconds: float) -> int:
     """Microseconds since the epoch, within what the store can hold."""

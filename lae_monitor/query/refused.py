@@ -6,7 +6,7 @@ import msgspec
 
 from lae_monitor.core.reasons import REASONS
 from lae_monitor.core.time import DAY, format_time
-from lae_monitor.query.planner import micros
+from lae_monitor.query.planner import LATEST, Plan, micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -42,26 +42,13 @@ async def refused(store: Store, now: float, *, cluster: str = "", host: str = ""
     Raises:
         StoreError
     """
-    conditions = ["true"]
-    parameters: dict[str, Parameter] = {"since": micros(now - WITHIN), "limit": MAX_REASONS}
-    for name, value in (("cluster", cluster), ("host", host)):
-        if value:
-            conditions.append(f"{name} = {{{name}:String}}")
-            parameters[name] = value
-    rows = await store.query(_REFUSED.replace("CONDITION", " AND ".join(conditions)), parameters)
+    condition, place = Plan().at(cluster, host).where(0.0, LATEST)
+    parameters: dict[str, Parameter] = {**place, "since": micros(now - WITHIN), "limit": MAX_REASONS}
+    rows = await store.query(_REFUSED.replace("CONDITION", condition), parameters)
     return [_shown(row) for row in rows]
 
 
 def _shown(row: dict[str, Any]) -> RefusedLately:
     known = REASONS.get(row["reason"])
-    return RefusedLately(
-        kind=row["kind"],
-        verdict=row["verdict"],
-        reason=row["reason"],
-        meaning=known.text if known else "",
-        times=row["times"],
-        last=format_time(row["last"] / 1e6),
-        peer=row["peer"],
-        host=row["on"],
-        detail=row["why"],
-    )
+    more = {"meaning": known.text if known else "", "host": row["on"], "detail": row["why"]}
+    return msgspec.convert({**row, **more, "last": format_time(row["last"] / 1e6)}, RefusedLately)

@@ -15,6 +15,7 @@ from lae_monitor.core.rows import Span
 from lae_monitor.core.shown import Logged, Part, Section, Shown
 from lae_monitor.query.decisions import group_id
 from lae_monitor.query.events import EventRow, Found, select
+from lae_monitor.query.planner import LATEST, Plan
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -71,12 +72,7 @@ async def find(store: Store, id: str, cluster: str = "", host: str = "") -> tupl
         Refused: `no_such_report`.
         StoreError
     """
-    where = "id = {id:String}"
-    parameters: dict[str, Parameter] = {"id": id}
-    for name, value in (("cluster", cluster), ("host", host)):
-        if value:
-            where += f" AND {name} = {{{name}:String}}"
-            parameters[name] = value
+    where, parameters = Plan().narrowed("id", id).at(cluster, host).where(0.0, LATEST)
     found = await select(store, where, parameters, MAX_NAMESAKES, whole=True)
     if not found:
         raise Refused("no_such_report", raw=id)

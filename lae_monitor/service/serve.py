@@ -353,13 +353,6 @@ def status(mover: Mover, archive: Archive) -> dict[str, Any]:
         "retention": {"stopped": found.why if (found := stopped(mover.ledger.fact(STOPPED))) is not None else ""},
         "set_aside": notices(),
         "quarantine": [
-            {
-                "id": item.id,
-                "path": item.span.path,
-                "start": item.span.start,
-                "end": item.span.end,
-                "reason": item.reason,
-            }
-            for item in mover.ledger.quarantined()
+            {"id": item.id, **item.span._asdict(), "reason": item.reason} for item in mover.ledger.quarantined()
         ],
     }

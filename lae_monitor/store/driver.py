@@ -10,7 +10,6 @@ Parameter = str | int | float | Sequence[str]
 
 MEMORY_LIMIT: Final = 241  # ClickHouse: the query, or the whole engine, would exceed its memory
 TIMEOUT: Final = 159
-NO_TABLE: Final = 60
 NO_SPACE: Final = 243
 NO_PART: Final = 232
 

@@ -223,10 +223,7 @@ async def events(site: Site, asked: Asked) -> Events:
         StoreError
     """
     now = site.clock()
-    planned = plan(parse(asked.text("q"), site.store.kinds.events), now)
-    for name in ("cluster", "host"):
-        if value := asked.name(name):
-            planned = planned.narrowed(name, value)
+    planned = plan(parse(asked.text("q"), site.store.kinds.events), now).at(asked.name("cluster"), asked.name("host"))
     limit = asked.number("limit", PAGE, most=MAX_ROWS - 1)
     after = asked.time("after")
     if after is None:

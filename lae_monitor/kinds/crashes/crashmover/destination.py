@@ -1,6 +1,5 @@
 """What every destination has to do, and how it says that it could not."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from lae_monitor.kinds.crashes.crashmover.crash import Crash
@@ -34,9 +33,6 @@ class Saver(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-Fallbacks = Mapping[str, Saver]
 
 
 class WithFallback:

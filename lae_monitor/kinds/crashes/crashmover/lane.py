@@ -87,7 +87,7 @@ def delay(settings: Settings, failures: int, chance: float, wait: float | None =
 
 
 class Telling:
-    """Publishes the ids that the ledger says are to be published, apart from the saves: who does not listen holds up nothing."""
+    """Publishes the ids that the ledger says are to be published, apart from the saves, which it does not hold up."""
 
     def __init__(
         self,

@@ -20,7 +20,6 @@ from lae_monitor.kinds.crashes.takeover.old import Broken, Old, dump_of, read_pl
 ID: Final = 36  # characters of a crash id
 JSON: Final = ".json"
 DUMP: Final = ".dump"
-LAYOUTS: Final = ("antenna", "socorro", "tar")
 _DAY: Final = re.compile(r"[0-9]{8}|[0-9]{2}", re.ASCII)  # Socorro's temporary storage has days of the month
 _LINK: Final = "is a link; import what it leads to by itself"
 
@@ -31,7 +30,7 @@ def find(path: Path, layout: str) -> Finds:
     """The crashes below `path`: the root that holds the days, one day, or a tar file (or a folder of them).
 
     Args:
-        layout: one of LAYOUTS, or `auto`.
+        layout: `antenna`, `socorro`, `tar`, or `auto`.
 
     Raises:
         FileNotFoundError: nothing there looks like that layout.

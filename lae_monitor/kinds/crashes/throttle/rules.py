@@ -52,11 +52,6 @@ class Verdict(NamedTuple):
     percent: float | None = None
 
     @property
-    def unsupported(self) -> bool:
-        """Whether the client hears `Unsupported=1`."""
-        return self.result is Result.IGNORE
-
-    @property
     def legacy_processing(self) -> int:
         """What Socorro notes of it: 0 accept, 1 defer, 2 discard, 3 ignore."""
         return _LEGACY[self.result]
