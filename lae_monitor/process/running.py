@@ -22,7 +22,6 @@ from lae_monitor.net.connections import use_all_descriptors
 
 log = logging.getLogger(__name__)
 
-MOVER_SOCKET: Final = "mover.sock"
 SOCKET: Final = (
     "serve.sock"  # in the state folder: pages and API for root and our own account, such as the command line
 )

@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route, Router
 from lae_monitor import __version__
 from lae_monitor.alerts.watch import Watch
 from lae_monitor.archive import Archive, Journal
+from lae_monitor.archive.archive import HINTS
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.archive.identity import NotOurs
 from lae_monitor.archive.installation import installation
@@ -33,7 +34,6 @@ from lae_monitor.net.http import Access, Endpoint, operations
 from lae_monitor.net.http import serve as serve_http
 from lae_monitor.process.logs import set_up_log
 from lae_monitor.process.running import (
-    MOVER_SOCKET,
     SOCKET,
     log_settings,
     notify,
@@ -147,7 +147,7 @@ async def opened_mover(settings: Settings, archive: Archive) -> AsyncIterator[Mo
             ledger,
             folders=settings.kinds.folders,
             find_reader=settings.kinds.reader,
-            hints=settings.state.path / MOVER_SOCKET,
+            hints=settings.state.path / HINTS,
             journal=Journal(archive),
         )
         stack.callback(lambda: mover.ledger.close())  # noqa: PLW0108 - a rebuild gives the mover another ledger

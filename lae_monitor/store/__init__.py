@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lae_monitor.store.driver import Driver, StoreError
+    from lae_monitor.store.driver import StoreError
     from lae_monitor.store.store import DATABASE, Store
 
-__all__ = ["DATABASE", "Driver", "Store", "StoreError"]
+__all__ = ["DATABASE", "Store", "StoreError"]
 
 
 def __getattr__(name: str) -> Any:
     """Loaded when used: gatherers open their ledgers by this package, and need no Arrow for that."""
     if name not in __all__:
         raise AttributeError(name)
-    module = "driver" if name in {"Driver", "StoreError"} else "store"
+    module = "driver" if name == "StoreError" else "store"
     return getattr(import_module(f"lae_monitor.store.{module}"), name)

@@ -43,7 +43,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode_lines
 
 
 class ChdbDriver:
-    """Opens (and makes) the engine's folder.
+    """Opens (and makes) the engine's folder. Every method raises StoreError.
 
     Args:
         path: the folder; nobody else may have it open, not even to read.
@@ -119,6 +119,7 @@ class ChdbDriver:
         return await asyncio.get_running_loop().run_in_executor(pool, self._guarded, job)
 
     async def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
+        """Runs a statement that answers nothing, in the order given."""
         await self._run(self._writer, lambda session: session.query(sql, "TSV", params=_texts(parameters)))
 
     async def rows(
@@ -130,6 +131,14 @@ class ChdbDriver:
         batch: Batch | None = None,
         aside: bool = False,
     ) -> list[dict[str, Any]]:
+        """The rows of a query, as dictionaries. `{name:Type}` in the SQL takes `parameters[name]`.
+
+        Args:
+            seconds: the engine stops the query after this long.
+            batch: rows that the query reads as the table `{batch}`.
+            aside: it may take long, and must not keep a reader that pages need.
+        """
+
         def query(session: Any, table: str = "") -> list[dict[str, Any]]:
             limited = f"{sql.replace('{batch}', table)} SETTINGS max_execution_time={seconds}"
             answer = session.query(limited, "JSONEachRow", params=_texts(parameters))
@@ -143,6 +152,12 @@ class ChdbDriver:
         return await self._run(self._aside if aside else self._readers, query if batch is None else query_with_batch)
 
     async def insert(self, table: str, batch: Batch, token: str) -> None:
+        """`batch` into `table`, once: the same `token` again inserts nothing.
+
+        Args:
+            table: with its database.
+            token: what the batch is, for ever: the engine drops another batch with the same token without a word.
+        """
         # Not send_insert(), which reports rows as written although the engine refused them when it came to commit.
         names = ", ".join(f"`{name}`" for name in batch.columns)
 
@@ -156,6 +171,11 @@ class ChdbDriver:
         await self._run(self._writer, insert)
 
     def check_room(self) -> None:
+        """
+        Raises:
+            StoreError: there is too little space for a statement that changes what is stored. Half done, it would leave
+                files by which the store does not open again.
+        """
         status = os.statvfs(self._path)
         if (free := status.f_bavail * status.f_frsize) < ROOM:
             message = f"{free:,} bytes are free at {self._path}, {ROOM:,} are needed to change what is stored"

@@ -1,10 +1,10 @@
-"""What the store needs of an engine. One SQL dialect, ClickHouse's; a server is a second driver, not a rewrite."""
+"""What engines are given, and how they fail. One SQL dialect, ClickHouse's; a server is a second driver, not a rewrite."""
 
 import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 Parameter = str | int | float | Sequence[str]
 
@@ -81,48 +81,6 @@ class Batch(NamedTuple):
 
     columns: Mapping[str, str]
     arrow: bytes
-
-
-class Driver(Protocol):
-    """An open engine. Every method raises StoreError."""
-
-    async def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
-        """Runs a statement that answers nothing, in the order given."""
-
-    async def rows(
-        self,
-        sql: str,
-        parameters: Mapping[str, Parameter] | None = None,
-        *,
-        seconds: float = 30.0,
-        batch: "Batch | None" = None,
-        aside: bool = False,
-    ) -> list[dict[str, Any]]:
-        """The rows of a query, as dictionaries. `{name:Type}` in the SQL takes `parameters[name]`.
-
-        Args:
-            seconds: the engine stops the query after this long.
-            batch: rows that the query reads as the table `{batch}`.
-            aside: it may take long, and must not keep a reader that pages need.
-        """
-        ...
-
-    async def insert(self, table: str, batch: Batch, token: str) -> None:
-        """`batch` into `table`, once: the same `token` again inserts nothing.
-
-        Args:
-            table: with its database.
-            token: what the batch is, for ever: the engine drops another batch with the same token without a word.
-        """
-
-    def check_room(self) -> None:
-        """
-        Raises:
-            StoreError: there is too little space for a statement that changes what is stored. Half done, it would leave
-                files by which the store does not open again.
-        """
-
-    async def close(self) -> None: ...
 
 
 def parameter_text(value: Parameter) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.rows import Row
 from lae_monitor.core.time import Clock, wall_clock
-from lae_monitor.store.driver import DAMAGED_HELP, Batch, Driver, NewerStore, Parameter, StoreError
+from lae_monitor.store.chdb_driver import ChdbDriver
+from lae_monitor.store.driver import DAMAGED_HELP, Batch, NewerStore, Parameter, StoreError
 from lae_monitor.store.schema import DURABLE, SMALL_MERGES, TABLES, Table, stream, tables_of
 
 
@@ -60,7 +61,7 @@ class Store:
     """One database of tables on an engine. `database` differs from DATABASE only while it is being rebuilt."""
 
     def __init__(
-        self, driver: Driver, database: str = DATABASE, clock: Clock = wall_clock, kinds: Kinds = NO_KINDS
+        self, driver: ChdbDriver, database: str = DATABASE, clock: Clock = wall_clock, kinds: Kinds = NO_KINDS
     ) -> None:
         self.driver = driver
         self.kinds = kinds  # what queries ask of them

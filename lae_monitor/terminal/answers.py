@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation
@@ -48,23 +48,6 @@ class NotServed(Exception):
     """Nothing of ours answers there."""
 
 
-class Source(Protocol):
-    """Who answers."""
-
-    running: bool  # whether new events come in meanwhile
-    decides: bool  # whether it takes what changes something
-
-    def exchange(self, method: str, target: str, sink: Callable[[int], Sink]) -> int:
-        """Asks, and hands the body piece by piece to what `sink(status)` returns. Returns the status.
-
-        Raises:
-            NotServed
-            TimeoutError: it takes too long.
-            ConnectionError: the answer was cut short.
-        """
-        ...
-
-
 class _BySocket(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -90,7 +73,8 @@ class Served:
         seconds: without a byte.
     """
 
-    running = decides = True
+    running = True  # new events come in meanwhile
+    decides = True  # it takes what changes something
 
     def __init__(self, place: str | Path, token: str = "", seconds: float = TIMEOUT) -> None:
         self._seconds = seconds
@@ -103,6 +87,13 @@ class Served:
         return http.client.HTTPConnection(*self._place, timeout=self._seconds)  # knows of no proxies
 
     def exchange(self, method: str, target: str, sink: Callable[[int], Sink]) -> int:
+        """Asks, and hands the body piece by piece to what `sink(status)` returns. Returns the status.
+
+        Raises:
+            NotServed
+            TimeoutError: it takes too long.
+            ConnectionError: the answer was cut short.
+        """
         connection = self._connection()
         try:
             try:
@@ -144,6 +135,7 @@ class Opened:
         self.decides = decides
 
     def exchange(self, method: str, target: str, sink: Callable[[int], Sink]) -> int:
+        """As `Served.exchange`."""
         path, _, query = target.partition("?")
         status = 0
         take: Sink = len
@@ -179,7 +171,7 @@ def _scope(method: str, path: str, query: str) -> dict[str, Any]:
 class Answers:
     """Asks for one command, and ends it when there is no answer: with what is wrong, and what to do next."""
 
-    def __init__(self, invocation: Invocation, source: Source) -> None:
+    def __init__(self, invocation: Invocation, source: Served | Opened) -> None:
         self._invocation = invocation
         self._source = source
 

@@ -15,11 +15,19 @@ from typing import Final
 from lae_monitor.core.names import CrashId
 from lae_monitor.core.refusals import Refused, shorten
 from lae_monitor.kinds.crashes.crashmover.crash import DUMP_NAME
-from lae_monitor.kinds.crashes.takeover.old import Broken, Old, dump_of, read_plain, reading, tar_files, tarred
+from lae_monitor.kinds.crashes.takeover.old import (
+    DUMP,
+    ID,
+    JSON,
+    Broken,
+    Old,
+    dump_of,
+    read_plain,
+    reading,
+    tar_files,
+    tarred,
+)
 
-ID: Final = 36  # characters of a crash id
-JSON: Final = ".json"
-DUMP: Final = ".dump"
 _DAY: Final = re.compile(r"[0-9]{8}|[0-9]{2}", re.ASCII)  # Socorro's temporary storage has days of the month
 _LINK: Final = "is a link; import what it leads to by itself"
 

@@ -306,6 +306,3 @@ def _check(crash: Crash, data: bytes) -> None:
     """
     read = from_zip(crash.crash_id, data)
     check_dumps(read.dumps, read.metadata["dump_checksums"])
-
-
-__all__ = ["Importer", "Summary"]

@@ -100,9 +100,9 @@ def read_plain(path: Path) -> bytes:
 # Finds the crashes in a tar file, compressed or not, with names as tarball.py has them. Blocking.
 SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_MEMBERS: Final = 10_000_000  # of one file
-_ID: Final = 36  # characters of a crash id
-_JSON: Final = ".json"
-_DUMP: Final = ".dump"
+ID: Final = 36  # characters of a crash id
+JSON: Final = ".json"
+DUMP: Final = ".dump"
 
 
 def tar_files(path: Path) -> list[Path]:
@@ -134,11 +134,11 @@ def _collect(tar: tarfile.TarFile, crashes: dict[CrashId, dict[str, tarfile.TarI
                 return f"has more than {MAX_MEMBERS} members"
             name = info.name.rpartition("/")[2]
             try:
-                crash_id = CrashId(name[:_ID])
+                crash_id = CrashId(name[:ID])
             except Refused:
                 continue
-            if name.endswith((_JSON, _DUMP)):
-                crashes.setdefault(crash_id, {})[name[_ID:]] = info
+            if name.endswith((JSON, DUMP)):
+                crashes.setdefault(crash_id, {})[name[ID:]] = info
     except (tarfile.TarError, OSError, EOFError) as error:
         return f"is cut short, or damaged: {error}"
     return ""
@@ -146,7 +146,7 @@ def _collect(tar: tarfile.TarFile, crashes: dict[CrashId, dict[str, tarfile.TarI
 
 def dump_of(rest: str) -> str:
     """The name of the dump in a file whose name has `rest` after the id; empty when it is none that a dump can have."""
-    middle = rest.removesuffix(_DUMP)
+    middle = rest.removesuffix(DUMP)
     if not middle:
         return MINIDUMP
     return middle[1:] if middle[0] == "." and DUMP_NAME.fullmatch(middle[1:]) else ""
@@ -154,7 +154,7 @@ def dump_of(rest: str) -> str:
 
 def _crash(path: Path, tar: tarfile.TarFile, crash_id: CrashId, members: dict[str, tarfile.TarInfo]) -> Old | Broken:
     where = f"{path}:{crash_id}"
-    raw = members.pop(_JSON, None)
+    raw = members.pop(JSON, None)
     if raw is None:
         return Broken(where, "there is no raw crash: it was never stored whole")
     dumps: dict[str, tarfile.TarInfo] = {}
