@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from lae_monitor.store import sqlite
+from lae_monitor.store import aside, sqlite
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, text TEXT)"
 
@@ -41,18 +41,18 @@ def test_a_damaged_one_is_set_aside_and_the_last_one_only_is_kept(tmp_path, spoi
     database = sqlite.opened(path, SCHEMA)
     assert database.execute("SELECT count(*) FROM t").fetchone() == (0,)
     database.close()
-    [kept] = sqlite.asides(path)
+    [kept] = aside.asides(path)
     assert kept.stat().st_size >= 20_000
-    [notice] = [notice for notice in sqlite.notices() if str(path) in notice]
+    [notice] = [notice for notice in aside.notices() if str(path) in notice]
     assert kept.name in notice
-    sqlite.remove(kept)
-    assert notice not in sqlite.notices()
+    aside.remove(kept)
+    assert notice not in aside.notices()
 
 
 def test_an_empty_file_is_no_damage(tmp_path):
     (tmp_path / "x.db").touch()
     sqlite.opened(tmp_path / "x.db", SCHEMA).close()
-    assert sqlite.asides(tmp_path / "x.db") == []
+    assert aside.asides(tmp_path / "x.db") == []
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_environment_is_to_blame_and_nothing_is_touched(tmp_path, monkeypatc
     with pytest.raises(sqlite3.OperationalError):
         sqlite.opened(path, SCHEMA)
     assert path.read_bytes() == before
-    assert sqlite.asides(path) == []
+    assert aside.asides(path) == []
 
 
 def test_nothing_is_set_aside_on_a_disk_that_takes_nothing(tmp_path, monkeypatch):
@@ -82,7 +82,7 @@ def test_nothing_is_set_aside_on_a_disk_that_takes_nothing(tmp_path, monkeypatch
     def full(_folder):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sqlite, "_try_disk", full)
+    monkeypatch.setattr(aside, "_try_disk", full)
     with pytest.raises(OSError, match="No space left"):
         sqlite.opened(path, SCHEMA)
     assert path.exists()

@@ -6,7 +6,7 @@ Format: multipart/form-data as Breakpad, Crashpad and Firefox send it; see docs/
 import re
 import zlib
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.kinds.crashes.limits import FREE_OF_RATIO, INFLATE_STEP, MAX_BOUNDARY, MAX_MEMBERS, MAX_RATIO
@@ -86,25 +86,7 @@ def field_value(value: str) -> str:
     return value.encode("latin-1", "replace").decode("utf-8", "replace").replace("\0", "")
 
 
-class Decoder(Protocol):
-    """Undoes the Content-Encoding of a body."""
-
-    notes: list[str]
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The decoded bytes that `data` gives.
-
-        Raises:
-            Refused: `malformed_bad_gzip`, `inflates_too_far`.
-        """
-        ...
-
-    def finish(self) -> None:
-        """Checks that the end of the body is the end of the data; raises as `feed` does."""
-        ...
-
-
-def decoder(content_encoding: str, limit: int) -> Decoder:
+def decoder(content_encoding: str, limit: int) -> "Plain | Inflater":
     """What decodes such a body, up to `limit` bytes.
 
     Raises:
@@ -148,6 +130,11 @@ class Inflater:
         self._inflate: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        """The decoded bytes that `data` gives.
+
+        Raises:
+            Refused: `malformed_bad_gzip`, `inflates_too_far`.
+        """
         self._taken += len(data)
         data, self._first = self._first + data, b""
         piece = b""
@@ -177,6 +164,7 @@ class Inflater:
                 piece = b""
 
     def finish(self) -> None:
+        """Checks that the end of the body is the end of the data; raises as `feed` does."""
         if self._inflate is not None or (self._taken and not self._members):
             raise Refused("malformed_bad_gzip", "ends early")
         if self._junk or self._first:
