@@ -16,7 +16,7 @@ class Reason(NamedTuple):
     text: str
 
 
-_REASONS: Final = (
+COMMON: Final = (
     # names
     Reason("bad_cluster_name", 400, "the cluster's name has characters, or a length, that no cluster name can have"),
     Reason("bad_host_name", 400, "the host's name has characters, or a length, that no host name can have"),
@@ -69,5 +69,5 @@ _REASONS: Final = (
 )
 
 REASONS: Final[dict[str, Reason]] = {  # with those of kinds, once their records are made
-    reason.code: reason for reason in _REASONS
+    reason.code: reason for reason in COMMON
 }

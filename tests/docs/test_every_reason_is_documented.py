@@ -1,7 +1,9 @@
 """docs/reasons.md has every reason code with its status and its words, and what to do; and no code that does not exist."""
 
-import lae_monitor.kinds  # noqa: F401 - whose reasons are among them
-from lae_monitor.core.reasons import REASONS
+from lae_monitor.core.reasons import COMMON
+from lae_monitor.kinds import KINDS
+
+REASONS = {reason.code: reason for reason in (*COMMON, *(reason for kind in KINDS for reason in kind.reasons))}
 
 
 def rows(page, markdown):
