@@ -80,21 +80,23 @@ _REACH: Final = (
         "--identity", type=_FILE, metavar="FILE", help="The private key; default: the agent's, and ~/.ssh/id_*."
     ),
     click.option("--user", metavar="USER", help=f"The account that the nodes belong to; default {USER}."),
-    click.option("--port", type=click.IntRange(1, 65535), default=SSH_PORT, show_default=True, help="Of its sshd."),
+    click.option(
+        "--port", type=click.IntRange(1, 65535), default=SSH_PORT, show_default=True, help="The port of its sshd."
+    ),
     click.option(
         "--known-hosts",
         type=_FILE,
         default=Path("~/.ssh/known_hosts"),
         show_default=True,
         metavar="FILE",
-        help="The host keys that are believed, beside /etc/ssh/ssh_known_hosts.",
+        help="Known host keys, in addition to /etc/ssh/ssh_known_hosts.",
     ),
     click.option(
         "--host-keys",
         type=click.Choice(["strict", "accept-new"]),
         default="strict",
         show_default=True,
-        help="Refuse a host whose key is not known, or believe and keep it. A changed key is always refused.",
+        help="Refuse a host with an unknown key, or accept and keep the key. A changed key is always refused.",
     ),
     click.option(
         "--timeout",
@@ -102,33 +104,46 @@ _REACH: Final = (
         default=30,
         show_default=True,
         metavar="SECONDS",
-        help="For a connection, and for each answer.",
+        help="Limit for a connection, and for each answer.",
     ),
     click.option(
-        "--sudo", is_flag=True, help="Work on files of other accounts: sudo -n python3, which asks no password there."
+        "--sudo",
+        is_flag=True,
+        help="Edit files of other accounts by sudo -n python3, which must not ask for a password there.",
     ),
 )
 _SOURCES: Final = (
-    click.option("--ec2", is_flag=True, help="The running instances whose tag says node."),
+    click.option("--ec2", is_flag=True, help="The running EC2 instances with the tag value node."),
     click.option(
-        "--region", "regions", multiple=True, metavar="REGION", help="With --ec2: look there; several if you like."
+        "--region", "regions", multiple=True, metavar="REGION", help="With --ec2: a region; may be given several times."
     ),
-    click.option("--tag-role", default="lae_role", show_default=True, metavar="TAG", help="With --ec2: that tag."),
-    click.option("--private", is_flag=True, help="With --ec2: reach them by their private addresses."),
+    click.option(
+        "--tag-role", default="lae_role", show_default=True, metavar="TAG", help="With --ec2: the name of the tag."
+    ),
+    click.option("--private", is_flag=True, help="With --ec2: connect to the private addresses."),
     click.option(
         "--inventory",
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="The hosts of an Ansible inventory, as ansible-inventory reads it.",
     ),
-    click.option("--group", default="all", show_default=True, metavar="GROUP", help="With --inventory: of this group."),
-    click.option("--configured", is_flag=True, help="The hosts of fleet.inventory in our configuration."),
+    click.option(
+        "--group",
+        default="all",
+        show_default=True,
+        metavar="GROUP",
+        help="With --inventory: only the hosts of this group.",
+    ),
+    click.option("--configured", is_flag=True, help="The hosts of fleet.inventory in the configuration."),
     click.option("--csv", type=_FILE, metavar="FILE", help="The hosts in a CSV file."),
     click.option(
-        "--column", default="publichost", show_default=True, metavar="NAME", help="With --csv: their addresses."
+        "--column", default="publichost", show_default=True, metavar="NAME", help="With --csv: the column of addresses."
     ),
     click.option(
-        "--name-column", default="", metavar="NAME", help="With --csv: their names; default: their addresses."
+        "--name-column",
+        default="",
+        metavar="NAME",
+        help="With --csv: the column of names; default: addresses are names.",
     ),
 )
 _CARE: Final = (
@@ -139,14 +154,12 @@ _CARE: Final = (
         "--restart",
         default="",
         metavar="COMMAND",
-        help="How nodes are restarted; default: ~/restart.sh if it is there, else their units tahoe@NODE.",
+        help="The command that restarts nodes; default: ~/restart.sh if it exists, else their units tahoe@NODE.",
     ),
     click.option(
         "--no-restart", is_flag=True, help="Restart nothing: nodes read their configuration at their next start."
     ),
-    click.option(
-        "--restart-always", is_flag=True, help="Restart though nothing changed, as after a restart that failed."
-    ),
+    click.option("--restart-always", is_flag=True, help="Restart even if nothing changed, as after a failed restart."),
     click.option(
         "--parallel",
         type=click.IntRange(1, MAX_PARALLEL),
@@ -155,7 +168,7 @@ _CARE: Final = (
         metavar="N",
         help="Hosts at a time.",
     ),
-    click.option("--dry-run", is_flag=True, help="Change nothing: show what would be changed."),
+    click.option("--dry-run", is_flag=True, help="Show the changes, and make none."),
 )
 
 
@@ -193,7 +206,7 @@ def _gathered(
 def chosen(
     invocation: Invocation, hosts: Sequence[str], sources: Sources, reach: Reach
 ) -> tuple[list[Target], list[Passed]]:
-    """The hosts that are meant, and those of lists that are passed over. Ends the command when there are none."""
+    """The chosen hosts, and those of lists that are passed over. Ends the command when there are none."""
     from lae_monitor.core.printable import one_line
     from lae_monitor.fleet import targets
     from lae_monitor.fleet.ec2 import CannotAsk
@@ -201,19 +214,19 @@ def chosen(
     names = invocation.settings.fleet.inventory
     passed: list[Passed] = []
     try:
-        found = targets.from_arguments(hosts, names)
+        listed = targets.from_arguments(hosts, names)
         if sources.csv is not None:
             more, passed_over = targets.from_csv(sources.csv, sources.column, sources.name_column, names)
-            found, passed = found + more, passed + passed_over
+            listed, passed = listed + more, passed + passed_over
         if sources.configured:
-            found += targets.from_configuration(names)
+            listed += targets.from_configuration(names)
         if sources.inventory is not None:
-            listed = targets.from_ansible(sources.inventory, sources.group)
-            found += [one._replace(user="") for one in listed] if reach.user else listed
+            of_group = targets.from_ansible(sources.inventory, sources.group)
+            listed += [one._replace(user="") for one in of_group] if reach.user else of_group
         if sources.ec2:
             more, passed_over = targets.from_ec2(sources.regions, sources.tag_role, private=sources.private)
-            found, passed = found + more, passed + passed_over
-        once = targets.each_once(found)
+            listed, passed = listed + more, passed + passed_over
+        once = targets.each_once(listed)
     except targets.BadTargets as error:
         invocation.fail(one_line(str(error)), EXIT_USAGE, following=error.following)
     except CannotAsk as error:
@@ -227,7 +240,7 @@ def chosen(
 
 
 def ready(invocation: Invocation, reach: Reach) -> None:
-    """Ends the command if the key cannot be used: that would be the trouble of every host."""
+    """Ends the command if the key cannot be used: every host would fail for it."""
     if reach.identity is None:
         return
     import stat
@@ -249,7 +262,7 @@ def ready(invocation: Invocation, reach: Reach) -> None:
 
 
 def text_of(invocation: Invocation, option: str, path: str) -> str:
-    """What is in the file of an option; - is standard input. Ends the command when it cannot be read."""
+    """The content of an option's file; - is standard input. Ends the command when it cannot be read."""
     try:
         with click.open_file(path, encoding="utf-8-sig") as file:
             return str(file.read(MAX_VALUE))
@@ -258,7 +271,7 @@ def text_of(invocation: Invocation, option: str, path: str) -> str:
 
 
 def cluster_of(invocation: Invocation, cluster: str | None) -> str:
-    """The cluster that is meant. Ends the command for what can be none."""
+    """The cluster, by default the fleet's. Ends the command for an invalid name."""
     from lae_monitor.core.names import ClusterName
     from lae_monitor.core.refusals import Refused
 

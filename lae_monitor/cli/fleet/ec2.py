@@ -1,4 +1,4 @@
-"""`lae-monitor fleet ec2`: what drifts among the instances that EC2 runs for the fleet."""
+"""`lae-monitor fleet ec2`: problems and changes of the fleet's instances on EC2."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _FOLLOWING: Final = {
 
 
 @click.command()
-@click.option("--region", "regions", multiple=True, metavar="REGION", help="Look there; may be given several times.")
+@click.option("--region", "regions", multiple=True, metavar="REGION", help="A region; may be given several times.")
 @click.option("--list", "show_list", is_flag=True, help="Print the table of all instances, changed or not.")
 @click.option(
     "--tag-role",
     default="lae_role",
     show_default=True,
     metavar="TAG",
-    help="The tag that says what an instance is for.",
+    help="The tag that names the role of an instance.",
 )
 @common
 def ec2(invocation: Invocation, regions: tuple[str, ...], show_list: bool, tag_role: str) -> None:
-    """What is wrong with the instances on EC2, and what has changed since the last run: only then it says something.
+    """Show problems of the instances on EC2, if anything has changed since the last run; else print nothing.
 
-    For cron. Exits with 1 as long as something is wrong, said or not. Asks as boto3 is configured; it needs the
+    For cron. Exits with 1 as long as there are problems, printed or not. Uses boto3's configuration, and needs the
     permission ec2:DescribeInstances.
 
     \b
@@ -50,20 +50,20 @@ def ec2(invocation: Invocation, regions: tuple[str, ...], show_list: bool, tag_r
     lae-monitor fleet ec2 --list
     """
     run = _run(invocation, regions, tag_role)
-    found = run.comparison
+    comparison = run.comparison
     if invocation.as_json:
         invocation.answer(_as_json(run), "")
     else:
         lines = [*(_table(run) if show_list else ()), *_news(run)]
         if lines:
             click.echo("\n".join(lines))
-            if following := _following(found, tag_role):
+            if following := _following(comparison, tag_role):
                 click.echo(f"Next: {following}", err=True)
-    raise SystemExit(EXIT_FINDINGS if found.findings else 0)
+    raise SystemExit(EXIT_FINDINGS if comparison.findings else 0)
 
 
 class _Run(NamedTuple):
-    """What one run saw. `before`: what the last one kept; `cluster_of`: the cluster of a host."""
+    """The instances of one run. `before`: the list of the last run; `cluster_of`: the cluster of a host."""
 
     now: Mapping[str, Sequence[Instance]]
     before: Known | None
@@ -72,7 +72,7 @@ class _Run(NamedTuple):
 
 
 def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Run:
-    """Asks, compares, journals, keeps the list. Ends the command when one of them is not possible."""
+    """Asks EC2, compares, writes the journal and the list. Ends the command when one of them fails."""
     from lae_monitor.core.printable import one_line
     from lae_monitor.core.refusals import Refused
     from lae_monitor.core.time import wall_clock
@@ -96,12 +96,12 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
                 now = ask(regions, tag_role)
             hosts = [host for kind in invocation.kinds.registering for host in fleet_status(settings, kind.name).hosts]
             reporting = {host.host for host in hosts if host.last_heard is not None}
-            found = compare(before, now, reporting, wall_clock, tag_role)
-            run = _Run(now, before, found, _clusters(settings, hosts))
-            if found.changes:
+            comparison = compare(before, now, reporting, wall_clock, tag_role)
+            run = _Run(now, before, comparison, _clusters(settings, hosts))
+            if comparison.changes:
                 _journal(settings, run)
-            if found.known != before:
-                write_list(state / FILE, found.known)
+            if comparison.known != before:
+                write_list(state / FILE, comparison.known)
             return run
     except AlreadyRunning as error:
         invocation.fail(str(error), EXIT_TRY_AGAIN, following="try again when it has ended")
@@ -113,7 +113,7 @@ def _run(invocation: Invocation, regions: tuple[str, ...], tag_role: str) -> _Ru
         )
     except Refused as error:
         invocation.fail(
-            f"what changed was not journalled, so the next run tells it again: {error}",
+            f"the changes were not written to the journal, so the next run shows them again: {error}",
             EXIT_UNAVAILABLE,
             following="lae-monitor archive status",
         )
@@ -150,8 +150,8 @@ def _journal(settings: Settings, run: _Run) -> None:
 
     async def write() -> None:
         async with opened_archive(settings, PROCESS) as archive:
-            found = run.comparison
-            await journal_changes(Journal(archive), found.changes, found.findings, run.cluster_of)
+            changes, findings = run.comparison.changes, run.comparison.findings
+            await journal_changes(Journal(archive), changes, findings, run.cluster_of)
 
     asyncio.run(write())
 
@@ -180,9 +180,9 @@ def _news(run: _Run) -> Iterator[str]:
     yield from table((Column(least=5), Column(), Column(least=15), Column(spare=40)), (_cells(*row) for row in rows))
     if found.cleared:
         count = sum(instance.exists for instances in run.now.values() for instance in instances)
-        told = ", ".join(f"{_host(finding)} {_words(finding.kind)}" for finding in found.faded)
+        faded = ", ".join(f"{_host(finding)} {_words(finding.kind)}" for finding in found.faded)
         yield f"Everything appears to be working again: {count} instance{'s' * (count != 1)}, no findings." + (
-            f" Told last time, and not repeated: {told}." if told else ""
+            f" Told last time, and not repeated: {faded}." if faded else ""
         )
 
 
@@ -248,7 +248,7 @@ def _as_json(run: _Run) -> dict[str, Any]:
 
     kinds = _kinds(run.comparison)
 
-    def told(finding: Finding) -> dict[str, Any]:
+    def as_row(finding: Finding) -> dict[str, Any]:
         return {
             "finding": finding.kind, "cluster": run.cluster_of(finding.host), "host": finding.host,
             "instances": finding.instances, "regions": finding.regions, "text": finding.text,
@@ -264,6 +264,6 @@ def _as_json(run: _Run) -> dict[str, Any]:
             for instances in run.now.values()
             for one in instances
         ],
-        "findings": [told(finding) for finding in run.comparison.findings],
-        "changes": [{"change": change.how, **told(change.finding)} for change in run.comparison.changes],
+        "findings": [as_row(finding) for finding in run.comparison.findings],
+        "changes": [{"change": change.how, **as_row(change.finding)} for change in run.comparison.changes],
     }  # fmt: skip

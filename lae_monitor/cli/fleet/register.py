@@ -23,11 +23,13 @@ _CLUSTER: Final = click.option(
     "--cluster", metavar="CLUSTER", help="The cluster they belong to; default: fleet.name of the configuration."
 )
 _HOSTS: Final = click.argument("hosts", nargs=-1, metavar="[HOST]...")
-_FURL: Final = click.option("--furl", metavar="FURL", help="Of another gatherer; others can read a command line.")
+_FURL: Final = click.option(
+    "--furl", metavar="FURL", help="The FURL of another gatherer; others can read a command line."
+)
 _FURL_FILE: Final = click.option(
     "--furl-file",
     metavar="FILE",
-    help="The file that has the FURL of another gatherer; - reads it.",
+    help="A file with the FURL of another gatherer; - is standard input.",
 )
 _HELP: Final = """Set {option} in the tahoe.cfg of hosts' nodes over SSH, restart the nodes that this changed, and wait until
 they are connected. Each host has a FURL of its own. HOST: [NAME=][USER@]ADDRESS[:PORT]; the host's name is NAME, or ADDRESS.
@@ -231,7 +233,7 @@ def unregister(
     reach: Reach,
     care: Care,
 ) -> None:
-    """Take the gatherer's FURL out of the tahoe.cfg of hosts' nodes over SSH, leaving an empty comment, and restart the
+    """Remove the gatherer's FURL from the tahoe.cfg of hosts' nodes over SSH, leaving an empty comment, and restart the
     nodes that this changed. Their reports stay. KIND is incident or stats.
 
     \b

@@ -15,9 +15,9 @@ from lae_monitor.terminal.options import EXIT_USAGE, Invocation, common
 @click.option(
     "--value-file",
     metavar="FILE",
-    help="The file whose first line is the value; - reads it.",
+    help="A file with the value as its only line; - is standard input.",
 )
-@click.option("--unset", is_flag=True, help="Take the option out, leaving an empty comment.")
+@click.option("--unset", is_flag=True, help="Remove the option, leaving an empty comment.")
 @click.option(
     "--on", "hosts", multiple=True, metavar="HOST", help="[NAME=][USER@]ADDRESS[:PORT]; may be given several times."
 )
@@ -26,7 +26,7 @@ from lae_monitor.terminal.options import EXIT_USAGE, Invocation, common
     "paths",
     multiple=True,
     metavar="PATH",
-    help="The file on the hosts, in place of the tahoe.cfg of --nodes.",
+    help="A file on the hosts, instead of the tahoe.cfg of --nodes.",
 )
 @sources
 @reach

@@ -27,7 +27,7 @@ _NEVER: Final = "never heard"
 )
 @common
 def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, connected: int | None) -> None:
-    """Which hosts are connected to the incident gatherer, since when, from where, and when they were last heard.
+    """Show which hosts are connected to the incident gatherer, since when and from where, and the last contact with each.
 
     \b
     lae-monitor fleet status
@@ -62,7 +62,7 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     data = {"gatherer": {"running": running}, "hosts": [_as_json(host) for host in found.hosts], "next": following}
     if code:
         data["error"] = problem
-    nothing = f"no host has a FURL, and none was heard: {settings.state.path}"
+    nothing = f"no host has a FURL, and none ever connected: {settings.state.path}"
     invocation.answer(data, lambda: "\n".join(_table(found.hosts)) if found.hosts else nothing)
     if not invocation.as_json:
         if problem:
@@ -76,12 +76,12 @@ def _verdict(found: FleetStatus, kind: Kind, wanted: int | None, *, running: boo
     if not running:
         return (
             EXIT_UNAVAILABLE if wanted is not None else 0,
-            f"the {kind.event} gatherer is not running: no host is connected",
+            f"the {kind.event} gatherer is not running: nobody is connected",
         )
     if wanted is None:
         return 0, ""
     if not found.hosts:
-        return EXIT_FINDINGS, "no host has a FURL, and none was heard"
+        return EXIT_FINDINGS, "no host has a FURL, and none ever connected"
     missing = [f"{host.host} has {host.connections} of {wanted}" for host in found.hosts if host.connections < wanted]
     if missing:
         return EXIT_FINDINGS, f"not enough connections: {', '.join(missing)}"
@@ -126,17 +126,17 @@ def _advice(host: HostStatus, kind: Kind, wanted: int) -> tuple[int, str] | None
     )
 
 
-def _note(host: HostStatus, heard: str) -> str:
-    """What is not as it should be, or not to be seen from the rest."""
+def _note(host: HostStatus, last_contact: str) -> str:
+    """The remark on a host: a problem, or how it is known without a FURL."""
     if host.silent_since is not None:
-        return f"silent since {heard}"
+        return f"silent since {last_contact}"
     if host.unclaimed:
         return "unclaimed: known by its address alone"
     if host.registered:
         return ""
     if host.addresses:
         return f"by its address: {', '.join(host.addresses)}"
-    return "no FURL: not let in again" if host.last_heard is not None else "no FURL"
+    return "no FURL: cannot connect again" if host.last_heard is not None else "no FURL"
 
 
 def _as_json(host: HostStatus) -> dict[str, Any]:
@@ -158,9 +158,17 @@ def _table(hosts: list[HostStatus]) -> list[str]:
 
     def cells(host: HostStatus) -> list[Cell]:
         times = _as_json(host)
-        heard = when(times["last_heard"]) if host.last_heard is not None else _NEVER
+        last_contact = when(times["last_heard"]) if host.last_heard is not None else _NEVER
         since = when(times["connected_since"]) if host.connections else "-"
-        row = (host.host, host.cluster, host.connections, since, heard, host.peer or "-", _note(host, heard))
+        row = (
+            host.host,
+            host.cluster,
+            host.connections,
+            since,
+            last_contact,
+            host.peer or "-",
+            _note(host, last_contact),
+        )
         return [Painted(cell, "" if host.connections else "warning") for cell in row]
 
     return table(("host", "cluster", "connections", "since", "last heard", "from", Column(spare=20)), map(cells, hosts))

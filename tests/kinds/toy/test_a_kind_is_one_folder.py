@@ -138,6 +138,7 @@ def test_a_report_is_shown_and_what_is_the_same_is_told(sent):
 def test_it_has_a_page_a_command_and_a_mark_of_its_own(sent):
     assert json.loads(sent.get("/ports.json")) == {"Bergen": 1, "Oslo": 2}
     assert "Oslo" in sent.run("beacon", "ports").stdout
+    assert "Oslo" in sent.run("fleet", "beacon", "ports").stdout
     assert "Beacons of ships" in sent.run("--help").stdout
     page = sent.get("/host/lae/kon-tiki?routine=1")
     assert 'd="M8 1v14"' in page

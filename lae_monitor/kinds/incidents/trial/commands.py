@@ -25,16 +25,19 @@ if TYPE_CHECKING:
     "--nodes", multiple=True, metavar="FOLDER", help="The node's folder on the host; of several, the first there is."
 )
 @click.option(
-    "--url", default="", metavar="URL", help="Of the node's web port, as the host sees it; default: its node.url."
+    "--url",
+    default="",
+    metavar="URL",
+    help="The URL of the node's web port on the host; default: that in its node.url.",
 )
-@click.option("--details", default="", metavar="TEXT", help="What the report says; a mark is added.")
+@click.option("--details", default="", metavar="TEXT", help="The text of the report; a mark is added.")
 @click.option(
     "--wait",
     type=click.FloatRange(1, 3600),
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="For the incident to arrive.",
+    help="Limit for the incident to arrive.",
 )
 @reach
 @common
@@ -49,7 +52,7 @@ def test_incident(
     reach: Reach,
 ) -> None:
     """Press the incident button of a node over SSH, and follow the report until it is stored, classified and searchable.
-    Says what each step saw, where it stopped, and what to look at next. HOST: [NAME=][USER@]ADDRESS[:PORT].
+    Shows the result of each step, the step that failed, and what to look at next. HOST: [NAME=][USER@]ADDRESS[:PORT].
 
     \b
     lae-monitor fleet test-incident node1.example --identity ~/.ssh/admin.pem

@@ -1,6 +1,6 @@
 """Tries whether a host's incidents arrive, as an operator would: presses the node's incident button, and follows the report.
 
-Every step says what it saw. The first that fails is the last, and says what to look at next.
+Each step has a result. The first step that fails is the last; its result has the next thing to look at.
 """
 
 import time
@@ -122,7 +122,7 @@ def _url(remote: Remote, node: str) -> str:
 
 
 def _furl(trial: Trial, remote: Remote, node: str) -> str:
-    """Whose FURL the node has."""
+    """Checks that the node has the FURL of its host."""
     again = f"lae-monitor fleet register incident {trial.target.name}={trial.target.address}"
     try:
         value = tahoe_cfg.get(remote.read(f"{node}/{FILE}"), "node", "log_gatherer.furl")
@@ -135,16 +135,16 @@ def _furl(trial: Trial, remote: Remote, node: str) -> str:
         raise Trouble("failed", f"log_gatherer.furl is not set in {node}/{FILE}", again)
     credentials = trial.settings.credentials / KIND
     with trial.acting():
-        whose = HostFurls(credentials).find(furl.swissnum.reveal())
+        owner = HostFurls(credentials).find(furl.swissnum.reveal())
         is_open = OpenFurl(credentials).has(furl.swissnum.reveal())
-    if whose is not None and (whose.cluster, whose.host) == trial.place:
-        return f"log_gatherer.furl is the one of {whose.host}"
-    if whose is not None:
-        why = f"log_gatherer.furl is that of {whose.cluster}/{whose.host}, under which its incidents are shown"
-        raise Trouble("failed", why, f"{again}; or test it as {whose.host}={trial.target.address}")
+    if owner is not None and (owner.cluster, owner.host) == trial.place:
+        return f"log_gatherer.furl is the one of {owner.host}"
+    if owner is not None:
+        why = f"log_gatherer.furl is that of {owner.cluster}/{owner.host}, under which its incidents are shown"
+        raise Trouble("failed", why, f"{again}; or test it as {owner.host}={trial.target.address}")
     if is_open:
         raise Trouble("failed", "log_gatherer.furl is the unregistered one: its incidents are under its address", again)
-    raise Trouble("failed", f"log_gatherer.furl leads to {furl}, and this monitor lets nobody in by it", again)
+    raise Trouble("failed", f"log_gatherer.furl points to {furl}, which this monitor does not know", again)
 
 
 def _connected(trial: Trial) -> str:
@@ -171,17 +171,17 @@ def _connected(trial: Trial) -> str:
 def _report(remote: Remote, node: str, url: str, details: str) -> str:
     """Presses the button."""
     try:
-        said = post(remote, f"{url.rstrip('/')}/{BUTTON}", {"details": details})
+        reply = post(remote, f"{url.rstrip('/')}/{BUTTON}", {"details": details})
     except Trouble as trouble:
         if trouble.code == "unreachable":
             raise Trouble(
                 "unreachable", f"{trouble.why}; {_process(remote, node)}", f"see {node}/logs/twistd.log"
             ) from trouble
         raise
-    text = " ".join(redact(said.text).split())[:200]
-    if said.status != 200 or _SAVED not in said.text:
-        raise Trouble("failed", f"POST {BUTTON} answered {said.status}: {text}", f"see {node}/logs/twistd.log")
-    return f"POST {BUTTON} answered {said.status}, {said.way}"
+    text = " ".join(redact(reply.text).split())[:200]
+    if reply.status != 200 or _SAVED not in reply.text:
+        raise Trouble("failed", f"POST {BUTTON} answered {reply.status}: {text}", f"see {node}/logs/twistd.log")
+    return f"POST {BUTTON} answered {reply.status}, {reply.way}"
 
 
 def _process(remote: Remote, node: str) -> str:

@@ -25,7 +25,10 @@ BEACONS: Final = Kind(
     tokens=f"{__name__}.check:TOKENS",
     companions=f"{__name__}.commands:companions",
     show=f"{__name__}.show:show",
-    commands=(("beacon", Command(f"{__name__}.commands:beacon", "Beacons of ships")),),
+    commands=(
+        ("beacon", Command(f"{__name__}.commands:beacon", "Beacons of ships")),
+        ("fleet beacon", Command(f"{__name__}.commands:beacon", "Beacons of ships")),
+    ),
     node=f"{__name__}.pages:node",
     load=f"{__name__}.pages:load",
     routes=f"{__name__}.pages:routes",
