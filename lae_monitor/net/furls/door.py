@@ -51,7 +51,7 @@ PeerT_co = TypeVar("PeerT_co", bound=Peer, covariant=True)
 
 
 class Gatherer(Protocol[PeerT_co]):
-    """The gatherer that a door belongs to. `name` is its name in events, such as "incident gatherer"."""
+    """The gatherer that a door belongs to. `name` is its name in events, such as "stats gatherer"."""
 
     name: str
     clock: Clock
@@ -329,7 +329,7 @@ class Door(Generic[PeerT]):
         try:
             self._gatherer.ledger.expect(Expected(frozenset(registered(self._furls.folder)), claimed))
         except OSError as error:
-            log.warning("whose FURLs there are: %s", error)
+            log.warning("the FURLs of hosts cannot be listed: %s", error)
 
     async def stop(self) -> None:
         await asyncio.gather(*(entrance.stop() for entrance in self._entrances()))

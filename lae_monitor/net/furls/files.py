@@ -1,4 +1,4 @@
-"""A FURL for each host: the credential that says who a caller is, and that can be revoked for one host alone.
+"""A FURL for each host: the credential that identifies a caller, and that can be revoked for one host alone.
 
     <folder>/<cluster>/<host>.furl        one line, 0600; remove the file to revoke every FURL of the host
     <folder>/<cluster>/<host>.furl.old    FURLs that it had before, one a line, each with the second when it ends
@@ -27,7 +27,7 @@ SUFFIX: Final = ".furl"
 OLD: Final = ".furl.old"  # no host's name ends so that both could be meant: a FURL's file ends with SUFFIX
 OPEN: Final = "log_gatherer.furl"
 MAX_FILE: Final = 4096  # bytes; a FURL has about 120
-MAX_OLD: Final = 8  # FURLs of a host that are let in beside its own; whoever rotates more often ends the oldest
+MAX_OLD: Final = 8  # older FURLs of a host that stay valid; one more rotation ends the oldest
 CLOCK_STEP: Final = 2.0  # seconds; a folder changed so lately may change again without its time showing it
 
 
@@ -35,7 +35,7 @@ Stamp = tuple[int, int, int]  # of a file: inode, time of change in ns, size
 
 
 class HostFurl(NamedTuple):
-    """Whose FURL it is, and the file that keeps it."""
+    """A FURL, the host it belongs to, and the file that keeps it."""
 
     cluster: ClusterName
     host: HostName
@@ -46,7 +46,7 @@ class HostFurl(NamedTuple):
 
 
 class HostFurls:
-    """The FURLs below `folder`. Any process may make or remove one; all others see it at the next question."""
+    """The FURLs below `folder`. Any process may make or remove one; all others see it when they next ask."""
 
     def __init__(self, folder: Path, clock: Clock = wall_clock) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class HostFurls:
     # ---- making and ending -----------------------------------------------------------------------------------------
 
     def issue(self, cluster: ClusterName, host: HostName, tub_id: str, location: str) -> tuple[HostFurl, bool]:
-        """The FURL of `host`, and whether it is new. One that exists keeps its swissnum, and is told a new location."""
+        """The FURL of `host`, and whether it is new. One that exists keeps its swissnum, and gets the new location."""
         path = self.path(cluster, host)
         with locked(path.parent):
             if not path.exists():  # it was revoked by hand: that ended the old ones, and a new one brings none back
@@ -68,7 +68,7 @@ class HostFurls:
         return HostFurl(cluster, host, current, path, _stamp(path.stat())), new
 
     def rotate(self, cluster: ClusterName, host: HostName, tub_id: str, location: str, grace: float) -> HostFurl:
-        """A new FURL for `host`; the one it has is let in for `grace` more seconds, with 0 no more.
+        """A new FURL for `host`; the old one is valid for `grace` more seconds, with 0 no more.
 
         Raises:
             FileNotFoundError: it has none.
@@ -77,13 +77,13 @@ class HostFurls:
         path = self.path(cluster, host)
         with locked(path.parent):
             kept = _furl(path)
-            # First the old one is let in as such: a command that is killed in between has cut off nobody.
+            # First the old one is written as an old one: a command that is killed in between cuts off no node.
             self._write_old(path, [*self._old(path), (kept, self._clock() + grace)] if grace > 0 else [])
             replace(path, _line(Furl.build(tub_id, location, new_swissnum())))
         return HostFurl(cluster, host, _furl(path), path, _stamp(path.stat()))
 
     def revoke(self, cluster: ClusterName, host: HostName) -> bool:
-        """Lets `host` in no more, by no FURL that it ever had; returns whether it had one."""
+        """Ends every FURL of `host`, old ones too; returns whether it had one."""
         path = self.path(cluster, host)
         if not path.parent.is_dir():
             return False
@@ -111,10 +111,10 @@ class HostFurls:
     def path(self, cluster: ClusterName, host: HostName) -> Path:
         return self.folder / cluster / f"{host}{SUFFIX}"
 
-    # ---- who it is -------------------------------------------------------------------------------------------------
+    # ---- look-up ---------------------------------------------------------------------------------------------------
 
     def find(self, swissnum: str) -> HostFurl | None:
-        """Whose FURL has `swissnum`; None when nobody's has, or no more."""
+        """The host's FURL with `swissnum`; None if there is none, or it has ended."""
         known = self._by_swissnum.get(swissnum)
         if known is not None and self.is_valid(known):
             return known
@@ -124,7 +124,7 @@ class HostFurls:
         return found if found is not None and self._is_in_time(found) else None
 
     def is_valid(self, known: HostFurl) -> bool:
-        """Whether the file still holds what was read from it. A disk that fails for a moment revokes nobody."""
+        """Whether the file still holds what was read from it. A disk that fails for a moment revokes no FURL."""
         if not self._is_in_time(known):
             return False
         try:
@@ -188,7 +188,7 @@ class HostFurls:
                 names = ", ".join(str(known.path) for known in same)
                 log.error("one FURL for several hosts, so for none; keep one of these files: %s", names)
                 same.clear()
-        before = self._by_swissnum if self._failed else {}  # a disk that fails for a moment revokes nobody
+        before = self._by_swissnum if self._failed else {}  # a disk that fails for a moment revokes no FURL
         kept = {swissnum: one for swissnum, one in before.items() if swissnum not in found and self.is_valid(one)}
         self._by_swissnum = {**kept, **{swissnum: same[0] for swissnum, same in found.items() if same}}
 
@@ -219,7 +219,7 @@ class HostFurls:
 
 
 def registered(folder: Path) -> Iterator[tuple[ClusterName, HostName]]:
-    """Whose FURLs there are below `folder`, by the names of their files; what has another name is none.
+    """The hosts with a FURL below `folder`, by the names of the files; other files are passed over.
 
     Raises:
         OSError

@@ -113,7 +113,7 @@ class Ledger:
             try:
                 self._lock = hold(self._path.with_suffix(".open"), within=LOCK_WAIT)
             except OSError as error:
-                log.warning("nobody else learns who is connected: %s", error)
+                log.warning("other processes cannot see which nodes are connected: %s", error)
 
     def connected(self, connection: Connection) -> int:
         """Keeps a connection; returns its number, for `disconnected()`."""
