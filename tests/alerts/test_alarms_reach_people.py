@@ -52,7 +52,7 @@ def warnings(monitor):
 
 
 def test_that_alarms_cannot_be_looked_at_is_told_until_they_can(tmp_path):
-    with Monitor(tmp_path / "m") as monitor:
+    with Monitor(tmp_path / "m", "incidents", "serve") as monitor:
         monitor.cli("check", "fleet", "serve")
         database = monitor.state / "gather-incidents.db"
         database.rename(database.with_suffix(".away"))
@@ -67,7 +67,7 @@ def test_that_alarms_cannot_be_looked_at_is_told_until_they_can(tmp_path):
 
 
 def test_that_there_are_no_alarms_is_told(tmp_path):
-    monitor = Monitor(tmp_path / "m")
+    monitor = Monitor(tmp_path / "m", "serve")
     (monitor.state / "alerts.db").mkdir(parents=True)
     with monitor:
         (told,) = await_that(lambda: warnings(monitor), "a warning")
@@ -98,8 +98,8 @@ def test_a_new_group_is_told_once_by_both_ways(tmp_path, hooks, mails):
 
 
 def test_silence_is_told_once_and_that_it_is_over(tmp_path, hooks):
-    extra = f'[alerts]\n{SOON}expected = ["node7"]\n{destinations(hooks)}'
-    with Monitor(tmp_path / "m", extra=extra.replace("[alerts]", f"{FLEET}[alerts]")) as monitor:
+    extra = f'{FLEET}[alerts]\n{SOON}expected = ["node7"]\n{destinations(hooks)}'
+    with Monitor(tmp_path / "m", "sonar", "crashes", "serve", extra=extra) as monitor:
         (alarm,) = hooks.await_alarms(rule="host silent")
         assert (alarm["cluster"], alarm["host"], alarm["state"], alarm["level"]) == ("lae", "node7", "raised", "error")
         assert "never heard" in alarm["text"]
@@ -154,7 +154,7 @@ def test_who_hangs_delays_nobody_else_and_no_end(tmp_path, hooks, mails):
 def test_many_at_once_are_one_message(tmp_path, hooks, mails):
     expected = [f"node{number}" for number in range(60)]
     extra = f"[alerts]\n{SOON}expected = {expected}\n{destinations(hooks, mails)}"
-    with Monitor(tmp_path / "m", extra=extra):
+    with Monitor(tmp_path / "m", "sonar", "serve", extra=extra):
         hooks.await_alarms(60, rule="host silent")
         (_, mail) = mails.await_mails(1)[0]
         assert mail["Subject"] == "[lae] 60 alarms: 60 host silent"
@@ -165,7 +165,7 @@ def test_many_at_once_are_one_message(tmp_path, hooks, mails):
 def test_each_destination_hears_what_it_asked_for(tmp_path, hooks, mails):
     only = destinations(hooks).rstrip() + '\nrules = ["new group"]\n'
     extra = f'[alerts]\n{SOON}expected = ["node9"]\ngroup_level = "critical"\n{only}{destinations(None, mails)}'
-    with Monitor(tmp_path / "m", extra=extra) as monitor:
+    with Monitor(tmp_path / "m", "sonar", "serve", extra=extra) as monitor:
         (_, mail) = mails.await_mails(1)[0]
         assert "node9 is silent" in mail["Subject"]
         settled(monitor)
@@ -189,7 +189,7 @@ def test_without_its_gatherer_no_host_is_silent_but_the_gatherer_is_down(tmp_pat
 def test_alarms_can_be_asked_for_while_they_come(tmp_path, hooks):
     expected = [f"node{number}" for number in range(200)]
     extra = f"[alerts]\n{SOON}expected = {expected}\n{destinations(hooks)}"
-    with Monitor(tmp_path / "m", extra=extra) as monitor, ThreadPoolExecutor(4) as pool:
+    with Monitor(tmp_path / "m", "sonar", "serve", extra=extra) as monitor, ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(monitor.cli, "--json", "alert", "list", code=None) for _ in range(12)]
         hooks.await_alarms(200)
         assert all('"alarms"' in one.result() for one in asked)

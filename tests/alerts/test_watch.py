@@ -21,6 +21,8 @@ from lae_monitor.mover.ledger import Ledger as MoverLedger
 from lae_monitor.net.furls.ledger import LastContact
 from lae_monitor.net.furls.registry import Registry
 
+STEP = DEAF_AFTER  # between looks: not longer, for then nobody would be known to be silent
+
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
@@ -118,13 +120,13 @@ def every(seconds, total):
 def test_silent_is_raised_once_and_ends_once(house, gatherer):
     register(house, "node1")
     hear(house, gatherer, "node1")
-    house.looks(0, *every(MINUTE, 2 * HOUR - MINUTE))
+    house.looks(0, *every(STEP, 2 * HOUR - MINUTE))
     assert house.alarms() == []
-    house.looks(*every(MINUTE, HOUR))
+    house.looks(*every(STEP, HOUR))
     (alarm,) = house.alarms()
     assert (alarm.rule, alarm.host, alarm.ended) == ("host silent", "node1", None)
     hear(house, gatherer, "node1")
-    house.looks(*every(MINUTE, HOUR))
+    house.looks(*every(STEP, HOUR))
     (alarm,) = house.alarms()
     assert "heard again" in alarm.why_ended
     assert [(entry["rule"], entry["state"]) for entry in house.journal()] == [
@@ -138,7 +140,7 @@ def test_a_host_that_comes_and_goes_is_no_flood(house, gatherer):
     register(house, "node1")
     for _ in range(5):
         hear(house, gatherer, "node1")
-        house.looks(*every(MINUTE, HOUR + 50 * MINUTE))
+        house.looks(*every(STEP, HOUR + 50 * MINUTE))
     assert house.alarms() == []
 
 
@@ -148,7 +150,7 @@ def test_nobody_is_silent_after_a_night_without_power(house, gatherer):
     house.looks(0)
     house.looks(12 * HOUR)  # nobody looked, and nobody is known to have been silent
     assert house.alarms() == []
-    house.looks(*every(MINUTE, 2 * HOUR))
+    house.looks(*every(STEP, 2 * HOUR))
     assert len(house.alarms(rule="host silent")) == 1
 
 
@@ -157,7 +159,7 @@ def test_a_short_restart_changes_nothing(house, gatherer):
     hear(house, gatherer, "node1")
     house.looks(0)
     for _ in range(5):
-        house.looks(*every(MINUTE, 24 * MINUTE))
+        house.looks(*every(STEP, 24 * MINUTE))
     assert DEAF_AFTER > MINUTE
     assert len(house.alarms(rule="host silent")) == 1
 
@@ -165,13 +167,13 @@ def test_a_short_restart_changes_nothing(house, gatherer):
 def test_a_gatherer_that_does_not_run_is_the_alarm_and_its_hosts_are_none(house):
     for number in range(30):
         register(house, f"node{number}")
-    house.looks(0, *every(MINUTE, 6 * HOUR))
+    house.looks(0, *every(STEP, 6 * HOUR))
     (alarm,) = house.alarms()
     assert (alarm.rule, alarm.about, alarm.level) == ("gatherer down", "incidents", "critical")
     assert "30 hosts cannot report" in alarm.text
     state = GathererState(house.folder / "gather-incidents.db")
     state.settle_connections()
-    house.looks(*every(MINUTE, 10 * MINUTE))
+    house.looks(*every(STEP, 10 * MINUTE))
     (alarm,) = house.alarms()
     assert alarm.why_ended == "it runs again"
     state.close()
@@ -180,15 +182,15 @@ def test_a_gatherer_that_does_not_run_is_the_alarm_and_its_hosts_are_none(house)
 def test_that_a_gatherer_stops_ends_no_silence(house, gatherer):
     register(house, "node1")
     hear(house, gatherer, "node1")
-    house.looks(0, *every(MINUTE, 2 * HOUR))
+    house.looks(0, *every(STEP, 2 * HOUR))
     gatherer.close()
-    house.looks(*every(MINUTE, HOUR))
+    house.looks(*every(STEP, HOUR))
     assert [alarm.ended for alarm in house.alarms(rule="host silent")] == [None]
 
 
 def test_a_host_that_is_unregistered_is_no_longer_silent(house, gatherer):
     register(house, "node1")
-    house.looks(0, *every(MINUTE, 3 * HOUR))
+    house.looks(0, *every(STEP, 3 * HOUR))
     (house.settings.credentials / "incidents" / "lae" / "node1.furl").unlink()
     house.looks(MINUTE)
     (alarm,) = house.alarms()
@@ -198,7 +200,7 @@ def test_a_host_that_is_unregistered_is_no_longer_silent(house, gatherer):
 def test_what_the_journal_does_not_take_now_it_gets_later_and_shows_once(house, gatherer):
     register(house, "node1")
     house.reserve = Reserve(share=1.0)  # nothing is left that may be written to
-    house.looks(0, *every(MINUTE, 3 * HOUR))
+    house.looks(0, *every(STEP, 3 * HOUR))
     assert len(house.alarms()) == 1
     assert house.journal() == []
     assert len(look(house.folder / FILE).deliveries) == 1  # people are told all the same

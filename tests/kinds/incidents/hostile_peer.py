@@ -10,6 +10,7 @@ from foolscap.constraint import Any
 from foolscap.logging.interfaces import RILogPublisher
 from foolscap.logging.log import FoolscapLogger
 from foolscap.logging.publish import IncidentSubscription, LogPublisher
+from node_identity import new_identity
 from twisted.internet import defer, reactor
 
 NAME = b"incident-2026-11-20--10-00-01Z-abcdefg"
@@ -135,7 +136,7 @@ if __name__ == "__main__":
     furl, folder, worst, count = sys.argv[1:5]
     logger = FoolscapLogger()
     logger.setLogDir(folder)
-    tub = Tub()
+    tub = Tub(certData=new_identity())
     tub.logger = logger
     tub._logport = Peer(logger)
     tub._logport.tub, tub._logport.worst, tub._logport.count = tub, worst, int(count)

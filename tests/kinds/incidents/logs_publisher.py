@@ -12,6 +12,7 @@ import sys
 from foolscap.api import Tub
 from foolscap.logging.log import FoolscapLogger
 from foolscap.logging.publish import LogPublisher
+from node_identity import new_identity
 from twisted.internet import reactor, stdio, task
 from twisted.internet.defer import Deferred
 from twisted.protocols import basic
@@ -97,7 +98,7 @@ def main(furl, folder, run=""):
     logger.setLogDir(folder)
     if run:
         logger.incarnation = (run, None)
-    tub = Tub()
+    tub = Tub(certData=new_identity())
     tub.logger = logger
     tub._logport = (Stalling if run == "stalls" else LogPublisher)(logger)
     tub.setLocation("tcp:127.0.0.1:1")

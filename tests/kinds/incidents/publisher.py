@@ -18,6 +18,7 @@ from foolscap.logging.incident import IncidentReporter, NonTrailingIncidentRepor
 from foolscap.logging.interfaces import RILogPublisher
 from foolscap.logging.log import FoolscapLogger
 from foolscap.logging.publish import IncidentSubscription, LogPublisher
+from node_identity import new_identity
 from twisted.internet import defer, protocol, reactor, stdio, task
 from twisted.protocols import basic
 
@@ -193,7 +194,7 @@ def main(furl, folder, mode="", count="1"):
         logger = FoolscapLogger()
         logger.setIncidentReporterFactory(ShortReporter if mode == "recording" else NonTrailingIncidentReporter)
         logger.setLogDir(folder if number == 0 else f"{folder}-{number}")
-        tub = Tub()
+        tub = Tub(certData=new_identity())
         tub.logger = logger
         tub._logport = Publisher(logger)
         tub._logport.mode = mode

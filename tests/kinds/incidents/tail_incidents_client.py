@@ -5,6 +5,7 @@ import sys
 from foolscap.api import Tub
 from foolscap.logging.interfaces import RILogObserver
 from foolscap.referenceable import Referenceable
+from node_identity import new_identity
 from twisted.internet import defer, reactor
 from zope.interface import implementer
 
@@ -27,7 +28,7 @@ class Observer(Referenceable):
 
 @defer.inlineCallbacks
 def ask(furl):
-    tub = Tub()
+    tub = Tub(certData=new_identity())
     tub.startService()
     publisher = yield tub.getReference(furl)
     listed = yield publisher.callRemote("list_incidents")
