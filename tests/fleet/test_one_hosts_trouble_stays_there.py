@@ -82,7 +82,7 @@ def web_server():
 
 CASES = {
     "nobody listens": (closed_port, "unreachable", "Connection refused"),
-    "says nothing": (silent, "timeout", "no answer within 1 s"),
+    "says nothing": (silent, "timeout", "no answer within 3 s"),
     "never ends its first line": (dripping, ("timeout", "unreachable"), ""),
     "is no sshd": (web_server, "unreachable", "sshd"),
 }
@@ -93,7 +93,7 @@ def test_the_others_are_done(fleet, new_host, bad, code, words):
     good = new_host()
     fleet.know(good)
     with bad() as port:
-        answer = register(fleet, at(port), at(good, "good"), "--timeout", 1, code=1)
+        answer = register(fleet, at(port), at(good, "good"), "--timeout", 3, code=1)
     first, second = answer["hosts"]
     assert first["error"] in code
     assert words in first["message"]
@@ -106,7 +106,7 @@ def test_a_host_that_stops_answering_once_it_let_us_in_ends_in_time(fleet, new_h
     host = new_host()
     fleet.know(host)
     (host.folder / "session.sh").write_text(f'#!/bin/sh\necho "$$ $PPID" >> {host.folder}/frozen\n{how}\n')
-    first = register(fleet, at(host), "--timeout", 1, code=1)["hosts"][0]
+    first = register(fleet, at(host), "--timeout", 3, code=1)["hosts"][0]
     for pid in (host.folder / "frozen").read_text().split():
         with suppress(OSError):
             os.kill(int(pid), signal.SIGKILL)
@@ -147,7 +147,7 @@ def opens_no_session(key):
 
 def test_a_host_that_opens_no_session_ends_in_time(fleet, tmp_path):
     with opens_no_session(keygen(tmp_path / "host_key")) as port:
-        first = register(fleet, at(port), "--timeout", 1, "--host-keys", "accept-new", code=1)["hosts"][0]
+        first = register(fleet, at(port), "--timeout", 3, "--host-keys", "accept-new", code=1)["hosts"][0]
         assert first["error"] == "timeout", first["message"]
 
 
