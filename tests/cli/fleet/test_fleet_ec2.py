@@ -1,4 +1,4 @@
-"""`lae-monitor fleet ec2` against a real EC2 API (moto's server), as cron runs it: a process each time."""
+"""`lae-monitor fleet ec2` against a real EC2 API (moto's server)."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from command_line import lae_monitor
 
 from lae_monitor.archive.journal import read as read_journal
 from lae_monitor.core.rows import Span
@@ -154,11 +155,17 @@ class Fleet:
         self.environ |= environ
         return self
 
-    def ec2(self, *arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "lae_monitor", "--config", str(self.config), "fleet", "ec2", *arguments],
-            capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, env=self.environ,
-        )  # fmt: skip
+    def ec2(self, *arguments, by_cron=False):
+        """In this process, where boto3 is loaded already; or in one of its own, as cron starts it."""
+        words = ["--config", str(self.config), "fleet", "ec2", *arguments]
+        if by_cron:
+            done = subprocess.run(
+                [sys.executable, "-m", "lae_monitor", *words],
+                capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, env=self.environ,
+            )  # fmt: skip
+        else:
+            others = {name: None for name in os.environ if name.startswith("AWS_")}
+            done = lae_monitor(*words, env=others | self.environ)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
@@ -199,7 +206,7 @@ def test_the_first_run_begins_the_list_with_one_mark_and_says_what_is_wrong(flee
     fine, untagged = ec2.run("node1", "node"), ec2.run()
     ec2.run("mon", "monitor")
     fleet.hear("node1")
-    done = fleet.ec2()
+    done = fleet.ec2(by_cron=True)
     assert done.returncode == 1
     first, *rest = done.stdout.splitlines()
     assert first == f"The list of EC2 instances begins: 3 in {REGION}."
@@ -483,7 +490,7 @@ def test_a_second_run_at_the_same_time_is_sent_away(fleet, ec2):
         failed(fleet.ec2(), 75, "already running", "try again")
     ec2.run("node1", "node")
     with ThreadPoolExecutor(6) as pool:
-        ended = [*pool.map(lambda _: fleet.ec2("--json"), range(6))]
+        ended = [*pool.map(lambda _: fleet.ec2("--json", by_cron=True), range(6))]
     assert {done.returncode for done in ended} <= {1, 75}
     assert any(done.returncode == 1 for done in ended)
     assert len(fleet.marks()) == 1
@@ -539,7 +546,7 @@ def test_root_asks_with_its_own_credentials_and_writes_as_the_owner(fleet, ec2, 
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == 0 and folder.is_relative_to("/tmp"):
             folder.chmod(folder.stat().st_mode | 0o011)
-    assert fleet.ec2().returncode == 0
+    assert fleet.ec2(by_cron=True).returncode == 0
     made = [fleet.state, *fleet.state.rglob("*")]
     assert len(made) > 4
     assert [path for path in made if path.lstat().st_uid != NOBODY] == []
