@@ -21,11 +21,11 @@ from pathlib import Path
 from bench.figures import ROOT, Figure, at_least, at_most
 from bench.monitor import PROGRAM, STOP, cpu_seconds, free_ports, scratch
 from bench.recorded import copies, incident, name
+from lae_monitor.archive.archive import HINTS
 from lae_monitor.archive.hints import listen
 from lae_monitor.config import load
 from lae_monitor.kinds import KINDS
 from lae_monitor.net.furls.registry import Registry
-from lae_monitor.process.running import MOVER_SOCKET
 
 LARGE = int(os.environ.get("BENCH_EVENTS", "1800"))  # events: what a busy node remembers
 SMALL = 36  # events: what an idle one does
@@ -213,7 +213,7 @@ def gatherer(folder: Path) -> Iterator[Running]:
         return sum(1 for _ in state.glob("archive/incidents/lae/incidents/*/*.flog.bz2"))
 
     command = [*PROGRAM, "--config", str(config), "gather", "incidents"]
-    with _mover(state / MOVER_SOCKET), process(command, ROOT, "tub listening on", folder / "ours.log") as (pid, took):
+    with _mover(state / HINTS), process(command, ROOT, "tub listening on", folder / "ours.log") as (pid, took):
         yield Running(
             pid,
             lambda number: Registry(settings, "incidents").register(f"host{number}", None).furl.reveal(),
