@@ -236,7 +236,7 @@ def test_node_is_shown_out_when_the_grace_is_over_and_by_revoke(gatherer):
     fresh = gatherer.publisher(Furl(furl), "fresh")
     fresh.await_output("asked since")
     said, following = cli(gatherer, "revoke", "node1")
-    assert "no longer valid" in said
+    assert "cannot connect any more" in said
     assert "fleet register incident --host node1" in following
     gatherer.process.await_log("its FURL was revoked", 2)
     cli(gatherer, "revoke", "node1", code=1)
