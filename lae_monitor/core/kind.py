@@ -149,6 +149,8 @@ class Kind:
         regular: what a host does that is expected to go on, such as "sends samples"; "" where silence says nothing.
         expects: the hosts that its gatherer expects, and whose silence is therefore an alarm.
         same: attributes that are equal in what was sent twice; the first is a word of its own in the text index.
+        version: names an SQL expression of an event's `attrs`: the version of what it is about, "" for none.
+        formerly: the attribute in which its reader says, a line each, what former versions of it called the event's group.
         why: gives the sentence that says what the events of a group have in common, from the group's name and the
             attributes `why_attributes` of its newest event.
         tables: names the store.schema.Table that only it has, beside `events`: a tuple, each with the struct of its rows.
@@ -183,6 +185,8 @@ class Kind:
     regular: str = ""
     expects: Expects | None = None
     same: tuple[str, ...] = ()
+    version: str = ""
+    formerly: str = ""
     why: str = ""
     why_attributes: tuple[str, ...] = ()
     tables: str = ""

@@ -19,20 +19,21 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Row
 from lae_monitor.core.time import Clock, format_time, wall_clock
 from lae_monitor.store import Store, StoreError
+from lae_monitor.store.driver import Parameter
 
 # What was decided of a group holds, too, when a new version of its reader gives the group another name.
 #
-# Readers say in an event's attribute `fingerprint.before` what former versions called its group, a line each. Where
+# Readers say in the attribute `Kind.formerly` of an event what former versions called its group, a line each. Where
 # something was decided of such a group, the one that its events are in now takes it over, until something is decided of that
 # itself.
 MAX_RENAMED: Final = 20_000  # pairs of a former group and one of today
 
 _RENAMED: Final = """
 SELECT former, present, count() AS events FROM (
-  SELECT arrayJoin(splitByChar('\\n', attrs['fingerprint.before'])) AS was,
+  SELECT arrayJoin(splitByChar('\\n', FORMERLY)) AS was,
     lower(substring(hex(SHA256(concat(kind, char(0), was))), 1, {length:UInt8})) AS former,
     lower(substring(hex(SHA256(concat(kind, char(0), `group`))), 1, {length:UInt8})) AS present
-  FROM {lae}.events WHERE kind = 'incident' AND attrs['fingerprint.before'] != ''
+  FROM {lae}.events WHERE kind IN {kinds:Array(String)} AND FORMERLY != ''
 ) WHERE former != present AND has({ids:Array(String)}, former)
 GROUP BY former, present ORDER BY former, events DESC, present LIMIT {limit:UInt32}
 """
@@ -48,10 +49,13 @@ async def renamed(store: Store, ids: Iterable[str], length: int) -> dict[str, li
         StoreError
     """
     wanted = sorted(ids)
-    if not wanted:
+    told = {kind.event: f"kind = '{kind.event}', attrs['{kind.formerly}']" for kind in store.kinds if kind.formerly}
+    if not wanted or not told:
         return {}
+    sql = _RENAMED.replace("FORMERLY", f"multiIf({', '.join(told.values())}, '')")
     found: dict[str, list[str]] = {}
-    for row in await store.query(_RENAMED, {"ids": wanted, "length": length, "limit": MAX_RENAMED}):
+    parameters: dict[str, Parameter] = {"ids": wanted, "length": length, "limit": MAX_RENAMED, "kinds": list(told)}
+    for row in await store.query(sql, parameters):
         found.setdefault(row["former"], []).append(row["present"])
     return found
 

@@ -9,7 +9,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time
 from lae_monitor.query.decisions import Decided, Step, decided, root_of
 from lae_monitor.query.events import EventRow, select
-from lae_monitor.query.groups import GROUP_ID, VERSION, Group, find_id, members_of, one, separate
+from lae_monitor.query.groups import GROUP_ID, Group, find_id, members_of, one, separate, version
 from lae_monitor.query.planner import LATEST, Plan
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -24,10 +24,10 @@ SELECT cluster, host, count() AS events, min(toUnixTimestamp64Micro(time)) AS fi
   max(toUnixTimestamp64Micro(time)) AS last
 FROM {lae}.events FINAL WHERE CONDITION GROUP BY cluster, host ORDER BY events DESC, host LIMIT {limit:UInt32}
 """
-_VERSIONS: Final = f"""
-SELECT {VERSION} AS version, count() AS events, min(toUnixTimestamp64Micro(time)) AS first,
+_VERSIONS: Final = """
+SELECT RELEASE AS version, count() AS events, min(toUnixTimestamp64Micro(time)) AS first,
   max(toUnixTimestamp64Micro(time)) AS last
-FROM {{lae}}.events FINAL WHERE version != '' AND CONDITION GROUP BY version ORDER BY last DESC LIMIT {{limit:UInt32}}
+FROM {lae}.events FINAL WHERE version != '' AND CONDITION GROUP BY version ORDER BY last DESC LIMIT {limit:UInt32}
 """
 _MEMBERS: Final = f"""
 SELECT {GROUP_ID} AS id, any(kind) AS kinds, any(`group`) AS text, count() AS events
@@ -109,11 +109,12 @@ async def group_page(store: Store, beginning: str, since: float, now: float) -> 
 
     reports = [hit.row for hit in await select(store, where, place, MAX_REPORTS)]
     twice = await ask(_TWICE.replace("SEPARATE", separate(store.kinds)), MAX_REPORTS, ids=[row.id for row in reports])
+    releases = _VERSIONS.replace("RELEASE", version(store.kinds))
     return GroupPage(
         group=found,
         since=format_time(since),
         hosts=[msgspec.convert(_timed(row), Where) for row in await ask(_HOSTS, MAX_HOSTS)],
-        versions=[msgspec.convert(_timed(row), Which) for row in await ask(_VERSIONS, MAX_VERSIONS)],
+        versions=[msgspec.convert(_timed(row), Which) for row in await ask(releases, MAX_VERSIONS)],
         reports=reports,
         twice=[row["id"] for row in twice],
         members=[_member(row) for row in await ask(_MEMBERS, MAX_MEMBERS)] if len(members) > 1 else [],

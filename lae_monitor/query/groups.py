@@ -29,11 +29,6 @@ HOURS: Final = 24
 DAYS: Final = 30
 STATES: Final = ("open", "regressed", "closed")
 
-# What `product` is set beside, one reader named; before, rows had the names that clients use.
-VERSION: Final = (
-    "if(attrs['product'] != '', attrs['version'], "
-    "arrayFirst(found -> found != '', [attrs['Version'], attrs['ver'], attrs['_version']]))"
-)
 GROUP_ID: Final = f"lower(substring(hex(SHA256(concat(kind, char(0), `group`))), 1, {ID_LENGTH}))"  # decisions.group_id
 ORDERS: Final = {
     "last": "last DESC", "first": "first DESC", "count": "events DESC", "hosts": "places DESC", "level": "worst DESC",
@@ -63,7 +58,7 @@ _GROUPS: Final = f"""
 SELECT *, count() OVER () AS total FROM (
   SELECT *, {_CLOSED} AS closed, multiIf(closed = 0, 'open', last > closed, 'regressed', 'closed') AS state FROM (
     SELECT {_ROOT} AS root, count() AS events, uniqExact(SEPARATE) AS separate, uniqExact(cluster, host) AS places,
-      {_MOST} AS hosts, arraySort(groupUniqArrayIf({MAX_NAMES})({VERSION}, {VERSION} != '')) AS versions,
+      {_MOST} AS hosts, arraySort(groupUniqArrayIf({MAX_NAMES})(RELEASE, RELEASE != '')) AS versions,
       min(toUnixTimestamp64Micro(time)) AS first, max(toUnixTimestamp64Micro(time)) AS last, max({RANK}) AS worst,
       argMax((kind, title, `group`, id, cluster, host, WHY), ({GROUP_ID} = root, time, key)) AS newest,
       {_counted("3600000000", "day")} AS hours, {_counted("86400000000", "month")} AS days
@@ -222,6 +217,7 @@ async def _aggregated(
     closed = {id_: micros(parse_time(decision.closed)) for id_, decision in known.items() if decision.closed}
     sql = (
         _GROUPS.replace("SEPARATE", separate(store.kinds))
+        .replace("RELEASE", version(store.kinds))
         .replace("WHY", _attributes(store.kinds))
         .replace("ORDER BY ORDER", f"ORDER BY {ORDERS[asking.sort]}")
         .replace("CONDITION", where)
@@ -250,6 +246,12 @@ def separate(kinds: Kinds) -> str:
         f"kind = '{kind.event}' AND {_same(kind)[0]} != '', {_same(kind)[1]}, " for kind in kinds if kind.same
     )
     return f"multiIf({pairs}hex(key))" if pairs else "hex(key)"
+
+
+def version(kinds: Kinds) -> str:
+    """An expression of the version that an event is of, "" for none, as its kind names it."""
+    pairs = "".join(f"kind = '{kind.event}', {load(kind.version)}, " for kind in kinds if kind.version)
+    return f"multiIf({pairs}'')" if pairs else "''"
 
 
 def _same(kind: Kind) -> tuple[str, str]:

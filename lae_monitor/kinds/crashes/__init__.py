@@ -32,6 +32,7 @@ CRASHES: Final = Kind(
     why_attributes=("signature.why",),
     classes=f"{__name__}.read:classes",
     class_group=f"{__name__}.read:group_of_product",
+    version=f"{__name__}.read:RELEASE",
     tokens=f"{__name__}.tokens:TOKENS",
     companions=f"{__name__}.crashmover.config:companions",
     show=f"{__name__}.show:show",

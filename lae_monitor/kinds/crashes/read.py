@@ -239,6 +239,14 @@ def classes(settings: Settings) -> Classes:
     return Classes(keep, int(settings.max_kept), "product_retention")
 
 
+# The version of the program, of an event's attributes. What `product` is set beside, one reader named; before, rows had the
+# names that clients use.
+RELEASE: Final = (
+    "if(attrs['product'] != '', attrs['version'], "
+    "arrayFirst(found -> found != '', [attrs['Version'], attrs['ver'], attrs['_version']]))"
+)
+
+
 def group_of_product(product: str) -> str:
     """What the groups of a product begin with."""
     return group_of(clean(product), "")

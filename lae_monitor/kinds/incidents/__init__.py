@@ -38,6 +38,7 @@ INCIDENTS: Final = Kind(
         "lae-monitor fleet status --host {host}; whether its nodes run, and reach gatherers.incidents.location. A node "
         "tries again within about an hour; restarted, at once.",
     ),
+    formerly="fingerprint.before",
     why=f"{__name__}.wire.fingerprint:why",
     why_attributes=("umid", "fingerprint", "fingerprint.version"),
     show=f"{__name__}.show:show",

@@ -23,6 +23,7 @@ from lae_monitor.core.time import DAY, HOUR, format_time, wall_clock
 from lae_monitor.kinds import KINDS
 from lae_monitor.mover.ages import rules_of
 from lae_monitor.mover.retention import Retention
+from lae_monitor.query.decisions import ID_LENGTH, group_id, renamed
 
 PROGRAM = [sys.executable, str(Path(__file__).parent / "with_beacons.py")]
 ALL = Kinds((*KINDS, BEACONS))
@@ -152,6 +153,7 @@ def test_its_routine_is_folded_away_and_its_groups_say_why(sent):
     groups = {group["group"]: group for group in sent.json("group", "list")["groups"]}
     assert groups["port Bergen"]["why"] == "they lie in Bergen, as port Bergen says"
     assert (groups["port Oslo"]["events"], groups["port Oslo"]["separate"]) == (2, 1)
+    assert groups["port Oslo"]["versions"] == ["lamp 2"]
     assert [one["group"] for one in sent.json("group", "list", "--product", "Oslo")["groups"]] == ["port Oslo"]
 
 
@@ -201,6 +203,8 @@ def test_it_is_retired_by_its_receipt_and_some_of_it_later(tmp_path):
                 line = f"{format_time(now)} info {port}\n".encode()
                 await spine.receive(mover, f"beacons/lae/2026/09/21/{ship}.txt", line, now - ago)
             await mover.catch_up()
+            ids = [group_id("beacon", f"{word} Oslo") for word in ("harbour", "port")]
+            assert await renamed(mover.store, ids, ID_LENGTH) == {ids[0]: ids[1:]}
             gone, _ = await Retention(mover, rules_of(settings), lambda: now).run(confirmed=True)
             left = [entry.name for entry in await mover.archive.entries("beacons/lae/2026/09/21")]
             rows = await mover.store.query("SELECT host FROM {lae}.berths")

@@ -14,7 +14,7 @@ import msgspec
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, format_time, parse_time
-from lae_monitor.query.groups import VERSION
+from lae_monitor.kinds.crashes.read import RELEASE
 from lae_monitor.query.planner import micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -38,7 +38,7 @@ def _program(name: str, before: str) -> str:
 FIELDS: Final = {
     "uuid": "id",
     "product": _program("product", "splitByString(' | ', `group`)[1]"),  # a group begins with its product
-    "version": VERSION,
+    "version": RELEASE,
     "signature": "attrs['signature']",
     "host": "host",
     "cluster": "cluster",

@@ -17,6 +17,8 @@ BEACONS: Final = Kind(
     regular="sends beacons",
     expects=Expects("has a password", f"{__name__}.check:contacts", "whether the ship {host} is afloat."),
     same=("digest",),
+    version=f"{__name__}:VERSION",
+    formerly="was",
     why=f"{__name__}:why",
     why_attributes=("port",),
     tables=f"{__name__}.tables:TABLES",
@@ -35,6 +37,9 @@ BEACONS: Final = Kind(
     reasons=(Reason("beacon_adrift", 422, "the beacon names no port"),),
     mark="M8 1v14",
 )
+
+
+VERSION = "attrs['lantern']"
 
 
 def why(group, attributes):

@@ -27,7 +27,7 @@ def read(span, data):
             kind="beacon", cluster=cluster, host=ship, time=parse_time(time), received=0.0,
             id=f"{span.path}:{offset}", key=row_key("beacon", cluster, ship, time, port), level=level,
             title=f"{ship} lies in {port}", group=f"port {port}",
-            attrs={"port": port, "digest": sha256(port.encode()).hexdigest()},
+            attrs={"port": port, "lantern": "lamp 2", "was": f"harbour {port}", "digest": sha256(port.encode()).hexdigest()},
             file=span.path, offset=offset, length=len(line),
         )  # fmt: skip
         yield Berth(
