@@ -138,7 +138,8 @@ class Kind:
     Args:
         name: in the plural.
         event: the kind of its events.
-        room: the package it lives in, which has `config:Settings`, `gather:gather`, `check:check` and `read`.
+        room: the package it lives in, which has `config:Settings`, `gather:gather`, `check:check` and `read`, a
+            core.rows.Reader: its WHOLE and `cut` say whether files of the archive are read whole, or as they grow.
         keep: how long reports are kept by default, such as "2y"; `about` says what they are.
         reports: the pattern of the paths of its reports in the archive; what else is there, such as cursors, stays. Its
             group `cluster`, if it has one, is the cluster in a path.
@@ -167,7 +168,9 @@ class Kind:
         takeover: of older collectors, by `lae-monitor import`.
         node: gives what a host is made of: `await node(store, cluster, host) -> query.hosts.Node | None`.
         load: gives how busy it was: `await load(store, cluster, host, since, until, bucket) -> query.hosts.Load | None`.
-        routes: gives further pages and addresses: `routes(site) -> list[Route]`.
+        routes: gives further pages and addresses: `routes(site) -> list[Route]`. Templates in the folder `templates` of its
+            room are called `<name>/FILE`; `about.html` there shows what `about_one` gives.
+        links: of all pages, to some of these: address and title.
         reasons: why something of it is not accepted, beyond what core.reasons has for all; in force once this is made.
         mark: an SVG path of 16 x 16 that stands for it on a timeline.
     """
@@ -202,6 +205,7 @@ class Kind:
     node: str = ""
     load: str = ""
     routes: str = ""
+    links: tuple[tuple[str, str], ...] = ()
     reasons: tuple[Reason, ...] = ()
     mark: str = ""
 

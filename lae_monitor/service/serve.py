@@ -187,7 +187,10 @@ async def _serve(settings: Settings, archive: Archive, mover: Mover, stop: async
     app = Router(
         [
             *(Route(one.path, Endpoint(one)) for one in machine),
-            *(Route(one.path, Guard(Endpoint(one), fleet, access)) for one in control(mover, retention, stop)),
+            *(
+                Route(one.path, Guard(Endpoint(one), fleet, access, mover.store.kinds))
+                for one in control(mover, retention, stop)
+            ),
             Mount("/", pages),
         ]
     )

@@ -5,17 +5,19 @@ import io
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from lae_monitor.archive import Archive
+from lae_monitor.core.kind import Kinds, load
 from lae_monitor.core.names import MAX_NAME
 from lae_monitor.core.printable import printable
 from lae_monitor.core.redaction import redact, redacted
@@ -27,7 +29,7 @@ from lae_monitor.query.decisions import Decisions
 from lae_monitor.query.events import MAX_ROWS
 from lae_monitor.query.grammar import BadQuery
 from lae_monitor.store import Store
-from lae_monitor.web.shown import FILTERS, group_query, host_url, incidents_url, report_address, search_url
+from lae_monitor.web.shown import FILTERS, group_query, host_url, report_address, search_url
 
 # What a request asks for: its parameters, each known, each once, each in its range.
 MAX_LIST: Final = 50  # values of a parameter that may be repeated
@@ -125,22 +127,27 @@ def _harmless(value: Any) -> Any:
     return printable(value) if type(value) is str else value
 
 
-_templates = Environment(
-    loader=FileSystemLoader(HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=_harmless,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.filters.update(FILTERS)
-_templates.globals.update(
-    group_query=group_query,
-    host_url=host_url,
-    incidents_url=incidents_url,
-    report_address=report_address,
-    search_url=search_url,
-)
+@cache
+def _templates(kinds: Kinds) -> Environment:
+    """Those of all pages, and those of each kind below its name."""
+    rooms = {kind.name: FileSystemLoader(Path(str(load(kind.room).__file__)).parent / "templates") for kind in kinds}
+    templates = Environment(
+        loader=ChoiceLoader([FileSystemLoader(HERE / "templates"), PrefixLoader(rooms)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(FILTERS)
+    templates.globals.update(
+        group_query=group_query,
+        host_url=host_url,
+        links=[link for kind in kinds for link in kind.links],
+        report_address=report_address,
+        search_url=search_url,
+    )
+    return templates
 
 
 _MARKS: Final = {  # of what no kind reports
@@ -160,12 +167,12 @@ def page(site: Site, template: str, status: int = 200, **values: Any) -> Respons
         "runs": {kind.event: kind.runs for kind in kinds if kind.runs},
         "grouped": [kind.event for kind in kinds if kind.why],
     }
-    return _rendered(template, status, common | values)
+    return _rendered(kinds, template, status, common | values)
 
 
-def _rendered(template: str, status: int, values: dict[str, Any]) -> Response:
+def _rendered(kinds: Kinds, template: str, status: int, values: dict[str, Any]) -> Response:
     shown = {name: redacted(value) if isinstance(value, str | dict) else value for name, value in values.items()}
-    return HTMLResponse(_templates.get_template(template).render(shown), status)
+    return HTMLResponse(_templates(kinds).get_template(template).render(shown), status)
 
 
 def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -173,7 +180,7 @@ def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -
     return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
 
 
-def refusal(request: Request, refused: Refused, fleet: str) -> Response:
+def refusal(request: Request, refused: Refused, fleet: str, kinds: Kinds) -> Response:
     """The answer to what is refused: its code, what the code means, and the detail; in JSON where JSON was asked for."""
     headers = {"Retry-After": RETRY_AFTER} if refused.status == 503 else {}
     refused.detail = redact(refused.detail)
@@ -185,7 +192,7 @@ def refusal(request: Request, refused: Refused, fleet: str) -> Response:
         query = request.query_params.get("q", "")
         account = name_of(os.geteuid())
         values = {"fleet": fleet, "now": None, "q": query, "refused": refused, "pointed": pointed, "account": account}
-        shown = _rendered("refused.html", refused.status, values)
+        shown = _rendered(kinds, "refused.html", refused.status, values)
         shown.headers.update(headers)
         if refused.code in CHALLENGED:
             shown.headers.append(*CHALLENGE)

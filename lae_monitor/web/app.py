@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lae_monitor.archive import Archive
-from lae_monitor.core.kind import load
+from lae_monitor.core.kind import Kinds, load
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.net.access import FEED, OPERATOR, VIEWER, Access, is_here, names_loopback
@@ -42,6 +42,7 @@ HEADERS: Final = {
 LASTING: Final = "/static/"  # below it lies what changes with a release only, and is no secret
 FEEDS: Final = ".atom"  # how the addresses of feeds end
 URL_TOKEN: Final = b"token="
+NO_KINDS: Final = Kinds()
 _CODES: Final = {404: "not_found", 405: "bad_method"}
 
 
@@ -63,12 +64,14 @@ class Guard:
         app: what is guarded.
         fleet: the name in the head of the page that refuses.
         access: the accounts and tokens that are let in; None where nobody but this process itself can ask.
+        kinds: to whose pages the page that refuses leads.
     """
 
-    def __init__(self, app: ASGIApp, fleet: str, access: Access | None = None) -> None:
+    def __init__(self, app: ASGIApp, fleet: str, access: Access | None = None, kinds: Kinds = NO_KINDS) -> None:
         self._app = app
         self._fleet = fleet
         self._access = access
+        self._kinds = kinds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,7 +84,7 @@ class Guard:
             if self._access is not None and not scope["path"].startswith(LASTING):
                 await self._access.require(_needed(scope), scope, url_token)
         except Refused as refused:
-            app = refusal(Request(scope), refused, self._fleet)
+            app = refusal(Request(scope), refused, self._fleet, self._kinds)
         given = {"Cache-Control": "max-age=300" if scope["path"].startswith(LASTING) else "no-store"}
         if url_token:
             given["Referrer-Policy"] = "no-referrer"
@@ -168,25 +171,25 @@ def create_app(
             *page_routes(site),
             Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
         ],
-        middleware=[Middleware(Guard, fleet, access)],
-        exception_handlers=_handlers(fleet),
+        middleware=[Middleware(Guard, fleet, access, store.kinds)],
+        exception_handlers=_handlers(fleet, store.kinds),
     )
 
 
-def _handlers(fleet: str) -> dict[Any, Callable[[Request, Exception], Response]]:
+def _handlers(fleet: str, kinds: Kinds) -> dict[Any, Callable[[Request, Exception], Response]]:
     """Who answers for what went wrong, by its class."""
 
     def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
-        return refusal(request, error, fleet)
+        return refusal(request, error, fleet, kinds)
 
     def unavailable(request: Request, error: Exception) -> Response:
         log.warning("%s: the store: %s", request.url.path, error)
-        return refusal(request, Refused("store_unavailable", str(error)[:300]), fleet)
+        return refusal(request, Refused("store_unavailable", str(error)[:300]), fleet, kinds)
 
     def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        answer = refusal(request, Refused(_CODES.get(error.status_code, "not_found"), request.method), fleet)
+        answer = refusal(request, Refused(_CODES.get(error.status_code, "not_found"), request.method), fleet, kinds)
         answer.headers.update(error.headers or {})
         return answer
 

@@ -92,6 +92,7 @@ async def _report(site: Site, request: Request) -> Response:
         site,
         "report.html",
         report=shown,
+        about=f"{kind.name}/about.html" if (kind := site.store.kinds.of_event(shown.event.kind)) else "",
         event=shown.event,
         attributes=dict(shown.event.attrs.items() - told),
     )

@@ -1,6 +1,6 @@
 """How templates show things: times as days and ages, links to hosts and reports, timelines as lists of days."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
@@ -117,12 +117,6 @@ def report_address(id_: str, cluster: str, host: str) -> str:
 
 def search_url(query: str) -> str:
     return "/search?" + urlencode({"q": query})
-
-
-def incidents_url(asked: Mapping[str, str], **changed: str) -> str:
-    """The address of the list of incidents with the filters `asked`, but for those that are `changed`."""
-    given = urlencode({name: value for name, value in {**asked, **changed}.items() if value})
-    return "/incidents" + (f"?{given}" if given else "")
 
 
 def group_query(group: str) -> str:

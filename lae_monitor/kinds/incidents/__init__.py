@@ -43,6 +43,7 @@ INCIDENTS: Final = Kind(
     why_attributes=("umid", "fingerprint", "fingerprint.version"),
     show=f"{__name__}.show:show",
     about_one=f"{__name__}.questions:about",
+    links=(("/incidents", "Incidents"),),
     routes=f"{__name__}.pages:routes",
     commands=(
         (

@@ -1,7 +1,7 @@
 """The incidents: the newest ones, and how many there are of each category; as a page, as JSON, and as an Atom feed."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from email.utils import formatdate, parsedate_to_datetime
 from functools import partial
@@ -88,13 +88,20 @@ async def _list(site: Site, request: Request) -> Incidents:
     return await listed(site, Asked(request.query_params, LIST))
 
 
+def incidents_url(asked: Mapping[str, str], **changed: str) -> str:
+    """The address of the list of incidents with the filters `asked`, but for those that are `changed`."""
+    given = urlencode({name: value for name, value in {**asked, **changed}.items() if value})
+    return "/incidents" + (f"?{given}" if given else "")
+
+
 async def _page(site: Site, request: Request) -> Response:
     asked = Asked(request.query_params, LIST)
     found = await listed(site, asked)
     filters = {name: asked.text(name) for name in FILTERS}
     return page(
         site,
-        "incidents.html",
+        "incidents/list.html",
+        incidents_url=incidents_url,
         found=found,
         categories=[(one, bars(one.days, "info")) for one in found.categories[:SHOWN_CATEGORIES]],
         asked=filters,

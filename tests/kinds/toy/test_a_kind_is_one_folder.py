@@ -8,6 +8,7 @@ import urllib.request
 from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import spine
@@ -138,6 +139,10 @@ def test_a_report_is_shown_and_what_is_the_same_is_told(sent):
 
 def test_it_has_a_page_a_command_and_a_mark_of_its_own(sent):
     assert json.loads(sent.get("/ports.json")) == {"Bergen": 1, "Oslo": 2}
+    assert "<li>Oslo: 2</li>" in sent.get("/ports")
+    assert '<a href="/ports">Ports</a>' in sent.get("/")
+    (bergen,) = sent.json("search", "port:Bergen")["rows"]
+    assert "seen from kon-tiki" in sent.get(f"/report/{quote(bergen['id'], safe='')}")
     assert "Oslo" in sent.run("beacon", "ports").stdout
     assert "Oslo" in sent.run("fleet", "beacon", "ports").stdout
     assert "Beacons of ships" in sent.run("--help").stdout

@@ -1,7 +1,7 @@
 """/ports.json: how many beacons each port had; and what a ship's page says of the ship."""
 
 from lae_monitor.query.hosts import Load, Node
-from lae_monitor.web.answering import as_json, route
+from lae_monitor.web.answering import as_json, page, route
 
 
 async def ports(site, _request):
@@ -9,8 +9,16 @@ async def ports(site, _request):
     return {row["port"]: row["beacons"] for row in rows}
 
 
+async def shown(site, request):
+    return page(site, "beacons/ports.html", ports=await ports(site, request))
+
+
 def routes(site):
-    return [route(site, "/ports.json", as_json(ports))]
+    return [route(site, "/ports.json", as_json(ports)), route(site, "/ports", shown)]
+
+
+async def about(_store, event, _now):
+    return f"seen from {event.host}"
 
 
 async def node(_store, _cluster, host):
