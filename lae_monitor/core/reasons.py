@@ -21,7 +21,6 @@ COMMON: Final = (
     Reason("bad_cluster_name", 400, "the cluster's name has characters, or a length, that no cluster name can have"),
     Reason("bad_host_name", 400, "the host's name has characters, or a length, that no host name can have"),
     Reason("bad_log_label", 400, "the log's label has characters, or a length, that no label can have"),
-    Reason("bad_incident_name", 400, "not the name of a Foolscap incident (incident-...)"),
     Reason("bad_crash_id", 400, "not a crash id (a UUID whose last 7 characters are a digit and a date)"),
     Reason("bad_furl", 400, "not a FURL (pb://TUBID@HINTS/SWISSNUM)"),
     Reason("bad_archive_path", 400, "not a path inside the archive"),

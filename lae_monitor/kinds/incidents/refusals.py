@@ -5,6 +5,7 @@ from typing import Final
 from lae_monitor.core.reasons import Reason
 
 REASONS: Final = (
+    Reason("bad_incident_name", 400, "not the name of a Foolscap incident (incident-...)"),
     Reason("incident_too_large", 413, "the incident holds more than the limit"),
     Reason("incident_malformed", 400, "the node's answer is not an incident"),
     Reason("incident_unavailable", 503, "the node did not hand over the incident it announced"),
