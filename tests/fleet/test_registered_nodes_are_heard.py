@@ -118,7 +118,7 @@ def test_it_says_where_it_stopped(gatherer, fleet, node):
     assert "that of lae/other" in seen["furl"]["saw"]
     fleet("register", "incident", node.place, "--furl", f"pb://{'a' * 32}@tcp:x:1/{'s' * 32}", "--no-restart")
     seen, _ = steps(fleet, node.place, code=1)
-    assert "lets nobody in by it" in seen["furl"]["saw"] and "s" * 32 not in seen["furl"]["saw"]
+    assert "which this monitor does not know" in seen["furl"]["saw"] and "s" * 32 not in seen["furl"]["saw"]
     path.write_text(own)
 
     seen, _ = steps(fleet, node.place, "--url", "http://127.0.0.1:1", code=1)
