@@ -107,7 +107,6 @@ def test_results_have_the_numbers_of_antenna_and_of_socorro():
     assert [int(Result[name]) for name in ("ACCEPT", "DEFER", "REJECT", "FAKEACCEPT", "CONTINUE")] == [0, 1, 2, 3, 4]
     legacy = {result.name: Verdict(result, "x").legacy_processing for result in Result if result.name != "CONTINUE"}
     assert legacy == {"ACCEPT": 0, "DEFER": 1, "REJECT": 2, "FAKEACCEPT": 2, "IGNORE": 3}
-    assert [result.name for result in Result if Verdict(result, "x").unsupported] == ["IGNORE"]
 
 
 # ---- what is supported, and who understands refusals ---------------------------------------------------------------
