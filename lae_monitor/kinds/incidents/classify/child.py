@@ -207,10 +207,6 @@ def main(steps_fd: int) -> None:
         sys.stderr.flush()
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
-
-
 # ---- flogtool's classifiers ------------------------------------------------------------------------------------------
 # As with flogtool, each file runs in an empty namespace; the trigger is a plain dictionary; None, "" and [] are no opinion.
 
@@ -315,3 +311,7 @@ def _hint(error: BaseException, text: str) -> str:
         return ""
     advice = next((advice for old, advice in _OLD if old in text), "")
     return f" (written for Python 2? {advice})" if advice else ""
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
