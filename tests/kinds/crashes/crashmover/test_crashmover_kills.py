@@ -129,14 +129,20 @@ def test_killed_at_any_moment_nothing_is_lost_doubled_or_half(world):
 
 def test_a_signal_lets_it_finish_what_it_has_begun(world):
     movers = Movers(world.folder)
+
+    def written():
+        return {path.stem for path in (world.folder / "antenna").glob("*/raw_crash/*")}
+
     try:
         for _ in range(5):
             for _ in range(20):
                 world.put(digit=1)
+            before = written()
             pid = movers.start()
-            threading.Event().wait(0.15)
+            deadline = time.monotonic() + 120
+            while written() == before and time.monotonic() < deadline:
+                threading.Event().wait(0.005)
             assert movers.end(pid, signal.SIGTERM) == 0
-            written = {path.stem for path in (world.folder / "antenna").glob("*/raw_crash/*")}
-            assert world.sent("antenna") == len(written), "what was written is known to be"
+            assert world.sent("antenna") == len(written()), "what was written is known to be"
     finally:
         movers.close()
