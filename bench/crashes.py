@@ -16,7 +16,7 @@ from bench import wrk
 from bench.figures import Figure, at_least, at_most
 from bench.monitor import await_line, cpu_seconds, free_ports, memory, monitor, processes, running, scratch
 from lae_monitor.archive import hints
-from lae_monitor.demo.crashes import Field, form
+from lae_monitor.kinds.crashes.demo import Field, form
 from lae_monitor.kinds.crashes.form import minidump
 
 BOUNDARY = "----------------------------bench"

@@ -9,14 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from lae_monitor.terminal.options import EXIT_TRY_AGAIN, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
-
-if TYPE_CHECKING:
-    from lae_monitor.demo.stage import Ports
 
 LAST_LINES = 30  # of the log, shown when the demo ends by itself
 
@@ -26,7 +22,7 @@ LAST_LINES = 30  # of the log, shown when the demo ends by itself
     "--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Keep everything in DIR."
 )
 @click.option("--hours", type=click.FloatRange(0.25, 72), default=6.0, show_default=True, help="Length of the history.")
-@click.option("--port-base", type=click.IntRange(1024, 65530), metavar="N", help="Listen on N to N+3.")
+@click.option("--port-base", type=click.IntRange(1024, 65530), metavar="N", help="Listen on N and the next ports.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random numbers.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the log of all processes.")
 @click.option(
@@ -76,7 +72,7 @@ def _fleet(invocation: Invocation) -> int:
     set_up_log(FLEET)
     try:
         with only_one(settings.state.path, FLEET):
-            fleet = Fleet(settings, lambda said: notify("READY=1", f"STATUS={said}"))
+            fleet = Fleet(settings, invocation.kinds, lambda said: notify("READY=1", f"STATUS={said}"))
             return run_until_stopped(fleet.run)
     except AlreadyRunning as error:
         invocation.fail(str(error), EXIT_TRY_AGAIN, following="stop it first")
@@ -89,26 +85,28 @@ def _run(
     from lae_monitor.config import load
     from lae_monitor.core.time import HOUR
     from lae_monitor.demo import announcement, stage
+    from lae_monitor.demo.part import parts_of
     from lae_monitor.demo.story import Story
     from lae_monitor.process.running import AlreadyRunning
     from lae_monitor.service.supervisor import run_all
 
     _leave_other_settings_alone()
     try:
-        ports = stage.choose_ports(port_base)
-        config = stage.prepare(folder, ports, Story(seed, time.time() - hours * HOUR, hours))
+        parts = parts_of(invocation.kinds)
+        ports = stage.choose_ports(parts, port_base)
+        config = stage.prepare(folder, parts, ports, Story(seed, time.time() - hours * HOUR, hours))
     except stage.NotADemo as error:
         invocation.fail(str(error), EXIT_USAGE, following="give another --state, or none")
     except OSError as error:
         invocation.fail(str(error), EXIT_UNAVAILABLE, following="give another --port-base or --state")
     settings = load(config, invocation.kinds)
     story, _ = stage.read_told(folder / stage.FLEET)
-    _greet(invocation, folder, ports, stage.USUAL, verbose=verbose)
+    _greet(invocation, folder, ports, stage.usual_ports(parts), verbose=verbose)
 
     def ready(said: dict[str, str]) -> None:
         fleet = said[stage.FLEET]
-        lines = announcement.announcement(settings, config, story, fleet, kept=kept)
-        answer = {"config": str(config), "fleet": fleet, **announcement.addresses(settings)}
+        lines = announcement.announcement(settings, parts, config, story, fleet, kept=kept)
+        answer = {"config": str(config), "fleet": fleet, **announcement.addresses(settings, parts)}
         invocation.answer(answer, lambda: "\n".join(lines))
         sys.stdout.flush()
 
@@ -121,11 +119,13 @@ def _run(
             return EXIT_TRY_AGAIN
 
 
-def _greet(invocation: Invocation, folder: Path, ports: "Ports", usual: dict[str, int], *, verbose: bool) -> None:
+def _greet(
+    invocation: Invocation, folder: Path, ports: dict[str, int], usual: dict[str, int], *, verbose: bool
+) -> None:
     if invocation.as_json:
         return
     click.echo("lae-monitor demo: starting the monitor, and telling it some hours of 12 pretend hosts")
-    for name, port in ports._asdict().items():
+    for name, port in ports.items():
         if port != usual[name]:
             click.echo(f"  port for {name}: {port} (the usual one is {usual[name]})")
     click.echo(f"  everything is in {folder}" + ("" if verbose else f", the log in {folder / 'demo.log'}"))

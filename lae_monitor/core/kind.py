@@ -171,6 +171,7 @@ class Kind:
         routes: gives further pages and addresses: `routes(site) -> list[Route]`. Templates in the folder `templates` of its
             room are called `<name>/FILE`; `about.html` there shows what `about_one` gives.
         links: of all pages, to some of these: address and title.
+        demo: names what it adds to the pretend fleet of `lae-monitor demo`: a demo.part.Part.
         reasons: why something of it is not accepted, beyond what core.reasons has for all; in force once this is made.
         mark: an SVG path of 16 x 16 that stands for it on a timeline.
     """
@@ -206,6 +207,7 @@ class Kind:
     load: str = ""
     routes: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    demo: str = ""
     reasons: tuple[Reason, ...] = ()
     mark: str = ""
 

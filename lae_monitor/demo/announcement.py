@@ -7,38 +7,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lae_monitor.config import Settings
-from lae_monitor.demo import crashes
 from lae_monitor.demo.hosts import ML, SICK
+from lae_monitor.demo.stage import Parts
 from lae_monitor.demo.story import SILENT_FROM, Story
 from lae_monitor.net.peer import name_of
 
 
-def addresses(settings: Settings) -> dict[str, str]:
+def addresses(settings: Settings, parts: Parts) -> dict[str, str]:
     """Where to look, and who may; where to send."""
     web = f"http://{settings.web.listen}"
     return {
         "open_to": open_to(),
         "pages": f"{web}/",
         "story": f"{web}/host/{SICK.cluster}/{SICK.name}",
-        "crashes": f"http://{settings.gatherers['crashes'].listen}/submit",
-        "sonar": f"http://{settings.gatherers['sonar'].listen}/sonar-freecsv?cluster=NAME",
-        "incidents": settings.gatherers["incidents"].location,
+        **{kind.name: part.address(settings.gatherers[kind.name]) for kind, part in parts.items()},
     }
 
 
-def commands(config: Path) -> list[tuple[str, str]]:
-    """Five commands to try, each with what it is good for."""
+def commands(config: Path, parts: Parts) -> list[tuple[str, str]]:
+    """Commands to try, each with what it is good for."""
     program = f"{program_name()} --config {config}"
     return [
         (f"{program} host list", "all hosts, and when each was last heard"),
         (f"{program} host show {SICK.name}", "the timeline of the host with a story"),
-        (f"{program} search 'kind:crash since:1d'", "every crash of the last day, newest first"),
-        (f"{program} crashes submit", "send a crash of your own: it shows on the host localhost"),
+        *((f"{program} {words}", meaning) for part in parts.values() for words, meaning in part.to_try),
         (f"{program} tail 'cluster:{ML}'", "what one cluster reports, as it comes"),
     ]
 
 
-def announcement(settings: Settings, config: Path, story: Story, fleet: str, *, kept: bool) -> Iterator[str]:
+def announcement(
+    settings: Settings, parts: Parts, config: Path, story: Story, fleet: str, *, kept: bool
+) -> Iterator[str]:
     """The lines.
 
     Args:
@@ -48,7 +47,7 @@ def announcement(settings: Settings, config: Path, story: Story, fleet: str, *, 
         fleet: what the fleet says of itself.
         kept: whether the state folder stays when the demo ends.
     """
-    where = addresses(settings)
+    where = addresses(settings, parts)
     crashed = datetime.fromtimestamp(story.crashes[0], UTC)
     silent = datetime.fromtimestamp(story.at(SILENT_FROM), UTC)
     yield ""
@@ -59,12 +58,11 @@ def announcement(settings: Settings, config: Path, story: Story, fleet: str, *, 
     yield f"                       {SICK.name}: its memory grew; from {crashed:%H:%M} UTC on its server crashed,"
     yield f"                       again and again; since {silent:%H:%M} UTC it is silent"
     yield f"  Open to              {where['open_to']}; every account of this machine may send"
-    yield f"  Entrances            crashes    POST {where['crashes']}; the browser's come by {crashes.client()}"
-    yield f"                       sonar      POST {where['sonar']}"
-    yield f"                       incidents  Foolscap at {where['incidents']}, a FURL per host"
+    for number, (kind, part) in enumerate(parts.items()):
+        yield f"  {'' if number else 'Entrances':<20} {kind.name:<10} {part.entrance(settings.gatherers[kind.name])}"
     yield ""
     yield "Try next, in another terminal:"
-    for command, meaning in commands(config):
+    for command, meaning in commands(config, parts):
         yield f"  {command}"
         yield f"      {meaning}"
     yield ""

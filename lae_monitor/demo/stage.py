@@ -11,50 +11,47 @@ Everything else below it belongs to the monitor.
 """
 
 import json
-import secrets
 import socket
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from lae_monitor.archive.small_files import make_folder, replace
-from lae_monitor.core.secrets import Secret
-from lae_monitor.demo.hosts import CLUSTERS, GRID, inventory
+from lae_monitor.core.kind import Kind
+from lae_monitor.demo.hosts import GRID, inventory
+from lae_monitor.demo.part import Part
 from lae_monitor.demo.story import Story
-from lae_monitor.net.passwords import hash_password
 
 CONFIG: Final = "lae-monitor.toml"
 FLEET: Final = "fleet"
-PASSWORDS: Final = "passwords.txt"  # a file's name
 STORY: Final = "story.json"
-USUAL: Final = {"web": 8642, "crashes": 8000, "sonar": 8086, "incidents": 3118}  # as documented
+WEB: Final = 8642  # the usual port of the pages
 LOOPBACK: Final = "127.0.0.1"
 HERE: Final = "localhost"  # what a report of the user's own, from this machine, is filed under
+
+
+Parts = Mapping[Kind, type[Part]]
 
 
 class NotADemo(Exception):
     """The folder holds something else, which the demo would spoil."""
 
 
-class Ports(NamedTuple):
-    """Where the monitor listens."""
-
-    web: int
-    crashes: int
-    sonar: int
-    incidents: int
+def usual_ports(parts: Parts) -> dict[str, int]:
+    """Where a monitor listens, as documented: the pages, and each kind's gatherer."""
+    return {"web": WEB, **{kind.name: part.port for kind, part in parts.items()}}
 
 
-def choose_ports(base: int | None) -> Ports:
-    """Four ports from `base` on; without it the usual ones, or for one that is taken another that is free.
+def choose_ports(parts: Parts, base: int | None) -> dict[str, int]:
+    """Ports from `base` on; without it the usual ones, or for one that is taken another that is free.
 
     Raises:
         OSError: one from `base` on is taken.
     """
-    if base is not None:
-        for number in range(base, base + len(USUAL)):
-            _try(number)
-        return Ports(*range(base, base + len(USUAL)))
-    return Ports(**{name: _usual_or_free(number) for name, number in USUAL.items()})
+    usual = usual_ports(parts)
+    if base is None:
+        return {name: _usual_or_free(number) for name, number in usual.items()}
+    return {name: _try(base + place) for place, name in enumerate(usual)}
 
 
 def _usual_or_free(number: int) -> int:
@@ -81,7 +78,7 @@ def _try(number: int) -> int:
         return port
 
 
-def prepare(state: Path, ports: Ports, story: Story) -> Path:
+def prepare(state: Path, parts: Parts, ports: Mapping[str, int], story: Story) -> Path:
     """Makes `state` a demo's, or renews what an earlier demo left there; returns the configuration's path.
 
     Raises:
@@ -90,28 +87,13 @@ def prepare(state: Path, ports: Ports, story: Story) -> Path:
     if state.is_dir() and any(state.iterdir()) and not (state / FLEET).is_dir():
         raise NotADemo(f"{state} is not empty, and no demo has been there")
     fleet = state / FLEET
-    credentials = state / "credentials" / "sonar"
-    for folder in (fleet, credentials):
-        make_folder(folder)
-    passwords = _passwords(fleet / PASSWORDS)
-    hashed = "".join(f"{cluster}:{hash_password(word.reveal())}\n" for cluster, word in passwords.items())
-    replace(credentials / "exfil-auth.txt", hashed.encode())
+    make_folder(fleet)
+    for part in parts.values():
+        part.prepare(state, fleet)
     if not (fleet / STORY).exists():
         write_told(fleet, story, story.begins)
-    replace(state / CONFIG, _configuration(state, ports).encode())
+    replace(state / CONFIG, _configuration(state, parts, ports).encode())
     return state / CONFIG
-
-
-def _passwords(path: Path) -> dict[str, Secret]:
-    if not path.exists():
-        replace(path, "".join(f"{cluster}:{secrets.token_urlsafe(18)}\n" for cluster in CLUSTERS).encode())
-    return read_passwords(path)
-
-
-def read_passwords(path: Path) -> dict[str, Secret]:
-    """The password of each cluster, as its nodes have it."""
-    pairs = (line.partition(":") for line in path.read_text().splitlines())
-    return {cluster: Secret(word) for cluster, _, word in pairs}
 
 
 def read_told(fleet: Path) -> tuple[Story, float]:
@@ -125,9 +107,12 @@ def write_told(fleet: Path, story: Story, until: float) -> None:
     replace(fleet / STORY, json.dumps(told).encode() + b"\n")
 
 
-def _configuration(state: Path, ports: Ports) -> str:
+def _configuration(state: Path, parts: Parts, ports: Mapping[str, int]) -> str:
     names = {LOOPBACK: HERE, **inventory()}
     lines = [f"{json.dumps(address)} = {json.dumps(name)}" for address, name in names.items()]
+    sections = "\n".join(
+        f"[gatherers.{kind.name}]\n{part.configuration(ports[kind.name])}\n" for kind, part in parts.items()
+    )
     return f"""\
 # Written by lae-monitor demo, anew at each start: pretend hosts report into it, everything is on loopback.
 
@@ -145,15 +130,6 @@ path = {json.dumps(str(state))}
 reserve = "64 MiB"     # a demo may run where little is free
 
 [web]
-listen = "{LOOPBACK}:{ports.web}"
+listen = "{LOOPBACK}:{ports["web"]}"
 
-[gatherers.crashes]
-listen = "{LOOPBACK}:{ports.crashes}"
-
-[gatherers.sonar]
-listen = "{LOOPBACK}:{ports.sonar}"
-
-[gatherers.incidents]
-listen = "tcp:{ports.incidents}:interface={LOOPBACK}"
-location = "tcp:{LOOPBACK}:{ports.incidents}"
-"""
+{sections}"""

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lae_monitor.demo import crashes
 from lae_monitor.demo.hosts import inventory
+from lae_monitor.demo.part import happenings, parts_of
 from lae_monitor.demo.story import Story
+from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.crashes import demo as crashes
+
+PARTS = tuple(parts_of(KINDS).values())
 
 COLLECTOR = Path(__file__).parents[1] / "kinds" / "crashes" / "conftest.py"
 
@@ -30,7 +34,7 @@ def collector(tmp_path):
 
 
 def crash_of_a_browser(story):
-    whole = story.happenings(story.begins, story.ends + 6 * 3600)
+    whole = happenings(PARTS, story, story.begins, story.ends + 6 * 3600)
     return next(item for item in whole if item.what == "crash" and item.host.work == "gateway")
 
 

@@ -15,7 +15,11 @@ import pytest
 from monitor import LAE_MONITOR, await_that
 
 from lae_monitor.demo.hosts import CLUSTERS, HOSTS, SICK
+from lae_monitor.demo.part import happenings, parts_of
 from lae_monitor.demo.story import Story
+from lae_monitor.kinds import KINDS
+
+PARTS = tuple(parts_of(KINDS).values())
 
 HOURS = 1.0
 
@@ -24,7 +28,7 @@ def seed_with_a_crash_and_an_incident_soon() -> int:
     """The first seed whose life, after the history, has both soon."""
     for seed in range(1, 10_000):
         story = Story(seed, 0.0, HOURS)
-        kinds = {item.what for item in story.happenings(story.ends + 12, story.ends + 35)}
+        kinds = {item.what for item in happenings(PARTS, story, story.ends + 12, story.ends + 35)}
         if {"crash", "incident"} <= kinds:
             return seed
     raise AssertionError("no such seed")

@@ -45,6 +45,7 @@ CRASHES: Final = Kind(
     ),
     takeover=Takeover(("antenna", "socorro", "tar"), f"{__name__}.takeover.commands:take_over"),
     routes=f"{__name__}.socorro.routes:routes",
+    demo=f"{__name__}.demo:Crashes",
     reasons=REASONS,
     mark="M9.5 1 3 9h4l-1.2 6L13 6.5H8.6z",
 )

@@ -70,6 +70,7 @@ INCIDENTS: Final = Kind(
         finds=f"{__name__}.takeover.folders:is_flogtool",
         gather=f"{__name__}.takeover.commands:gather_stock",
     ),
+    demo=f"{__name__}.demo:Incidents",
     reasons=REASONS,
     mark="M8 1.8 15 14H1zM8 6v4M8 11.9v.4",
 )

@@ -28,6 +28,7 @@ SONAR: Final = Kind(
     show=f"{__name__}.show:show",
     node=f"{__name__}.load:node",
     load=f"{__name__}.load:load",
+    demo=f"{__name__}.demo:Samples",
     reasons=REASONS,
     mark="M1 8h3l2-5.5 3.5 11 2-5.5H15",
 )

@@ -1,5 +1,6 @@
 """A kind that is one folder and one line is gathered, moved, searched, shown, retired, and missed when silent."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from lae_monitor.cli.run import companions_of
 from lae_monitor.config import load
 from lae_monitor.core.kind import Kinds
 from lae_monitor.core.time import DAY, HOUR, format_time, wall_clock
+from lae_monitor.demo import stage
+from lae_monitor.demo.announcement import announcement
+from lae_monitor.demo.part import happenings, parts_of
+from lae_monitor.demo.story import Story
 from lae_monitor.kinds import KINDS
 from lae_monitor.mover.ages import rules_of
 from lae_monitor.mover.retention import Retention
@@ -44,9 +49,8 @@ class Fleet:
         self.passwords = {}
 
     def start(self, *arguments):
-        return subprocess.Popen(
-            [*PROGRAM, "--config", self.config, *arguments], stdout=self.log.open("ab"), stderr=subprocess.STDOUT
-        )
+        with self.log.open("ab") as log:
+            return subprocess.Popen([*PROGRAM, "--config", self.config, *arguments], stdout=log, stderr=log)
 
     def run(self, *arguments):
         return subprocess.run(
@@ -195,6 +199,26 @@ def test_its_configuration_is_explained_and_checked(fleet):
     assert "beacons of ships" in fleet.run("config", "explain", "retention.beacons").stdout
     assert "gatherers.beacons" in fleet.run("check", "config", "beacons").stdout
     assert "beacons" in fleet.run("check", "fleet", "beacons").stdout
+
+
+def test_it_has_a_part_in_the_demo(tmp_path):
+    parts, state = parts_of(ALL), tmp_path / "state"
+    story = Story(1, wall_clock() - HOUR, 1)
+    config = stage.prepare(state, parts, stage.choose_ports(parts, None), story)
+    settings = load(config, ALL, {})
+    said = "\n".join(announcement(settings, parts, config, story, "all is told", kept=True))
+    listen = settings.gatherers["beacons"].listen
+    assert f"beacons    POST http://{listen}/beacon" in said
+    assert "beacon ports\n      where the ships lie" in said
+    happening = next(one for one in happenings(parts.values(), story, story.begins, story.ends) if one.what == "beacon")
+    with (tmp_path / "log").open("wb") as log:
+        gatherer = subprocess.Popen([*PROGRAM, "--config", config, "gather", "beacons"], stdout=log, stderr=log)
+    try:
+        part = parts[BEACONS](settings, story, state / stage.FLEET)
+        assert asyncio.run(part.tell(happening)).status == 200
+    finally:
+        gatherer.terminate()
+        gatherer.wait(60)
 
 
 def test_it_is_retired_by_its_receipt_and_some_of_it_later(tmp_path):

@@ -36,6 +36,7 @@ BEACONS: Final = Kind(
     load=f"{__name__}.pages:load",
     links=(("/ports", "Ports"),),
     routes=f"{__name__}.pages:routes",
+    demo=f"{__name__}.demo:Beacons",
     reasons=(Reason("beacon_adrift", 422, "the beacon names no port"),),
     mark="M8 1v14",
 )

@@ -13,12 +13,15 @@ import os
 import random
 import shutil
 import uuid
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from lae_monitor.demo import posts
+from lae_monitor.demo.hosts import Host
+from lae_monitor.demo.part import Part, by_chance, of_story
 from lae_monitor.demo.posts import Answer, Post
-from lae_monitor.demo.story import Happening, Story
+from lae_monitor.demo.story import CRASHES_AT, Happening, Story
 from lae_monitor.kinds.crashes.form import minidump
 
 CRASHPAD: Final = "Crashpad/0.8.0 libcurl/7.88.1 GnuTLS/3.7.9 Linux/6.1.0 (x86_64)"
@@ -41,6 +44,39 @@ CURL_OPTIONS: Final = (
     "-q", "--silent", "--noproxy", "*", "--max-time", "30", "--retry", "11", "--retry-connrefused",
     "--write-out", "\n%{http_code}", "--user-agent", REPORTER,
 )  # fmt: skip
+
+
+CHANCE: Final = {"storage": 0.02, "gateway": 0.12}  # within a slot, by what the host does
+
+
+class Crashes(Part):
+    what = "crash"
+    called = "crashes"
+    port = 8000
+    to_try = (
+        ("search 'kind:crash since:1d'", "every crash of the last day, newest first"),
+        ("crashes submit", "send a crash of your own: it shows on the host localhost"),
+    )
+
+    @staticmethod
+    def address(section: Any) -> str:
+        return f"http://{section.listen}/submit"
+
+    @classmethod
+    def entrance(cls, section: Any) -> str:
+        return f"POST {cls.address(section)}; the browser's come by {client()}"
+
+    @classmethod
+    def happenings(cls, story: Story, start: float, end: float) -> Iterator[Happening]:
+        yield from of_story(cls.what, CRASHES_AT, story, start, end)
+        yield from by_chance(cls.what, _chance, story, start, end)
+
+    async def tell(self, happening: Happening) -> Answer | None:
+        return await send(self.story, happening, str(self.settings.gatherers["crashes"].listen))
+
+
+def _chance(host: Host, _time: float) -> float:
+    return CHANCE[host.work]
 
 
 class Field(NamedTuple):

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from lae_monitor.core.secrets import Secret
 from lae_monitor.demo.hosts import Host
 from lae_monitor.demo.posts import Post
-from lae_monitor.demo.processes import Process, running
 from lae_monitor.demo.story import Story
+from lae_monitor.kinds.sonar.demo.processes import Process, running
 
 VERSION: Final = "0.13.2"
 KIB_IN_GIB: Final = 1024 * 1024

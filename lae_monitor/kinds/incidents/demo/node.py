@@ -19,8 +19,8 @@ from foolscap.logging.log import FoolscapLogger
 
 from lae_monitor.core.secrets import Furl
 from lae_monitor.demo.hosts import Host
-from lae_monitor.demo.mishaps import incident_of
 from lae_monitor.demo.story import Happening, Story
+from lae_monitor.kinds.incidents.demo.mishaps import incident_of
 
 PLACE: Final = "127.0.0.1:1"  # a Tub has to say where it is before it connects to anything; nobody calls this one
 
