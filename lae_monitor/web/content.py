@@ -13,7 +13,7 @@ from lae_monitor.query.grammar import Filter, Query, Text, is_time
 from lae_monitor.query.hosts import Host, Load, Node, hosts, load, node
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
-from lae_monitor.query.refused import RefusedLately, refused
+from lae_monitor.query.refused_reports import RefusedLately, refused
 from lae_monitor.query.search import Answer, search
 from lae_monitor.query.timeline import Activity, Gap, activity, gaps, page_of, timeline
 from lae_monitor.web.answering import Asked, Site

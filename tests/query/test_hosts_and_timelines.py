@@ -10,7 +10,7 @@ from lae_monitor.query.events import arrivals
 from lae_monitor.query.hosts import hosts, load, node
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import plan
-from lae_monitor.query.refused import refused
+from lae_monitor.query.refused_reports import refused
 from lae_monitor.query.timeline import activity, gaps, timeline
 
 

@@ -10,14 +10,14 @@ name, byte for byte. Nothing of a report is understood before that; `read.py` do
     report        one report while it comes, and raw_crash.json          container    the zip that holds it
     program       of which product it is, here and nowhere else          tokens       who may send for a product
     read          archive -> rows: minidump, signature; why a group is one; which products are kept longer
-    show          a report taken apart for people
+    show          a report taken apart for people                        reasons      reason codes of refused reports
     commands      `lae-monitor crashes`: form is what it sends
 """
 
 from typing import Final
 
 from lae_monitor.core.kind import Command, Kind, Takeover
-from lae_monitor.kinds.crashes.refusals import REASONS
+from lae_monitor.kinds.crashes.reasons import REASONS
 
 CRASHES: Final = Kind(
     name="crashes",

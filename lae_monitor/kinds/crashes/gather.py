@@ -13,7 +13,7 @@ from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.intake import replies
 from lae_monitor.kinds.crashes.intake.admission import Admission
 from lae_monitor.kinds.crashes.intake.collector import Collector
-from lae_monitor.kinds.crashes.intake.measures import Measures
+from lae_monitor.kinds.crashes.intake.metrics import Measures
 from lae_monitor.kinds.crashes.intake.replies import Style
 from lae_monitor.net.http import HttpLimits, Request, Route, Router, operations, reply, serve
 from lae_monitor.net.statsd import Statsd, tag

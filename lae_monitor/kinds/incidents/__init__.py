@@ -16,13 +16,14 @@ takeover/    from flogtool's gatherer to this one: FURL, certificate, old incide
 trial/       follows a test incident from a node to the store
 state.py     the gatherer's database: refused names, identities, contacts with hosts
 stored.py    which incidents the archive has; none is stored twice
-measures.py  the figures of its /metrics
+metrics.py   counters and gauges of its /metrics
+reasons.py   reason codes of refused incidents
 """
 
 from typing import Final
 
 from lae_monitor.core.kind import Command, Expects, Kind, Takeover
-from lae_monitor.kinds.incidents.refusals import REASONS
+from lae_monitor.kinds.incidents.reasons import REASONS
 
 INCIDENTS: Final = Kind(
     name="incidents",

@@ -23,7 +23,7 @@ from lae_monitor.core.time import Clock
 from lae_monitor.kinds.context import Context
 from lae_monitor.kinds.incidents.classify.job import Classifying
 from lae_monitor.kinds.incidents.config import Settings
-from lae_monitor.kinds.incidents.measures import CONNECTIONS, HEARD, HOSTS, RECEIPTS_LOST, WAITING
+from lae_monitor.kinds.incidents.metrics import CONNECTIONS, HEARD, HOSTS, RECEIPTS_LOST, WAITING
 from lae_monitor.kinds.incidents.node_logs.following import Following
 from lae_monitor.kinds.incidents.nodes.relocation import Relocation
 from lae_monitor.kinds.incidents.nodes.shared import Shared

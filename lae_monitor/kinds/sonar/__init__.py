@@ -6,12 +6,14 @@ its file tree stays, so its tools still read it. Addresses, replies and the form
     gather      the listener               tokens      who may send for which cluster
     read        archive -> rows            free_csv    the format, and what is checked before anything is stored
     records     one line -> one sample     load        how busy a host was, and what it is made of
+    rows        a sample as a row          tables      its tables in the store
+    reasons     reason codes of refused posts
 """
 
 from typing import Final
 
 from lae_monitor.core.kind import Kind
-from lae_monitor.kinds.sonar.refusals import REASONS
+from lae_monitor.kinds.sonar.reasons import REASONS
 
 SONAR: Final = Kind(
     name="sonar",

@@ -70,10 +70,10 @@ async def gather(context: Context) -> None:
         raise ConfigError(problems)
     settings: Settings = context.settings.gatherers["sonar"]
     receipts = Receipts(context.journal, "sonar", "", context.clock, lost=LOST, suppressed=SUPPRESSED)
-    door = Door(context, settings, receipts)
+    posts = Posts(context, settings, receipts)
     app = Router(
         [
-            Route(path=ADDRESS, methods=dict.fromkeys(METHODS, door.answer), wrong_method="sonar_bad_method"),
+            Route(path=ADDRESS, methods=dict.fromkeys(METHODS, posts.answer), wrong_method="sonar_bad_method"),
             *operations(context.archive, __version__, access=context.access),
         ],
         trusted_proxies=settings.trusted_proxies,
@@ -99,7 +99,7 @@ def words(refused: Refused) -> str:
     return _WORDS.get(refused.code) or ("Bad content" if refused.status == 400 else refused.reason.text)
 
 
-class Door:
+class Posts:
     """Answers POST /sonar-freecsv."""
 
     def __init__(self, context: Context, settings: Settings, receipts: Receipts) -> None:

@@ -43,7 +43,7 @@ class Admitted(NamedTuple):
 
 
 class Admission:
-    """The collector's door.
+    """Decides what becomes of a report: refused, dropped, or kept under a crash id.
 
     Args:
         settings: `id_depth` says what the digit of a crash id means.

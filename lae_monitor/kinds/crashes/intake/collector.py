@@ -17,7 +17,7 @@ from lae_monitor.kinds.crashes.config import Settings
 from lae_monitor.kinds.crashes.container import path_of
 from lae_monitor.kinds.crashes.intake import replies
 from lae_monitor.kinds.crashes.intake.admission import Admission, Admitted
-from lae_monitor.kinds.crashes.intake.measures import Measures
+from lae_monitor.kinds.crashes.intake.metrics import Measures
 from lae_monitor.kinds.crashes.intake.replies import Style
 from lae_monitor.kinds.crashes.intake.spool import Spool
 from lae_monitor.kinds.crashes.intake.upload import Accepted, Intake

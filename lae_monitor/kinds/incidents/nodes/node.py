@@ -18,7 +18,7 @@ from zope.interface import implementer
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
-from lae_monitor.kinds.incidents.measures import FAILED, FETCHING
+from lae_monitor.kinds.incidents.metrics import FAILED, FETCHING
 from lae_monitor.kinds.incidents.nodes.known import Known
 from lae_monitor.kinds.incidents.nodes.shared import HostFull, NotStored, Shared
 from lae_monitor.kinds.incidents.wire.names import IncidentName, incident_name, time_of_name

@@ -15,7 +15,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import Clock
 from lae_monitor.kinds.incidents.config import Settings
-from lae_monitor.kinds.incidents.measures import FETCHED_BYTES, KNOWN, REFUSED, STORED, STORED_BYTES
+from lae_monitor.kinds.incidents.metrics import FETCHED_BYTES, KNOWN, REFUSED, STORED, STORED_BYTES
 from lae_monitor.kinds.incidents.nodes.known import Known
 from lae_monitor.kinds.incidents.read import SUFFIX
 from lae_monitor.kinds.incidents.state import State

@@ -93,7 +93,7 @@ async def _take(invocation: Invocation, plan: Plan, hosts: _Hosts, *, dry_run: b
     from lae_monitor.archive.archive import archive_of
     from lae_monitor.core.names import ClusterName, HostName
     from lae_monitor.core.time import wall_clock
-    from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+    from lae_monitor.kinds.incidents.metrics import RECEIPTS_LOST
     from lae_monitor.kinds.incidents.takeover.importing import Importer
     from lae_monitor.kinds.incidents.takeover.plan import name_hosts
     from lae_monitor.kinds.receipts import Receipts

@@ -10,7 +10,7 @@ from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive.homecoming import bring_home
 from lae_monitor.core.names import Place
 from lae_monitor.kinds import KINDS
-from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+from lae_monitor.kinds.incidents.metrics import RECEIPTS_LOST
 from lae_monitor.kinds.incidents.node_logs.file import LogFile, Losses, Room
 from lae_monitor.kinds.receipts import Receipts
 from lae_monitor.mover import Mover

@@ -11,7 +11,7 @@ from lae_monitor.core.names import Place
 from lae_monitor.core.reasons import REASONS
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Receipt, Span
-from lae_monitor.kinds.incidents.measures import RECEIPTS_LOST
+from lae_monitor.kinds.incidents.metrics import RECEIPTS_LOST
 from lae_monitor.kinds.incidents.state import State
 from lae_monitor.kinds.receipts import BURST, Receipts
 

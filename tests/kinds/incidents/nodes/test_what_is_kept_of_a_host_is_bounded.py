@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 from recorded import made_incident, name_of
 
-from lae_monitor.kinds.incidents import measures
+from lae_monitor.kinds.incidents import metrics
 
 FAST = {"kinds.incidents.nodes.node.FULL_PAUSE": 0.3, "kinds.incidents.nodes.known.FIRST_RETRY": 0.2}
 
@@ -175,7 +175,7 @@ def test_figures_tell_what_is_stored_refused_and_waiting(watched):
 def test_every_figure_is_there_before_anything_happens(watched):
     watched.start()
     text = get(watched, "/metrics")
-    figures = [figure for figure in vars(measures).values() if isinstance(figure, Counter | Gauge | Histogram)]
+    figures = [figure for figure in vars(metrics).values() if isinstance(figure, Counter | Gauge | Histogram)]
     assert len(figures) >= 10
     for figure in figures:
         assert f"# TYPE {figure.describe()[0].name}" in text

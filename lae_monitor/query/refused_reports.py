@@ -1,4 +1,4 @@
-"""What was not accepted lately, and why: a refused report is something to show, too."""
+"""Reports refused or put into quarantine in the last day, counted by reason code; the fleet and host pages show them."""
 
 from typing import Any, Final
 

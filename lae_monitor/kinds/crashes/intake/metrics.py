@@ -1,4 +1,4 @@
-"""What is measured while reports come in, under Antenna's names: for Prometheus always, for statsd where it is configured.
+"""Metrics of the collector, under Antenna's names: for Prometheus always, for statsd where it is configured.
 
 `collector.breakpad_resource.incoming_crash` is `socorro_collector_breakpad_resource_incoming_crash_total` to Prometheus, and
 `socorro.collector.breakpad_resource.incoming_crash` to statsd. docs/metrics.md has all of them.
