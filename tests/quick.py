@@ -10,6 +10,7 @@ from pathlib import Path
 
 DEPLOYMENT = {"inventory", "meta", "molecule", "playbooks", "plugins", "roles", "ansible.cfg", "galaxy.yml", "site.yml"}
 TEXTS = {".html", ".md", ".toml"}
+SHARED = "tests/kinds/toy tests/kinds/test_pace.py tests/kinds/test_receipts.py"
 TOO_LONG = {"tests/lab": "make test-lab"}  # hosts of its own: minutes before the first test
 
 
@@ -24,8 +25,8 @@ def changed(house: Path) -> list[str]:
     return sorted({*git("diff", "--name-only", "--no-renames", bases[0]), *git("ls-files", "-o", "--exclude-standard")})
 
 
-def folder_of(path: str) -> str:
-    """Where the tests of `path` are; "" if it has none of its own."""
+def folders_of(path: str) -> str:
+    """Where the tests of `path` are, a blank between several; "" if it has none of its own."""
     top, *rest = path.split("/")
     if top in DEPLOYMENT:
         return "tests/deploy"
@@ -33,15 +34,16 @@ def folder_of(path: str) -> str:
         return ""
     if len(rest) == 1:
         return "tests/cli" if top == "lae_monitor" else path if rest[0].startswith("test_") else ""
-    if rest[0] == "kinds":  # what all kinds share is tried by the toy
-        return f"tests/kinds/{rest[1] if len(rest) > 2 else 'toy'}"
-    return f"tests/{rest[0]}"
+    if rest[0] == "kinds" and len(rest) == 2:  # what all kinds share, which the toy tries, too
+        return path if rest[1].startswith("test_") else SHARED
+    also = "tests/kinds/incidents/nodes" if rest[:2] == ["net", "furls"] else ""  # nodes that it lets in
+    return f"tests/{'/'.join(rest[: 2 if rest[0] == 'kinds' else 1])} {also}"
 
 
 def chosen(paths: Iterable[str], house: Path) -> tuple[list[str], list[str]]:
     """The tests to run for `paths`, and what to say beside."""
     paths = list(paths)
-    folders = {folder_of(path) for path in paths} - {""}
+    folders = {folder for path in paths for folder in folders_of(path).split()}
     remarks = [f"{folder} is left out: {command}" for folder, command in TOO_LONG.items() if folder in folders]
     remarks += [f"{folder} does not exist" for folder in sorted(folders) if not (house / folder).exists()]
     tests = sorted(folder for folder in folders - {*TOO_LONG} if (house / folder).exists())

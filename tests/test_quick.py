@@ -52,7 +52,12 @@ def test_what_main_did_since_is_not_ours(git, tmp_path):
     [
         ("lae_monitor/store/sqlite.py", ["tests/store"]),
         ("lae_monitor/kinds/sonar/read.py", ["tests/kinds/sonar"]),
-        ("lae_monitor/kinds/context.py", ["tests/kinds/toy"]),
+        (
+            "lae_monitor/kinds/receipts.py",
+            ["tests/kinds/test_pace.py", "tests/kinds/test_receipts.py", "tests/kinds/toy"],
+        ),
+        ("tests/kinds/test_receipts.py", ["tests/kinds/test_receipts.py"]),
+        ("lae_monitor/net/furls/door.py", ["tests/kinds/incidents/nodes", "tests/net"]),
         ("tests/kinds/crashes/cases/new.json", ["tests/kinds/crashes"]),
         ("tests/faults/conftest.py", ["tests/faults"]),
         ("roles/lae_common/tasks/main.yml", ["tests/deploy"]),

@@ -1,19 +1,37 @@
 """`lae-monitor import`: takes over what an older collector has. Each kind knows its own collectors."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lae_monitor.core.kind import Kinds, Takeover, load
-from lae_monitor.kinds import KINDS
 from lae_monitor.terminal.options import EXIT_USAGE, Import, Invocation, common
+
+
+class Layout(click.ParamType[str]):
+    """A layout of any kind, or auto."""
+
+    name = "layout"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self._known(ctx).get_metavar(param, ctx)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        assert ctx is not None
+        return str(self._known(ctx).convert(value, param, ctx))
+
+    @staticmethod
+    def _known(context: click.Context) -> click.Choice[str]:
+        kinds = context.ensure_object(Invocation).kinds
+        return click.Choice(["auto", *(one for kind in kinds if kind.takeover for one in kind.takeover.layouts)])
 
 
 @click.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--layout",
-    type=click.Choice(["auto", *(layout for kind in KINDS if kind.takeover for layout in kind.takeover.layouts)]),
+    type=Layout(),
     default="auto",
     help="Whose crashes, or incidents, they are; default: what is found there.",
 )

@@ -65,7 +65,8 @@ def gather(invocation: Invocation, kind: str, stock: Path | None) -> None:
         sys.exit(_guarded(invocation, lambda: run_gatherer(kind, invocation.settings)))
     found = invocation.kinds.named(kind)
     if found is None or found.takeover is None or not found.takeover.gather:
-        invocation.fail("--stock is for incidents", EXIT_USAGE, following="lae-monitor gather incidents --stock DIR")
+        able = " or ".join(kind.name for kind in invocation.kinds if kind.takeover and kind.takeover.gather)
+        invocation.fail(f"--stock is for {able}", EXIT_USAGE, following=f"lae-monitor gather {able} --stock DIR")
     take_place = load(found.takeover.gather)
     sys.exit(_guarded(invocation, lambda: take_place(invocation, stock, run_gatherer)))
 

@@ -166,6 +166,7 @@ def page(site: Site, template: str, status: int = 200, **values: Any) -> Respons
         "marks": _MARKS | {kind.event: kind.mark for kind in kinds if kind.mark},
         "runs": {kind.event: kind.runs for kind in kinds if kind.runs},
         "grouped": [kind.event for kind in kinds if kind.why],
+        "kinds": kinds.events,
     }
     return _rendered(kinds, template, status, common | values)
 
