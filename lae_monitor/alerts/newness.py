@@ -67,7 +67,7 @@ async def news(store: Store, ledger: Ledger, level: str, fresh: float, now: floa
     """What is new, or happens again, since the last look.
 
     Args:
-        level: of LEVELS, or NEVER; groups below it are no news.
+        level: of LEVELS, or NEVER; groups below it raise no alarm.
         fresh: seconds since the epoch; what was received before then was there already.
 
     Raises:

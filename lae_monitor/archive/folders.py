@@ -44,7 +44,7 @@ class Folders:
         self.make(parent)
         with suppress(FileExistsError):
             self._kernel.make_folder(folder)
-        # Also when it existed: whoever made it may have died before syncing its parent.
+        # Also when it existed: the process that made it may have died before syncing its parent.
         self._kernel.sync_folder(parent)
         self._remember(folder, now)
 
@@ -78,7 +78,7 @@ class Folders:
 
 # Files that have no final name yet: a folder of them for each process, below each root.
 #
-# A process holds its folder's lock as long as it lives. Whoever starts empties the folders that nobody holds: what is there
+# A process holds its folder's lock as long as it lives. At its start it empties the folders without a lock: what is there
 # was never acknowledged.
 TEMPORARY: Final = ".tmp"  # below each root
 LOCK: Final = "lock"  # in a process's folder

@@ -232,7 +232,7 @@ class Installation:
             Failed, OSError: whose it is cannot be told now.
         """
         own = self.known()
-        if own is None:  # nothing has been started yet, and whoever only looks decides nothing
+        if own is None:  # nothing has been started yet, and a command that only looks decides nothing
             return
         store = store.absolute()
         if self._may_be_store(store, own):

@@ -87,7 +87,7 @@ class Kernel:
                 os.mkdir(folder, FOLDER_MODE)  # noqa: PTH102
             sync_folder(os.path.dirname(folder))  # noqa: PTH120
         if not missing:
-            # Whoever made it may have died before syncing its parent, which need not be ours to read.
+            # The process that made it may have died before syncing its parent, which need not be ours to read.
             with suppress(PermissionError):
                 sync_folder(os.path.dirname(root))  # noqa: PTH120
         os.close(os.open(self.root, _FOLDER))

@@ -209,7 +209,7 @@ class Outside:
             return
         else:
             folder.chmod(self._folder_mode)
-        # Also when it existed: whoever made it may have died before. The parent of an old one need not be ours to read.
+        # Also when it existed: its maker may have died before. The parent of an old one need not be ours to read.
         with suppress(PermissionError):
             sync_folder(folder.parent)
 

@@ -165,7 +165,7 @@ class Root:
     # ---- health ----------------------------------------------------------------------------------------------------
 
     def _judged(self, error: Full | InUse | OSError | Hung | Abandoned) -> Unusable:
-        """What `error` means for the root, which is noted, and for whoever asked."""
+        """What `error` means for the root, which is noted, and for the caller."""
         if isinstance(error, InUse | Tight) or (isinstance(error, OSError) and error.errno in _NOT_THE_ROOT):
             return Unusable(error, root_works=True)
         if isinstance(error, Full):

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """Whoever asked for the job has given up waiting, and went to another root."""
+    """The caller has given up waiting for the job, and went to another root."""
 
 
 class Ticket:
@@ -57,7 +57,7 @@ class Job(Generic[T]):
                 self.ticket.check()
             self.started = time.monotonic()
             result = self._call(self.ticket)
-        except BaseException as error:  # noqa: BLE001 - it goes to whoever waits for the result
+        except BaseException as error:  # noqa: BLE001 - it goes to the caller that waits for the result
             failure = error
         self.ended = True
         with suppress(RuntimeError):  # the loop is closed: nobody waits
@@ -99,7 +99,7 @@ class Workers:
                 return
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 - it goes to whoever waits for the result
+            except BaseException as error:  # noqa: BLE001 - it goes to the caller that waits for the result
                 future.set_exception(error)
             else:
                 future.set_result(result)

@@ -38,7 +38,7 @@ class Layout(click.ParamType[str]):
 @click.option("--move", is_flag=True, help="Crashes: remove each from PATH once it was read back from the archive.")
 @click.option("--yes", is_flag=True, help="With --move: do not ask, although retention will take some of them soon.")
 @click.option("--dry-run", is_flag=True, help="Read everything, and say what would be done.")
-@click.option("--host", metavar="NAME", help="The host that they are of; default: what they say of themselves.")
+@click.option("--host", metavar="NAME", help="The host that they are of; default: the host named in each report.")
 @click.option(
     "--map",
     "map_",

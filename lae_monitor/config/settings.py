@@ -15,7 +15,7 @@ from lae_monitor.core.limits import MiB
 from lae_monitor.core.names import ClusterName
 from lae_monitor.core.time import HOUR
 
-# [alerts]: when an alarm is raised, and who is told by which way. Their passwords and tokens are in files of their own.
+# [alerts]: when an alarm is raised, and where it is sent. Their passwords and tokens are in files of their own.
 Rule = Literal["host silent", "gatherer down", "new group", "group regressed", "retention stopped"]
 
 
@@ -25,8 +25,8 @@ class Destination(Section, frozen=True, tag_field="type"):
     name: Annotated[
         str, key("what lists, metrics and the file with its secret call it; default: its type", example="on-call")
     ] = ""
-    rules: Annotated[list[Rule], key("it is told of these alarms only; empty: of all")] = []  # noqa: RUF012
-    clusters: Annotated[list[str], key("it is told of hosts of these clusters only; empty: of all")] = []  # noqa: RUF012
+    rules: Annotated[list[Rule], key("send only these alarms; empty: all")] = []  # noqa: RUF012
+    clusters: Annotated[list[str], key("send only alarms of hosts of these clusters; empty: all")] = []  # noqa: RUF012
     timeout: Annotated[Duration, key("longest wait for all of one delivery")] = Duration(30)
 
     @property
@@ -68,7 +68,7 @@ AnyDestination = Mail | Webhook
 
 
 class Alerts(Section, frozen=True):
-    """Alarms: when they are raised, and who is told."""
+    """Alarms: when they are raised, and where they are sent."""
 
     silent_after: Annotated[
         Duration,

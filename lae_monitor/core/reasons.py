@@ -45,7 +45,7 @@ COMMON: Final = (
     Reason("already_stored", 409, "the archive has a file of this name; files are never overwritten"),
     Reason("busy", 503, "more is waiting to be stored than the limit; try again later"),
     Reason("shutting_down", 503, "this process is stopping; try again in a moment"),
-    Reason("credentials_unreadable", 503, "the credentials cannot be read now, so nobody is let in; try again later"),
+    Reason("credentials_unreadable", 503, "the credentials cannot be read now, so all are refused; try again later"),
     # FURLs
     Reason("unknown_furl", 404, "no host has this FURL, or it was revoked"),
     Reason(

@@ -61,7 +61,7 @@ class Cap(Secret):
 
 
 class Furl(Secret):
-    """A Foolscap capability `pb://TUBID@HINT[,HINT...]/SWISSNUM`. Whoever knows the swissnum may call the object.
+    """A Foolscap capability `pb://TUBID@HINT[,HINT...]/SWISSNUM`. A peer that knows the swissnum may call the object.
 
     Raises:
         Refused: `bad_furl`.

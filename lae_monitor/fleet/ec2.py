@@ -139,7 +139,7 @@ def _instances(pages: Any, region: str, tag_role: str) -> Iterator[Instance]:
 
 
 def _because(error: Exception, region: str) -> CannotAsk:
-    """What `error` means for whoever runs this."""
+    """`error` as a sentence that says what to do."""
     from botocore import exceptions as aws  # noqa: PLC0415
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 

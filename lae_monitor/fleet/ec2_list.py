@@ -17,7 +17,7 @@ from lae_monitor.archive import Journal
 from lae_monitor.archive.small_files import replace
 from lae_monitor.fleet.ec2_compare import NEWS, VERSION, Change, Finding, Known
 
-PROCESS: Final = "fleet-ec2"  # of the journal's file, and of the lock that whoever calls this holds
+PROCESS: Final = "fleet-ec2"  # of the journal's file, and of the lock that the caller holds
 FILE: Final = f"{PROCESS}.json"
 MAX_FILE: Final = 64 * 1024 * 1024  # bytes; 100,000 instances have 30 MiB
 

@@ -82,7 +82,7 @@ class _Policy:
     def _unknown(self, shown: str) -> Trouble:
         host, _, port = self._name.removeprefix("[").rpartition("]:") if "]:" in self._name else (self._name, "", "")
         scan = f"ssh-keyscan -p {port} {host}" if port else f"ssh-keyscan {host}"
-        why = f"nobody told us its host key, which it says is {shown}"
+        why = f"its host key is not known; it presents {shown}"
         if self._believed.authorities:
             one = self._believed.authorities[0]
             why += (

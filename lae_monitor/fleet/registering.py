@@ -100,7 +100,7 @@ def work_on_all(
     targets: Sequence[Target], access: Access, order: Order, parallel: int, stop: Event | None = None
 ) -> Iterator[Outcome]:
     """Works on `parallel` hosts at a time, and hands out each when it is done. Once `stop` is set, no further one is begun.
-    Whoever stops early waits for those begun.
+    A caller that stops early waits for those begun.
     """
     stop = stop or Event()
 

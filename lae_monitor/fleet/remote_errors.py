@@ -1,4 +1,4 @@
-"""What SSH's errors mean for whoever runs this."""
+"""Errors of SSH -> a `Trouble`: its code, a sentence, what to do next."""
 
 import errno
 import socket
@@ -77,7 +77,7 @@ def _no_connection(address: str, access: "Access", error: Exception) -> Trouble:
         return _refused(access, error)
     if "banner" in text:
         return Trouble(
-            "unreachable", f"what listens at port {access.port} is no sshd that lets us in", "see its --port"
+            "unreachable", f"the server at port {access.port} is no sshd; no SSH banner came", "see its --port"
         )
     return Trouble(
         "unreachable", f"the connection broke: {text or type(error).__name__}", "see whether it runs, then try again"

@@ -2,7 +2,7 @@
 
 Root and the account of this process may do everything, without a token, when the kernel says that they are at the other end
 (net/peer.py) and no proxy handed the request on: a proxy that runs as root must not lend its identity to whom it serves.
-Whoever shows a token may do what its role allows, root too. Tokens stand in `credentials/web/tokens.txt`, a line each, as
+A token gives what its role allows, to root too. Tokens stand in `credentials/web/tokens.txt`, a line each, as
 salted hashes: `viewer:sha256$...`; `lae-monitor token new web` makes them.
 """
 

@@ -3,7 +3,7 @@ r"""Answers to get_incident, decoded as their bytes come: whole buffers at once,
     OPEN answer <request> OPEN tuple OPEN dict <header> CLOSE OPEN list OPEN dict <event> CLOSE ... CLOSE CLOSE CLOSE
 
 What comes out is what JSON can hold: bytes are text (where they are no UTF-8 it shows `\xff`), tuples and sets are lists.
-Only what nodes send is decoded. At all else `Unusual` is raised, and whoever has kept the bytes has Foolscap decode them, so
+Only what nodes send is decoded. At all else `Unusual` is raised, and the caller has Foolscap decode the bytes, so
 that there is one place only that says what is wrong, and how the connection goes on.
 
 Source of the format: Foolscap's specification of Banana, and its slicers (MIT); see docs/incidents.md. A token is a number

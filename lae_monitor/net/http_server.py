@@ -83,7 +83,7 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """Ends when `stop` is set, and leaves signals to whoever runs the process."""
+    """Ends when `stop` is set, and leaves signals to the process (process/running.py)."""
 
     def __init__(
         self, config: uvicorn.Config, stop: asyncio.Event, on_start: Callable[[], None], local: socket.socket | None

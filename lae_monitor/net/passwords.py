@@ -115,7 +115,7 @@ class Passwords:
         """Reads the file if it has changed since.
 
         Raises:
-            CredentialsError: it is missing, cannot be read, or has a line that is none; nobody is let in until then.
+            CredentialsError: it is missing, cannot be read, or has a line that is none; all are refused until then.
         """
         try:
             status = os.stat(self.path)  # noqa: PTH116 - asked for every report

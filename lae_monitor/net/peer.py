@@ -4,7 +4,7 @@ Over a Unix socket it is SO_PEERCRED. Over loopback it is the row of the client'
 local address is the one we see as the client's, its remote address is ours. The answer is None, and a token is needed, when
 
 - there is no such row: the client is in another network namespace, or /proc is closed to us
-- the client's socket is closed or half closed: its row then says user 0, whoever it was
+- the client's socket is closed or half closed: its row then says user 0, whatever account it was
 - the kernel says 65534: the account does not exist in our user namespace, so it may be anybody
 
 Source of the format: Linux, Documentation/networking/proc_net_tcp.rst.

@@ -386,7 +386,7 @@ def main() -> int:
         if not options.dry_run:
             options.reports.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(str(options.reports), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one run at a time, whoever begins it; until this one ends
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one run at a time, however it was started; until this one ends
         found = Found(options.reports, dry=options.dry_run)
         worst = read_journal(found, options) if options.core_dumps else FINE
         worst = look(found, options) or worst

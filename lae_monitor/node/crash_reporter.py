@@ -388,7 +388,7 @@ def run(options: argparse.Namespace) -> int:
     options.reports.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
         lock = os.open(str(options.reports), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one run at a time, whoever begins it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one run at a time, however it was started
         code = Run(options).all()
         os.close(lock)
         if options.once:

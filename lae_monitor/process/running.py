@@ -26,7 +26,7 @@ SOCKET: Final = (
     "serve.sock"  # in the state folder: pages and API for root and our own account, such as the command line
 )
 LOCK_WAIT: Final = 0.5  # seconds; who only asks whether we run has the lock for a moment
-STOP_WITHIN: Final = 8.0  # seconds from the signal; whoever sent it kills after 20
+STOP_WITHIN: Final = 8.0  # seconds from the signal; systemd and our supervisor kill after 20
 
 
 class AlreadyRunning(Exception):
@@ -109,7 +109,7 @@ async def opened_archive(settings: Settings, process: str) -> AsyncIterator[Arch
         await archive.close()
 
 
-# Tells whoever started us how we are: systemd's sd_notify protocol, which our own supervisor speaks too.
+# Tells the process that started us how we are: systemd's sd_notify protocol, which our own supervisor speaks too.
 VARIABLE: Final = "NOTIFY_SOCKET"
 
 

@@ -129,7 +129,7 @@ def _found(row: dict[str, Any], received: int) -> Found:
 # What has come since a moment, in the order it came: what `tail` asks for, again and again.
 #
 # When an event came is said by the event itself or, for samples, by the receipt of the request that brought it. Receipts are
-# moved by themselves, perhaps a little later than what they are about: whoever follows asks from a few seconds back.
+# moved by themselves, perhaps a little later than what they are about: a caller that follows asks from a few seconds back.
 MAX_FILES: Final = 1_000  # sample files that got something new; more are looked at when asked again
 OLDEST_SAMPLE: Final = DAY  # samples that come later than this are found by search, not followed
 

@@ -75,7 +75,7 @@ def serve(settings: Settings) -> int:
             return await _serve(settings, archive, mover, stop)
 
     with only_one(settings.state.path, PROCESS):
-        for left in (NODE_URL, SOCKET):  # by one that was killed: nobody answers there
+        for left in (NODE_URL, SOCKET):  # by one that was killed: no server answers there
             (settings.state.path / left).unlink(missing_ok=True)
         try:
             return run_until_stopped(main)

@@ -101,7 +101,7 @@ class Child:
                 continue
             if not line:
                 return
-            with suppress(OSError):  # whoever read our log is gone; that is no reason to end
+            with suppress(OSError):  # the reader of our log is gone; that is no reason to end
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
 

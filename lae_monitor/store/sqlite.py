@@ -61,7 +61,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 
 def look(path: Path, read: Callable[[sqlite3.Connection], T]) -> T:
-    """What `read` makes of the file at `path`, as it is at one moment. Nothing is written or made, whoever asks.
+    """What `read` makes of the file at `path`, as it is at one moment. Nothing is written or made.
 
     Args:
         read: may be called again, if the file is opened or closed meanwhile.

@@ -55,7 +55,7 @@ class Guard:
     - a name in the Host header that is none of loopback's: another web site could point its own name at 127.0.0.1, and read
       us through a visitor's browser
     - a request that changes something, and was sent by another site's page
-    - whoever is neither root nor the account of `serve`, and shows no token (net/access.py)
+    - a peer that is neither root nor the account of `serve`, and shows no token (net/access.py)
 
     Reading takes the role viewer, everything else the role operator. Feed readers know nothing but a URL: at FEEDS, and only
     there, the token may be the parameter `token`. It is taken out before anything else sees the URL.

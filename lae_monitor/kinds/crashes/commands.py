@@ -63,7 +63,7 @@ def submit(
     """Send FILE, a minidump or a zip out of the archive's crashes/; without it, a small made-up minidump.
 
     \b
-    Exit code 0 when the crash was accepted, 1 when it was refused, 69 when nobody answers, 75 when the
+    Exit code 0 when the crash was accepted, 1 when it was refused, 69 when no server answers, 75 when the
     collector asks to try again later.
     """
     url = url if url is not None else _own_collector(invocation)

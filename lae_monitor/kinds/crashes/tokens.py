@@ -1,7 +1,7 @@
 """Who may send reports of which product, and who may send reports that have an id already.
 
 Tokens stand in `credentials/crashes/tokens.txt`, a line each, as salted hashes: `PRODUCT:sha256$...`. The product is
-percent-encoded, as it may have spaces and colons; the user `*submitter*` is whoever hands on crashes with their ids.
+percent-encoded, as it may have spaces and colons; the user `*submitter*` is a system that hands on crashes with their ids.
 Products are compared in the form that `program.clean` gives them, in which they are shown.
 """
 
@@ -74,7 +74,8 @@ class Tokens:
         self.problem = ""  # a sentence as long as the file cannot be used, and older tokens are in force
 
     def refresh(self) -> None:
-        """Reads the file if it has changed. One that cannot be used changes nothing, and is complained of once.
+        """Reads the file if it has changed. If the file is unusable, the previous tokens
+        stay in force; the error is logged once.
 
         Raises:
             Refused: `credentials_unreadable`, when it could never be read.

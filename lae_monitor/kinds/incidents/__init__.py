@@ -5,7 +5,7 @@ after something went wrong is fetched and kept as flogtool keeps it. Replaces `f
 has a FURL of its own, so that it is known by its credential, and stays the same host when its nodes restart.
 
 gather.py, read.py, show.py, check.py, config.py, commands.py   as in every kind
-nodes/       fetches the incidents of nodes, which net/furls lets in by their FURLs
+nodes/       fetches the incidents of nodes, which net/furls admits by their FURLs
 wire/        flogtool's format: files, events, their text, their groups
 classify/    what an incident is called
 pages.py     the list of incidents: page, JSON, Atom feed

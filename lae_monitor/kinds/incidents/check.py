@@ -35,7 +35,7 @@ def _is_for_others(interface: str) -> bool:
 
 
 def _is_here(host: str) -> bool:
-    """Whether it means this host, for whoever is on it."""
+    """Whether the name or address means the local host."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -126,7 +126,7 @@ class StoredIncidents:
 
     @asynccontextmanager
     async def alone(self, key: bytes | None) -> AsyncIterator[None]:
-        """Whoever stores the same incident at the same time waits."""
+        """Another task that stores the same incident at the same time waits."""
         if key is None:
             yield
             return
@@ -152,7 +152,7 @@ class StoredIncidents:
         return ""
 
     async def _is_there(self, path: str) -> bool:
-        """What an operator, or retention, took away is no reason to keep nothing."""
+        """A deleted file does not count as a duplicate."""
         try:
             await self._archive.read(Span(path, 0, 1))
         except (OSError, Refused):

@@ -1,4 +1,4 @@
-"""Lets Foolscap peers in by FURLs: one of each host's own, and a shared one for hosts without.
+"""Admits Foolscap peers by FURLs: one of each host's own, and a shared one for hosts without.
 
 files.py      the FURLs, a file each
 registry.py   makes, rotates, revokes and adopts them

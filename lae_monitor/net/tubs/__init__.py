@@ -256,7 +256,7 @@ def disconnect(remote: Any, why: str) -> None:
 
 
 def peer_address(remote: Any) -> str:
-    """The address of whoever holds `remote`, "" when it is gone."""
+    """The address of the peer behind `remote`, "" when it is gone."""
     try:
         return str(remote.getPeer().host)
     except AttributeError:

@@ -114,7 +114,7 @@ class GuardedBroker(Broker):
         self.transport.registerProducer(_Unread(self), True)
 
     def remote_getReferenceByName(self, name: bytes) -> Any:  # noqa: N802
-        """Foolscap's look-up of a swissnum: whoever knows one is no stranger."""
+        """Foolscap's look-up of a swissnum: a peer that knows one is no stranger."""
         try:
             found = super().remote_getReferenceByName(name)
         except (KeyError, UnicodeDecodeError):

@@ -31,7 +31,7 @@ def crashmover(invocation: Invocation, forever: bool, everything: bool, count: i
     """Hand stored crashes on to the destinations of [gatherers.crashes.crashmover]; the archive keeps them.
 
     \b
-    Exit code 0 when all was sent and told, 1 when a crash or its id became a dead letter, 75 when some are to be tried
+    Exit code 0 when all was sent and published, 1 when a crash or its id became a dead letter, 75 when some are to be tried
     again, 78 when no destination is configured.
     """
     if click.get_current_context().invoked_subcommand is not None:

@@ -25,7 +25,9 @@ class Destination(Section, frozen=True, tag_field="type"):
     ] = []  # noqa: RUF012
     publish: Annotated[
         str,
-        key("who is told the crash id after a save: sqs://QUEUE, or an http(s) URL that takes a POST; empty: nobody"),
+        key(
+            "where the crash id is published after a save: sqs://QUEUE, or an http(s) URL that takes a POST; empty: nowhere"
+        ),
     ] = ""
     fallback: Annotated[
         "Antenna | Socorro | S3 | Http | Tar | Nowhere | None",

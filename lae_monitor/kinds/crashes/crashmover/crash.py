@@ -25,7 +25,7 @@ def depth_of(crash_id: CrashId) -> int:
     """How many radix folders the id's digit stands for.
 
     Collectors of the Socorro family write something else there, too: Antenna's 0 (accepted) leads four folders down, its 1
-    (deferred) one. Readers of the tree go by this rule, whoever made the id.
+    (deferred) one. Readers of the tree go by this rule, whichever system made the id.
     """
     return int(crash_id[DIGIT]) or HARD_DEPTH
 

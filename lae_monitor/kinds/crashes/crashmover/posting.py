@@ -125,7 +125,7 @@ class Publisher:
         self._making = threading.Lock()
 
     def publish(self, target: str, crash_id: CrashId) -> None:
-        """Returns when the queue, or whoever answers there, has the id. It may get one twice, after a kill.
+        """Returns when the queue, or the server of the URL, has the id. It may get one twice, after a kill.
 
         Raises:
             Unavailable

@@ -1,4 +1,4 @@
-"""One upload and its answer: read, let in or not, made durable, acknowledged. In this order."""
+"""One upload and its answer: read, decided on, made durable, acknowledged. In this order."""
 
 import re
 import time

@@ -299,7 +299,7 @@ def _explained() -> Iterator[None]:
 
 
 def _check(crash: Crash, data: bytes) -> None:
-    """What is about to be stored has to be read by whoever reads the archive.
+    """What is about to be stored has to be readable by our own reader.
 
     Raises:
         Refused: `unreadable`.

@@ -80,7 +80,7 @@ class Child:
         self.loaded.rules = len(self._rules.names)
 
     def begin(self, step: int) -> None:
-        """What is done from now on, for whoever has to name it after we were killed."""
+        """Notes the step that begins now, so that the gatherer can name it when it has killed this process."""
         now = time.perf_counter()
         self._seconds[self._step] += now - self._begun
         self._step, self._begun = step, now

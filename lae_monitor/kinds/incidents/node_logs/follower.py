@@ -91,7 +91,7 @@ class LogFollower:
                 await self._leave(self._subscription)
 
     async def _turn(self, beginning: "asyncio.Task[None]") -> None:
-        """Waits for the beginning, and rests as long, while others wait for theirs; whoever takes long keeps nobody."""
+        """Waits for the beginning, and rests as long, while others wait for theirs: a slow node delays no other."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         await asyncio.wait({beginning}, timeout=TURN_LIMIT)

@@ -1,4 +1,4 @@
-"""Nodes that report: connected, and their incidents fetched. net/furls lets them in by their FURLs.
+"""Nodes that report: connected, and their incidents fetched. net/furls admits them by their FURLs.
 
 node.py        one connected node: announced, fetched one at a time, stored, then known
 known.py       which incidents of a host need no fetching

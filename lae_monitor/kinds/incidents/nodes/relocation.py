@@ -66,7 +66,7 @@ class Relocation:
             Refused, OSError: the archive takes nothing now; what is left goes later.
         """
         self._late.discard(old)
-        # Whoever is asked from now on is asked for nothing of it. This also waits until it is known what is stored.
+        # Nodes that are asked from now on are asked for nothing of it. This also waits until it is known what is stored.
         await self._shared.known(new)
         entries = await self._shared.archive.entries(folder(old))
         incidents = [entry for entry in entries if not entry.folder and entry.name.endswith(SUFFIX)]

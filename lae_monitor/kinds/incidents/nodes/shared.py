@@ -167,7 +167,7 @@ class Shared:
             raise HostFull(self._kept[place], size, limit)
 
     async def to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Waits for `work`, which goes on to its end even if whoever waits is cancelled."""
+        """Waits for `work`, which goes on to its end even if the caller is cancelled."""
         task = asyncio.create_task(work)
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
@@ -205,7 +205,7 @@ class Shared:
         return span
 
     def tell_stored(self, place: Place, span: Span) -> None:
-        """Tells whoever wants to know that an incident is newly stored."""
+        """Calls each of `on_stored`: an incident is newly stored."""
         for tell in self.on_stored:
             try:
                 tell(place, span)

@@ -106,7 +106,7 @@ def _notes(stock: Stock, settings: Settings, ours: Settings) -> list[str]:
     pem = stock.folder / CERTIFICATE
     if pem.stat().st_mode & 0o077:
         notes.append(
-            f"{pem} holds a private key and can be read by others; ours is 0600. Whoever read it can take our place: "
+            f"{pem} holds a private key and can be read by others; ours is 0600. Anyone who read it can take our place: "
             f"chmod 600 {pem}"
         )
     if ours.location != stock.hints:

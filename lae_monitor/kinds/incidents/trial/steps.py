@@ -77,7 +77,7 @@ def follow(trial: Trial) -> Iterator[Step]:
     try:
         with Remote(trial.target, trial.access) as remote:
             user = trial.target.user or trial.access.user
-            yield Step(about, ok=True, saw=f"{user}@{trial.target.address} lets us in")
+            yield Step(about, ok=True, saw=f"login works as {user}@{trial.target.address}")
             about = "node"
             node = _node(trial, remote)
             url = trial.url or _url(remote, node)

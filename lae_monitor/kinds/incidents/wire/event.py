@@ -1,4 +1,4 @@
-"""One event of a node's log, for people: its level, its time, its line. Events say of themselves what they like."""
+"""One event of a node's log, for people: its level, its time, its line. Fields of an event are untrusted."""
 
 import math
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The file format of flogtool: a magic line, then JSON lines, the first of them the header; as a whole, bzip2.
 
 Source of the format: Foolscap's flogfile.py (MIT); see docs/incidents.md. Both directions have limits: what nodes send, and
-what lies in a file, may be made to harm whoever reads it.
+what lies in a file, may be made to harm its reader.
 """
 
 import bz2
