@@ -1,3 +1,3 @@
-"""One timeline per host: incidents, crashes, samples, stats and logs of a fleet."""
+"""One timeline per host: incidents, crashes and samples of a fleet."""
 
 __version__ = "0.1.0"

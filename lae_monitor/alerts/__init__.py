@@ -6,7 +6,9 @@ once; what could not be delivered is tried again, also after a restart, until it
     newness    groups that nobody has seen before
     ledger     state/alerts.db: what is raised, who was told, who is to be
     deliver    one lane for each destination, so that one that hangs delays no other
-    message    the words; mail and webhook carry them
+    message    the words; mail and webhook carry them, with a secret
+    check      what destinations need beside their settings
+    metrics    alarms and messages, for Prometheus
 
 With docs/alerts.md.
 """

@@ -34,7 +34,7 @@ class Event(Row, kw_only=True):
     """A mark on a host's timeline."""
 
     table: ClassVar[str] = "events"
-    kind: str  # crash, incident, sonar, stats, log, alarm, mark
+    kind: str  # crash, incident, sonar, log, alarm, mark
     cluster: str
     host: str
     time: float  # when it happened, by the sender's clock

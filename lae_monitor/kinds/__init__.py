@@ -6,8 +6,11 @@
     read       pure: bytes of the archive -> rows (core.rows.Reader)
     show       a report taken apart for people
     check      what `lae-monitor check config` asks of it
+    reasons    its reason codes
+    rows       rows of its own, if it has any; tables: their tables in the store
 
-One of each for all kinds: `receipts` writes to the journal what was accepted and refused, `pace` limits rates and memory.
+One of each for all kinds: `context` is what a gatherer is given, `receipts` writes to the journal what was accepted and
+refused, `pace` limits rates and memory, `rule_files` reads rules in TOML.
 
 A new kind is one folder and one line here.
 """

@@ -1,6 +1,5 @@
-"""One of our processes, whatever it does: what each that systemd or the command line starts has.
+"""What every process of ours has, whichever it is.
 
-running     its lock, its settings in the log, its archive, its signals and its end
-logs        its log, for people, the journal or machines
-notify      what it says to systemd, or to our own supervisor
+running     lock, archive, signals, end; `notify()`: its state, to systemd or to our supervisor
+logs        the log, for people, the journal or machines
 """

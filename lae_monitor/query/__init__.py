@@ -1,1 +1,12 @@
-"""Questions to the store: the search grammar, the hosts, one host's timeline, one report. Reads only."""
+"""Questions to the store. Only `decisions` writes, to the journal.
+
+grammar           what can be searched for; parser: text -> Query; planner: Query -> SQL
+search            events of all hosts
+events            rows of events, as the API gives them
+hosts             the hosts: last contact, worst level, load
+timeline          one host: events page by page, counts by kind and time, gaps
+reports           one report: its event and its file
+groups            the groups; group_page: one group in full
+decisions         what operators decide of groups
+refused_reports   what was refused, by reason
+"""

@@ -1,6 +1,13 @@
 """The searchable copy of what the archive holds: ClickHouse tables, embedded (chDB) or on a server.
 
 Derived: delete it, and `lae-monitor store rebuild` makes it anew from the archive, with the same answers.
+
+store         the tables, open: queries and inserts
+schema        the tables of all kinds, and what a kind's own tables are made of
+driver        what an engine offers, and its errors; chdb_driver: the embedded engine
+checks        finds rows and parts that were lost
+aside         sets aside what does not open
+sqlite        opens the SQLite ledgers of all processes
 """
 
 from importlib import import_module

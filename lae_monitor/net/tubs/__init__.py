@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-call"
-"""Foolscap tubs on asyncio: Twisted runs on our loop, and only here and in the gatherers that speak Foolscap.
+"""Foolscap tubs on asyncio: Twisted runs on our loop, in the incident gatherer, in `fleet tail` and in the demo only.
 
 `start_reactor()` comes first, in a running loop (asyncio's or uvloop's), before anything imports Foolscap or Twisted's
 reactor. Signals stay ours. A process has one reactor, so one loop that does this.
