@@ -355,7 +355,7 @@ def test_unregister_leaves_an_empty_comment_restarts_once_and_revokes_when_asked
     fleet("unregister", "incident", at(host))
     assert host.restarts == 2
     done = fleet("unregister", "incident", at(host), "--revoke")
-    assert "Let in no more: node1" in done.stderr
+    assert "FURL revoked: node1" in done.stderr
     assert not list((fleet.folder / "state/credentials").rglob("*.furl"))
 
 

@@ -504,7 +504,7 @@ def test_what_is_not_journalled_is_not_taken_note_of(fleet, ec2):
     ec2.client().stop_instances(InstanceIds=[node])
     usual = fleet.config.read_text()
     fleet.config.write_text(usual.replace("1 KiB", "99 TiB"))
-    failed(fleet.ec2(), 69, "the next run tells it again", "lae-monitor archive status")
+    failed(fleet.ec2(), 69, "the next run shows them again", "lae-monitor archive status")
     assert fleet.list.read_bytes() == before
     fleet.config.write_text(usual)
     assert fleet.kinds() == (1, [("stopped", "node1")], [("new", "stopped", "node1")])

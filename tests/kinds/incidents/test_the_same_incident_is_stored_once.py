@@ -139,7 +139,10 @@ def test_what_was_taken_away_is_no_reason_to_keep_nothing(gatherer):
     deliver(gatherer, "node1", (name_of("10-01"), "same"))
     gatherer.await_names("node1", 1)
     gatherer.await_journal(verdict="accepted")
-    shutil.rmtree(gatherer.folder_of("node1"))
+    gone = gatherer.folder_of("node1").rename(
+        gatherer.folder_of("node1").parent / ".gone"
+    )  # whatever is written meanwhile
+    shutil.rmtree(gone)
     deliver(gatherer, "node2", (name_of("10-01"), "same"))
     assert gatherer.await_names("node2", 1) == [name_of("10-01")]
 
