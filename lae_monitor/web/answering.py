@@ -127,6 +127,12 @@ def _harmless(value: Any) -> Any:
     return printable(value) if type(value) is str else value
 
 
+_MARKS: Final = {  # of what no kind reports
+    "alarm": "M8 2a4 4 0 0 0-4 4c0 4-2 5.5-2 5.5h12S12 10 12 6a4 4 0 0 0-4-4zM6.8 14h2.4",
+    "mark": "M4 15V1.8h8.5l-2.2 3 2.2 3H4",
+}
+
+
 @cache
 def _templates(kinds: Kinds) -> Environment:
     """Those of all pages, and those of each kind below its name."""
@@ -142,33 +148,22 @@ def _templates(kinds: Kinds) -> Environment:
     templates.filters.update(FILTERS)
     templates.globals.update(
         group_query=group_query,
+        grouped=[kind.event for kind in kinds if kind.why],
         host_url=host_url,
+        kinds=kinds.events,
         links=[link for kind in kinds for link in kind.links],
+        marks=_MARKS | {kind.event: kind.mark for kind in kinds if kind.mark},
         report_address=report_address,
+        runs={kind.event: kind.runs for kind in kinds if kind.runs},
         search_url=search_url,
     )
     return templates
 
 
-_MARKS: Final = {  # of what no kind reports
-    "alarm": "M8 2a4 4 0 0 0-4 4c0 4-2 5.5-2 5.5h12S12 10 12 6a4 4 0 0 0-4-4zM6.8 14h2.4",
-    "mark": "M4 15V1.8h8.5l-2.2 3 2.2 3H4",
-}
-
-
 def page(site: Site, template: str, status: int = 200, **values: Any) -> Response:
     """A page. What comes from the store and from reports has no secrets; texts that repeat the request lose them here."""
-    kinds = site.store.kinds
-    common = {
-        "fleet": site.fleet,
-        "now": format_time(site.clock()),
-        "q": "",
-        "marks": _MARKS | {kind.event: kind.mark for kind in kinds if kind.mark},
-        "runs": {kind.event: kind.runs for kind in kinds if kind.runs},
-        "grouped": [kind.event for kind in kinds if kind.why],
-        "kinds": kinds.events,
-    }
-    return _rendered(kinds, template, status, common | values)
+    common = {"fleet": site.fleet, "now": format_time(site.clock()), "q": ""}
+    return _rendered(site.store.kinds, template, status, common | values)
 
 
 def _rendered(kinds: Kinds, template: str, status: int, values: dict[str, Any]) -> Response:
