@@ -38,7 +38,7 @@ SELECT {GROUP_ID} AS id, count() AS events, uniqExact(cluster, host) AS places,
   max(rank) AS worst
 FROM (
   SELECT kind, `group`, cluster, host, id AS id_, title, level, time, received, key, {RANK} AS rank
-  FROM {{lae}}.events FINAL WHERE `group` IN {{groups:Array(String)}} AND kind NOT IN ('alarm', 'mark')
+  FROM {{events}} WHERE `group` IN {{groups:Array(String)}} AND kind NOT IN ('alarm', 'mark')
 ) GROUP BY id HAVING has({{ids:Array(String)}}, id)
 """
 
@@ -47,7 +47,7 @@ _AGAIN: Final = f"""
 SELECT {GROUP_ID} AS id, count() AS events,
   argMin((kind, cluster, host, id_, title, level, toUnixTimestamp64Micro(time)), (time, key)) AS example
 FROM (
-  SELECT kind, `group`, cluster, host, id AS id_, title, level, time, key FROM {{lae}}.events FINAL
+  SELECT kind, `group`, cluster, host, id AS id_, title, level, time, key FROM {{events}}
   WHERE `group` != '' AND kind NOT IN ('alarm', 'mark') AND {RANK} >= {{rank:UInt8}}
     AND time >= fromUnixTimestamp64Micro({{news:Int64}}, 'UTC')
     AND toUnixTimestamp64Micro(received) >= {{fresh:Int64}} AND has({{ids:Array(String)}}, {GROUP_ID})

@@ -84,7 +84,7 @@ def show(invocation: Invocation, name: str, cluster: str, since: str, limit: int
     lae-monitor host show storage3 --cluster lae --since 2d
     """
     from lae_monitor.query.grammar import Filter, Query, Text
-    from lae_monitor.query.parser import format_query
+    from lae_monitor.query.writing import format_query
     from lae_monitor.terminal.answers import address, answers
 
     query = format_query(Query((Filter("since", (Text(since),)),)))

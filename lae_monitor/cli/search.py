@@ -14,22 +14,21 @@ OVERLAP: Final = 15.0  # seconds asked for again: receipts reach the store a mom
 SEEN: Final = 20_000  # events remembered, so that what is asked for again is not shown again
 BATCH: Final = 1_000  # events asked for at once
 
-_TERMS: Final = """Terms:
-
-\b
-disk full                  both words; capitals do not matter
-'"connection refused"'     these words in this order
--word                      not with this; a minus goes before any term
-kind:crash,incident        any of: crash, incident, sonar, alarm, mark
-host:'ml*' cluster:lae     * stands for anything
-level:'>=warning'          debug, info, warning, error, critical
-product:Firefox            an attribute by its name
-since:2h until:2026-11-22  durations, days, RFC 3339 times
-"""
-
 
 class QueryCommand(click.Command):
     """A command whose arguments are a search: `-word` is a term of it, not an option."""
+
+    def format_epilog(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's name
+        formatter: click.HelpFormatter,
+    ) -> None:
+        from lae_monitor.kinds import KINDS
+        from lae_monitor.query.grammar import OF_JOURNAL, WAYS
+
+        kinds = ", ".join((*KINDS.events, *OF_JOURNAL))
+        with formatter.section("Terms, in quotes where the shell wants them"):
+            formatter.write_dl([(way, meaning.format(kinds=kinds)) for way, meaning in WAYS])
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         takes: dict[str, bool] = {}  # option -> whether a value follows
@@ -54,11 +53,18 @@ class QueryCommand(click.Command):
         return super().parse_args(context, [*options, "--", *query])
 
 
+def _complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    from lae_monitor.kinds import KINDS
+    from lae_monitor.query.grammar import completions
+
+    return completions(begun, KINDS.events)
+
+
 _settings: Final[dict[str, Any]] = {"help_option_names": ["--help"], "max_content_width": 120}
 
 
-@click.command(cls=QueryCommand, context_settings=_settings, epilog=_TERMS)
-@click.argument("query", nargs=-1, metavar="[QUERY]...")
+@click.command(cls=QueryCommand, context_settings=_settings)
+@click.argument("query", nargs=-1, metavar="[QUERY]...", shell_complete=_complete)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Rows at most.")
 @common
 def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
@@ -91,13 +97,14 @@ def _summary(answer: dict[str, Any], text: str) -> None:
     from lae_monitor.query.parser import parse
 
     rows = answer["rows"]
+    least = "" if answer["complete"] else "at least "
     click.echo(
-        f"{answer['matched']:,} of {answer['scanned']:,} events in {answer['seconds']:.3f} s"
+        f"{least}{answer['matched']:,} of {answer['scanned']:,} events in {answer['seconds']:.3f} s"
         + (f"; shown are the newest {len(rows):,}" if len(rows) < answer["matched"] else ""),
         err=True,
     )
     if not answer["complete"]:
-        click.echo(f"Not everything was searched: {answer['reason']}", err=True)
+        click.echo(f"Incomplete: {answer['reason']}", err=True)
     if rows:
         click.echo(f"Next: lae-monitor report show {_argument(rows[0]['id'])}", err=True)
     elif names := parse(text).attributes:
@@ -130,8 +137,8 @@ def _understood(invocation: Invocation, text: str) -> None:
         invocation.fail(f"bad_query: {error.problem}", EXIT_USAGE, following="lae-monitor search --help")
 
 
-@click.command(cls=QueryCommand, context_settings=_settings, epilog=_TERMS)
-@click.argument("query", nargs=-1, metavar="[QUERY]...")
+@click.command(cls=QueryCommand, context_settings=_settings)
+@click.argument("query", nargs=-1, metavar="[QUERY]...", shell_complete=_complete)
 @click.option(
     "-n", "--lines", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Earlier events first."
 )

@@ -83,6 +83,8 @@ class Checks:
                 found.parts.append(part)
         detached = await checks.detached(store)
         found.parts += detached
+        if store.doubled is None or any(part.table == "doubled" for part in found.parts):
+            await self._learn_doubled()
         await self._check_cursors(found)
         of = await checks.slices(store)
         for number in range(of):
@@ -96,6 +98,14 @@ class Checks:
         self.whole = not found.unreadable
         await self._say(found)
         return found
+
+    async def _learn_doubled(self) -> None:
+        store = self._mover.store
+        store.doubled = None
+        try:
+            await store.learn_doubled()
+        except StoreError as error:
+            log.warning("which events are stored twice is not known yet, so reading takes longer: %s", error)
 
     async def _check_cursors(self, found: Findings) -> None:
         """Files of which the ledger says that they were moved further than `moves` does: its rows were lost."""

@@ -1,6 +1,7 @@
 """Questions to the store. Only `decisions` writes, to the journal.
 
-grammar           what can be searched for; parser: text -> Query; planner: Query -> SQL
+grammar           what can be searched for; parser: text -> Query, writing: back; planner: Query -> SQL
+patterns          regular expressions of searches
 search            events of all hosts
 events            rows of events, as the API gives them
 hosts             the hosts: last contact, worst level, load

@@ -24,6 +24,8 @@ _COLUMNS: Final = (
     "mapApply((name, value) -> (name, if(lengthUTF8(value) > {max_value:UInt32}, "
     "concat(substringUTF8(value, 1, {max_value:UInt32}), '…'), value)), attrs) AS attributes, file, offset, length"
 )
+_KEY: Final = "(cluster, host, time, key)"
+DOUBLED: Final = "(SELECT cluster, host, time, key FROM {lae}.doubled)"
 _RECEIPTS: Final = """
 SELECT wanted.place AS place, toUnixTimestamp64Micro(receipt.time) AS at
 FROM (
@@ -88,13 +90,42 @@ async def select(
     Raises:
         StoreError: also when it took longer than `seconds`.
     """
-    sql = f"SELECT {_COLUMNS} FROM {{lae}}.events FINAL WHERE {where} ORDER BY {order} LIMIT {{limit:UInt32}}"
     limit = min(limit, MAX_ROWS)
     max_text = 2**31 if whole else min(MAX_TEXT, MAX_TEXTS // max(limit, 1))
     sizes = {"max_text": max_text, "max_value": 2**31 if whole else MAX_VALUE, "limit": limit}
-    rows = await store.query(sql, {**parameters, **sizes}, seconds=seconds)
+    rows = await store.query(_once(store, where, order), {**parameters, **sizes}, seconds=seconds)
     times = await _received(store, rows, seconds)
     return [_found(row, time) for row, time in zip(rows, times, strict=True)]
+
+
+def _once(store: Store, where: str, order: str) -> str:
+    """The query for the first events in `order`, each once; what may be stored twice is looked at by itself."""
+    last = f"ORDER BY {order} LIMIT {{limit:UInt32}}"
+    if store.doubled is None:
+        return f"SELECT {_COLUMNS} FROM {{lae}}.events FINAL WHERE {where} {last}"
+    if not store.doubled:
+        return f"SELECT {_COLUMNS} FROM {{lae}}.events WHERE {where} {last}"
+    columns = f"{_COLUMNS}, time, received, key"  # by which they may be ordered
+    return (
+        "SELECT * EXCEPT (time, received, key) FROM ("
+        f"SELECT {columns} FROM {{lae}}.events WHERE ({where}) AND {_KEY} NOT IN {DOUBLED} {last} UNION ALL "
+        f"SELECT {columns} FROM {{lae}}.events FINAL WHERE ({where}) AND {_KEY} IN {DOUBLED} {last}) {last}"
+    )
+
+
+async def count(store: Store, where: str, parameters: Mapping[str, Parameter], seconds: float) -> int:
+    """How many events there are for which `where` holds.
+
+    Raises:
+        StoreError: also when it took longer than `seconds`.
+    """
+    sql = f"SELECT count() AS events FROM {{events}} WHERE {where}"
+    if store.doubled:
+        some = f"SELECT count() FROM {{lae}}.events %s WHERE ({where}) AND {_KEY} IN {DOUBLED}"
+        sql = (
+            f"SELECT (SELECT count() FROM {{lae}}.events WHERE {where}) - ({some % ''}) + ({some % 'FINAL'}) AS events"
+        )
+    return int((await store.query(sql, parameters, seconds=seconds))[0]["events"])
 
 
 async def _received(store: Store, rows: Sequence[dict[str, Any]], seconds: float) -> list[int]:

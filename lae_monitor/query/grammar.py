@@ -1,11 +1,15 @@
 """What can be searched for. Pure: the terms, and what their names and values may be.
 
 disk "connection refused" -needle      words and phrases, all of which have to be there, or (-) must not
+disk OR (memory NOT swap)              either; parentheses; NOT is a minus; AND may stand where a space does
+/refused|reset by [a-z]+/              a regular expression (RE2) within a line
+text~"nection ref"                     these characters, also within words
 kind:crash,incident host:ml*           a field; a comma means any of, * stands for anything outside quotes
 level:error   level:>=warning          this level; this level or a worse one
 category:user-incident-button          what an incident was found to be
 product:Firefox                        an attribute by its name; attr.NAME: for one that is named like a field
-since:2h until:2026-11-22              a duration back from now, a time, or a day (as `until`: to its end)
+since:2h until:2026-11-22              a duration back from now, a time, or a day (as `until`: to its end); times are UTC
+since:today since:17:00                since this day began; since it was last 17:00
 
 Letters are alike in both cases, except in names of hosts, clusters, groups, ids and attributes.
 """
@@ -18,15 +22,36 @@ from typing import Final
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
-from lae_monitor.core.time import parse_duration, parse_time
+from lae_monitor.core.time import DAY, HOUR, MINUTE, parse_duration, parse_time
 
+WAYS: Final = (  # of writing a search, for people; {kinds} are those of events
+    ("disk full", "both words, as whole words; capitals do not matter"),
+    ('"connection refused"', "these words in this order"),
+    ("-word", "not with this; a minus, or NOT, goes before anything"),
+    ("disk OR (memory NOT swap)", "one or the other; parentheses hold terms together"),
+    ("tahoe*", "words that begin so"),
+    ('text~"nection ref"', "these characters, also within words"),
+    ("/refused|reset by [a-z]+/", "a regular expression (RE2) within a line"),
+    ("kind:crash,incident", "one of these kinds: {kinds}"),
+    ("host:ml* cluster:lae", "of these hosts; * stands for anything"),
+    ("level:>=warning", "debug, info, warning, error, critical; this level or a worse one"),
+    ("since:2h until:17:00", "durations, days (2026-11-22, today), times (17:00, 2026-11-22T09:44:34Z), all UTC"),
+    ("product:Firefox", "an attribute with this value; attr.host: for one that is named like a field"),
+    ("id: group: title: category:", "the other fields"),
+)
 FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "category", "title", "since", "until")
 OF_JOURNAL: Final = ("alarm", "mark")  # kinds of events beside those of the kinds of reports
 TIMES: Final = frozenset({"since", "until"})
 COMPARISONS: Final = (">=", "<=", ">", "<")  # longer ones first: that is how they are looked for
+LEVEL_NAMES: Final = dict(zip(LEVELS, LEVELS, strict=True)) | {  # as people and other systems call them
+    "trace": "debug", "notice": "info", "warn": "warning", "err": "error", "crit": "critical", "fatal": "critical",
+    "alert": "critical", "emerg": "critical", "panic": "critical",
+}  # fmt: skip
 
 _DURATION: Final = re.compile(r"[0-9][0-9.]*\s*[a-z]")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
+_DAYS_AGO: Final = {"today": 0, "yesterday": 1}
 
 
 class BadQuery(Refused):
@@ -58,6 +83,22 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Substring:
+    """These characters, wherever they stand."""
+
+    text: str
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression (RE2) that some line of an event has."""
+
+    text: str
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """A field (or, with `attribute`, an attribute) that has one of `values`; `comparison` is for levels only."""
 
@@ -68,7 +109,15 @@ class Filter:
     negated: bool = False
 
 
-Term = Words | Filter
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of `queries` holds, or (negated) none does."""
+
+    queries: tuple["Query", ...]
+    negated: bool = False
+
+
+Term = Words | Substring | Pattern | Filter | Either
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +129,21 @@ class Query:
     @property
     def attributes(self) -> list[str]:
         """The names that were taken as attributes' names, for a hint when nothing was found."""
-        return [term.name for term in self.terms if isinstance(term, Filter) and term.attribute]
+        names: list[str] = []
+        for term in self.terms:
+            if isinstance(term, Filter) and term.attribute:
+                names.append(term.name)
+            elif isinstance(term, Either):
+                names += [name for query in term.queries for name in query.attributes]
+        return names
+
+
+def completions(begun: str, kinds: Iterable[str]) -> list[str]:
+    """Terms that go on as `begun`: names of fields, and values where they are few."""
+    values = {"kind": (*kinds, *OF_JOURNAL), "level": LEVELS, "since": ("1h", "today"), "until": ("today",)}
+    name, colon, _ = begun.partition(":")
+    terms = [f"{name}:{value}" for value in values.get(name, ())] if colon else [f"{field}:" for field in FIELDS]
+    return [term for term in terms if term.startswith(begun)]
 
 
 def is_time(term: Term) -> bool:
@@ -92,13 +155,19 @@ def moment(text: str, now: float, *, closing: bool = False) -> float:
     """The time that `since:` or `until:` names, in seconds since the epoch.
 
     Args:
-        text: `2h` (back from `now`), an RFC 3339 time, or a day.
+        text: `2h` (back from `now`), an RFC 3339 time, a day, `today`, `yesterday`, or `17:00`: the last one before `now`.
         closing: for `until:`, so that a day is meant with all its hours.
 
     Raises:
         Refused: `bad_time` or `bad_duration`.
     """
     text = text.strip()
+    midnight = now - now % DAY
+    if (ago := _DAYS_AGO.get(text.lower())) is not None:
+        return midnight - (ago - closing) * DAY
+    if clock := _CLOCK.fullmatch(text):
+        at = midnight + int(clock[1]) * HOUR + int(clock[2]) * MINUTE + int(clock[3] or 0)
+        return at if at <= now else at - DAY
     if _DURATION.match(text) and not _DAY.match(text):
         return now - parse_duration(text)
     if closing and _DAY.fullmatch(text):
@@ -145,7 +214,7 @@ def _is_slip(word: str, known: str) -> bool:
 
 def levels_of(comparison: str, level: str) -> tuple[str, ...]:
     """The levels that `comparison level` admits: `>=`, `warning` -> warning, error, critical."""
-    rank = LEVELS.index(level)
+    rank = LEVELS.index(LEVEL_NAMES[level])
     return {
         "": LEVELS[rank : rank + 1],
         ">=": LEVELS[rank:],

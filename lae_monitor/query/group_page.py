@@ -22,21 +22,21 @@ MAX_MEMBERS: Final = 50  # groups merged into it that are named
 _HOSTS: Final = """
 SELECT cluster, host, count() AS events, min(toUnixTimestamp64Micro(time)) AS first,
   max(toUnixTimestamp64Micro(time)) AS last
-FROM {lae}.events FINAL WHERE CONDITION GROUP BY cluster, host ORDER BY events DESC, host LIMIT {limit:UInt32}
+FROM {events} WHERE CONDITION GROUP BY cluster, host ORDER BY events DESC, host LIMIT {limit:UInt32}
 """
 _VERSIONS: Final = """
 SELECT RELEASE AS version, count() AS events, min(toUnixTimestamp64Micro(time)) AS first,
   max(toUnixTimestamp64Micro(time)) AS last
-FROM {lae}.events FINAL WHERE version != '' AND CONDITION GROUP BY version ORDER BY last DESC LIMIT {limit:UInt32}
+FROM {events} WHERE version != '' AND CONDITION GROUP BY version ORDER BY last DESC LIMIT {limit:UInt32}
 """
 _MEMBERS: Final = f"""
 SELECT {GROUP_ID} AS id, any(kind) AS kinds, any(`group`) AS text, count() AS events
-FROM {{lae}}.events FINAL WHERE CONDITION GROUP BY id ORDER BY events DESC LIMIT {{limit:UInt32}}
+FROM {{events}} WHERE CONDITION GROUP BY id ORDER BY events DESC LIMIT {{limit:UInt32}}
 """
 _TWICE: Final = """
 SELECT id FROM (
   SELECT id, row_number() OVER (PARTITION BY kind, SEPARATE ORDER BY received, key) AS turn
-  FROM {lae}.events FINAL WHERE CONDITION
+  FROM {events} WHERE CONDITION
 ) WHERE turn > 1 AND has({ids:Array(String)}, id) LIMIT {limit:UInt32}
 """
 

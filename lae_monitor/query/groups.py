@@ -62,7 +62,7 @@ SELECT *, count() OVER () AS total FROM (
       min(toUnixTimestamp64Micro(time)) AS first, max(toUnixTimestamp64Micro(time)) AS last, max({RANK}) AS worst,
       argMax((kind, title, `group`, id, cluster, host, WHY), ({GROUP_ID} = root, time, key)) AS newest,
       {_counted("3600000000", "day")} AS hours, {_counted("86400000000", "month")} AS days
-    FROM {{lae}}.events FINAL WHERE `group` != '' AND CONDITION GROUP BY root
+    FROM {{events}} WHERE `group` != '' AND CONDITION GROUP BY root
   )
 ) WHERE has({{states:Array(String)}}, state) ORDER BY ORDER, root LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}
 """

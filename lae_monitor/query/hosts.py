@@ -23,13 +23,13 @@ SILENT_AFTER: Final = 30 * MINUTE  # six runs at Sonar's usual five minutes
 _EVENTS: Final = """
 SELECT cluster, host, kind, count() AS events, countIf(time >= fromUnixTimestamp64Micro({day:Int64}, 'UTC')) AS lately,
   max(greatest(toUnixTimestamp64Micro(received), least(toUnixTimestamp64Micro(time), {now:Int64}))) AS heard
-FROM {lae}.events FINAL WHERE host != '' AND CONDITION GROUP BY cluster, host, kind
+FROM {events} WHERE host != '' AND CONDITION GROUP BY cluster, host, kind
 LIMIT {limit:UInt32}
 """
 _HOURS: Final = f"""
 SELECT cluster, host, intDiv(toUnixTimestamp64Micro(time) - {{day:Int64}}, 3600000000) AS hour, count() AS events,
   max({RANK}) AS worst
-FROM {{lae}}.events FINAL
+FROM {{events}}
 WHERE host != '' AND time >= fromUnixTimestamp64Micro({{day:Int64}}, 'UTC')
   AND time < fromUnixTimestamp64Micro({{now:Int64}}, 'UTC') AND CONDITION
 GROUP BY cluster, host, hour LIMIT {{limit:UInt32}}

@@ -2,17 +2,23 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
+from lae_monitor.query import patterns
 from lae_monitor.query.grammar import (
     COMPARISONS,
     FIELDS,
+    LEVEL_NAMES,
     TIMES,
     BadQuery,
+    Either,
     Filter,
+    Pattern,
     Query,
+    Substring,
     Term,
     Text,
     Words,
@@ -23,13 +29,14 @@ from lae_monitor.query.grammar import (
 
 MAX_QUERY: Final = 2_000  # characters; nobody types more, and every term costs the engine
 MAX_TERMS: Final = 64  # terms and values together
+MAX_DEPTH: Final = 16  # parentheses within parentheses
 _ANY_NOW: Final = 1_700_000_000.0  # times are only tried here; what they mean is decided when the search runs
 
 _KEY: Final = re.compile(r"(attr\.)?(?:([A-Za-z_][A-Za-z0-9_.-]*)|(?<=attr\.)(?=\"))")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _PORT: Final = re.compile(r"[0-9]+(?:\s|$)")
-_NEEDS_QUOTES: Final = re.compile(r'\s|[,*]|^"|^$')
-_ESCAPED: Final = re.compile(r'"|\\(?=["\\]|$)')
+_OPERATOR: Final = re.compile(r"(AND|OR|NOT)(?=[\s()]|$)")
+_PATTERN: Final = re.compile(r"/((?:[^/\\]|\\.)*[^/\\\s]|(?:[^/\\]|\\.)*\\.)/(?=[\s)]|$)", re.DOTALL)
+_ELSEWHERE: Final = re.compile(rf"({'|'.join(FIELDS)})(==?|!=|~|[<>]=?)(?=[^\s=])|(\|\|?|&&?)(?=\s|$)")
 
 
 def parse(text: str, kinds: Sequence[str] = ()) -> Query:
@@ -57,12 +64,46 @@ class _Parser:
         self.kinds = kinds
         self.at = 0
         self.pieces = 0
+        self.depth = 0
 
     def query(self) -> Query:
+        found = self._either()
+        if self._here():
+            raise self._stray(self.at, "there is no parenthesis to close")
+        return found
+
+    def _either(self) -> Query:
+        """What stands up to the end, or to a parenthesis that was opened before."""
+        branches: list[Query] = []
         terms: list[Term] = []
-        while self._skip_spaces():
-            terms.append(self._term())
-        return Query(tuple(terms))
+        while self._skip_spaces() and self._here() != ")":
+            operator = _OPERATOR.match(self.text, self.at)
+            if operator is None or operator[1] == "NOT":
+                terms += self._term()
+                continue
+            if not terms or not self._goes_on(operator.end()):
+                raise BadQuery(
+                    f'{operator[1]} stands between two terms; to search for the word: "{operator[1]}"',
+                    self.text, self.at, operator.end(),
+                )  # fmt: skip
+            self.at = operator.end()
+            if operator[1] == "OR":
+                branches.append(Query(tuple(terms)))
+                terms = []
+        branches.append(Query(tuple(terms)))
+        if len(branches) == 1:
+            return branches[0]
+        return Query((Either(tuple(one for branch in branches for one in _alternatives(branch))),))
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether another term follows at `at`, and not the end or one more AND or OR."""
+        rest = self.text[at:].lstrip()
+        operator = _OPERATOR.match(rest)
+        return bool(rest) and rest[0] != ")" and (operator is None or operator[1] == "NOT")
+
+    def _stray(self, at: int, problem: str) -> BadQuery:
+        sign = self.text[at]
+        return BadQuery(f'{problem}; to search for the sign: "{sign}"', self.text, at, at + 1)
 
     def _skip_spaces(self) -> bool:
         while self._here().isspace():
@@ -77,10 +118,43 @@ class _Parser:
         if self.pieces > MAX_TERMS:
             raise BadQuery(f"the search has more than {MAX_TERMS} terms", self.text, start, start)
 
-    def _term(self) -> Term:
+    def _term(self) -> tuple[Term, ...]:
+        negated = False
+        while operator := _OPERATOR.match(self.text, self.at):
+            if operator[1] != "NOT" or not self._goes_on(operator.end()):
+                raise BadQuery(
+                    f'{operator[1]} stands before a term; to search for the word: "{operator[1]}"',
+                    self.text, self.at, operator.end(),
+                )  # fmt: skip
+            negated = not negated
+            self.at = operator.end()
+            self._skip_spaces()
         follows = self._here(1)
-        negated = self._here() == "-" and bool(follows) and not follows.isspace() and follows != "-"
-        self.at += negated
+        if self._here() == "-" and follows and not follows.isspace() and follows not in "-)":
+            negated = not negated
+            self.at += 1
+        if self._here() == "(":
+            return self._group(negated)
+        return (self._single(negated),)
+
+    def _group(self, negated: bool) -> tuple[Term, ...]:
+        start = self.at
+        self.at += 1
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise BadQuery(f"there are more than {MAX_DEPTH} parentheses within each other", self.text, start, self.at)
+        inner = self._either()
+        if self._here() != ")":
+            raise self._stray(start, "the parenthesis is not closed")
+        self.at += 1
+        self.depth -= 1
+        if not inner.terms:
+            raise BadQuery("there is nothing between the parentheses", self.text, start, self.at)
+        if (here := self._here()) and not here.isspace() and here != ")":
+            raise BadQuery("a space is missing after the parenthesis", self.text, self.at, self.at + 1)
+        return _negated(inner) if negated else inner.terms
+
+    def _single(self, negated: bool) -> Term:
         start = self.at
         if self._here() == '"':
             text = self._quoted()
@@ -89,15 +163,68 @@ class _Parser:
             self._end_of_quoted("")
             self._count(start)
             return Words(Text(text), negated)
+        if found := _PATTERN.match(self.text, start):
+            return self._pattern(found, negated)
+        if self.text.startswith("text~", start) and self._here(5) not in {"", " "}:
+            self.at += len("text~")
+            value = self._value("text~", start, "")
+            if not value.text:
+                raise BadQuery("there is nothing between the quotes", self.text, start, self.at)
+            return Substring(value.text, negated)
         return self._filter(negated) or self._word(negated)
+
+    def _pattern(self, found: re.Match[str], negated: bool) -> Pattern:
+        self._count(found.start())
+        try:
+            patterns.check(found[1])
+        except patterns.NoPattern as error:
+            at = found.start(1) + error.at
+            raise BadQuery(str(error), self.text, at, min(at + 1, found.end())) from None
+        self.at = found.end()
+        return Pattern(found[1], negated)
 
     def _word(self, negated: bool) -> Words:
         start = self.at
-        while self._here() and not self._here().isspace():
-            self.at += 1
+        self._refuse_foreign()
+        word = self._bare("")
         self._count(start)
-        word = self.text[start : self.at]
         return Words(Text(word, "*" in word), negated)
+
+    def _bare(self, separator: str) -> str:
+        """What stands here without quotes, up to a space, `separator`, or a parenthesis that it did not open itself."""
+        start = self.at
+        opened: list[int] = []
+        while (here := self._here()) and not here.isspace() and here != separator:
+            if here == "(":
+                opened.append(self.at)
+            elif here == ")":
+                if not opened:
+                    break
+                opened.pop()
+            self.at += 1
+        if opened:
+            raise self._stray(opened[-1], "the parenthesis is not closed")
+        if self.at == start and self._here() == ")" and not self.depth:
+            raise self._stray(self.at, "there is no parenthesis to close")
+        return self.text[start : self.at]
+
+    def _refuse_foreign(self) -> None:
+        """Other languages' ways of writing, with the nearest of ours."""
+        found = _ELSEWHERE.match(self.text, self.at)
+        if found is None:
+            return
+        name, sign, joined = found.groups()
+        if joined:
+            ours = 'between terms: OR, or nothing for "and"'
+        elif sign == "~":
+            ours = f'did you mean "{name}:*...*"? Anywhere: text~"..."'
+        elif sign in COMPARISONS:
+            ours = 'did you mean "since:" or "until:"?' if name in TIMES else f'did you mean "{name}:"?'
+            ours = f'did you mean "level:{sign}..."?' if name == "level" else ours
+        else:
+            ours = f'did you mean "{"-" * (sign == "!=")}{name}:"?'
+        quoted = "" if joined else "; to search for the words, quote them"
+        raise BadQuery(ours + quoted, self.text, self.at, found.end())
 
     def _quoted(self) -> str:
         """The text in quotes that begins here; a backslash goes before a quote or a backslash in it."""
@@ -118,7 +245,7 @@ class _Parser:
 
     def _end_of_quoted(self, allowed: str) -> None:
         here = self._here()
-        if here and not here.isspace() and here != allowed:
+        if here and not here.isspace() and here not in {allowed, ")"}:
             raise BadQuery("a space is missing after the closing quote", self.text, self.at, self.at + 1)
 
     # ---- key:value -------------------------------------------------------------------------------------------------
@@ -176,15 +303,12 @@ class _Parser:
         return values
 
     def _value(self, name: str, key: int, separator: str) -> Text:
-        start = self.at
         self._count(key)
         if self._here() == '"':
             text = self._quoted()
             self._end_of_quoted(separator)
             return Text(text)
-        while self._here() and not self._here().isspace() and self._here() != separator:
-            self.at += 1
-        value = self.text[start : self.at]
+        value = self._bare(separator)
         if not value:
             raise BadQuery(f'a value is missing here; for an empty one: {name}:""', self.text, key, self.at)
         return Text(value, "*" in value)
@@ -196,14 +320,15 @@ class _Parser:
                 moment(term.values[0].text, _ANY_NOW, closing=term.name == "until")
             except Refused:
                 raise BadQuery(
-                    f"{term.name} takes a duration such as 2h or 7d, a day such as 2026-11-22, or an RFC 3339 time",
+                    f"{term.name} takes a duration such as 2h or 7d, a day such as 2026-11-22 or today, a time such as "
+                    "17:00, or an RFC 3339 time",
                     self.text, value, self.at,
                 ) from None  # fmt: skip
         if term.name not in {"level", "kind", "category"}:
             return term
         lowered = tuple(Text(text.text.lower(), text.wild) for text in term.values)
         for text in lowered:
-            if term.name == "level" and (text.text not in LEVELS or (term.comparison and len(lowered) > 1)):
+            if term.name == "level" and (text.text not in LEVEL_NAMES or (term.comparison and len(lowered) > 1)):
                 raise BadQuery(
                     f"level is one of {', '.join(LEVELS)}; several with commas, or one with >=, >, <= or <",
                     self.text, value, self.at,
@@ -214,34 +339,18 @@ class _Parser:
         return Filter(term.name, lowered, term.comparison, term.attribute, term.negated)
 
 
-def format_query(query: Query) -> str:
-    """A text that parses to `query`, no longer than any other."""
-    return " ".join(map(_format_term, query.terms))
+def _alternatives(query: Query) -> tuple[Query, ...]:
+    """`query`, or what it is one of: an OR within an OR says no more."""
+    first = query.terms[0]
+    is_either = len(query.terms) == 1 and isinstance(first, Either) and not first.negated
+    return first.queries if is_either and isinstance(first, Either) else (query,)
 
 
-def _format_term(term: Term) -> str:
-    """The first way of writing `term` that is read as `term`."""
-    sign = "-" if term.negated else ""
-    if isinstance(term, Words):
-        ways = [term.value.text, _quote(term.value.text)]
-    else:
-        bare = term.comparison + ",".join(value.text for value in term.values)
-        careful = term.comparison + ",".join(map(_format_value, term.values))
-        explicit = "attr." + (term.name if _NAME.fullmatch(term.name) else _quote(term.name))
-        keys = [term.name, explicit] if term.attribute else [term.name]
-        ways = [f"{key}:{values}" for key in keys for values in (bare, careful)]
-    for way in ways[:-1]:
-        try:
-            if parse(sign + way) == Query((term,)):
-                return sign + way
-        except BadQuery:
-            continue
-    return sign + ways[-1]
-
-
-def _format_value(value: Text) -> str:
-    return _quote(value.text) if not value.wild and _NEEDS_QUOTES.search(value.text) else value.text
-
-
-def _quote(text: str) -> str:
-    return '"' + _ESCAPED.sub(r"\\\g<0>", text) + '"'
+def _negated(query: Query) -> tuple[Term, ...]:
+    """The terms that hold where `query` does not."""
+    if len(query.terms) > 1:
+        return (Either((query,), negated=True),)
+    term = query.terms[0]
+    if isinstance(term, Either) and term.negated and len(term.queries) == 1:
+        return term.queries[0].terms
+    return (replace(term, negated=not term.negated),)

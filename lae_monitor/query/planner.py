@@ -6,10 +6,23 @@ character beyond ASCII): their tokens by the index, and what stands between the 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from lae_monitor.query.grammar import Filter, Query, Term, Text, Words, is_time, levels_of, moment
+from lae_monitor.query import patterns
+from lae_monitor.query.grammar import (
+    Either,
+    Filter,
+    Pattern,
+    Query,
+    Substring,
+    Term,
+    Text,
+    Words,
+    is_time,
+    levels_of,
+    moment,
+)
 from lae_monitor.store.driver import Parameter
 
 LATEST: Final = 4_102_444_800.0  # 2100-01-01, in seconds: the store's last time
@@ -21,12 +34,18 @@ _COLUMNS: Final = {"kind": "kind", "cluster": "cluster", "host": "host", "group"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A condition on events, apart from its times: they hold from `since` (included) to `until` (not), in seconds."""
+    """A condition on events, apart from its times: they hold from `since` (included) to `until` (not), in seconds.
+
+    `indexed`: it costs little however many events there are; otherwise each of them has to be looked at. `places`: those of
+    the conditions that say of which hosts the events are.
+    """
 
     conditions: tuple[str, ...] = ()
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     since: float = 0.0
     until: float = LATEST
+    indexed: bool = True
+    places: tuple[str, ...] = ()
 
     def where(self, since: float, until: float) -> tuple[str, dict[str, Parameter]]:
         """The whole condition within `since` to `until`, and its parameters."""
@@ -41,11 +60,12 @@ class Plan:
     def narrowed(self, column: str, value: str) -> "Plan":
         """The same plan, where `column` (a name of ours) is `value` as well."""
         name = f"only_{column}"
-        return Plan(
-            (f"`{column}` = {{{name}:String}}", *self.conditions),
-            {**self.parameters, name: value},
-            self.since,
-            self.until,
+        condition = f"`{column}` = {{{name}:String}}"
+        return replace(
+            self,
+            conditions=(condition, *self.conditions),
+            places=(condition, *self.places),
+            parameters={**self.parameters, name: value},
         )
 
     def at(self, cluster: str, host: str) -> "Plan":
@@ -72,16 +92,22 @@ def plan(query: Query, now: float) -> Plan:
         Refused: `bad_time`, `bad_duration` for times that the parser did not see.
     """
     planner = _Planner(now)
-    conditions = []
+    conditions: list[str] = []
+    places: list[str] = []
     since, until = 0.0, LATEST
     for term in query.terms:
         if not isinstance(term, Filter) or not is_time(term) or term.negated:
-            conditions.append(planner.condition(term))
+            condition = planner.condition(term)
+            (places if _is_place(term) else conditions).append(condition)
         elif term.name == "since":
             since = max(since, moment(term.values[0].text, now))
         else:
             until = min(until, moment(term.values[0].text, now, closing=True))
-    return Plan(tuple(conditions), planner.parameters, since, max(until, 0.0))
+    return Plan((*places, *conditions), planner.parameters, since, max(until, 0.0), planner.indexed, tuple(places))
+
+
+def _is_place(term: Term) -> bool:
+    return isinstance(term, Filter) and term.name in {"cluster", "host"} and not term.attribute and not term.negated
 
 
 class _Planner:
@@ -90,6 +116,7 @@ class _Planner:
     def __init__(self, now: float) -> None:
         self.now = now
         self.parameters: dict[str, Parameter] = {}
+        self.indexed = True
 
     def _parameter(self, value: Parameter, kind: str = "String") -> str:
         name = f"p{len(self.parameters)}"
@@ -99,6 +126,15 @@ class _Planner:
     def condition(self, term: Term) -> str:
         if isinstance(term, Words):
             condition = self._words(term.value)
+        elif isinstance(term, Substring):
+            condition = " AND ".join(self._literal(term.text))
+        elif isinstance(term, Pattern):
+            found = [one for text in patterns.literals(term.text) for one in self._literal(text)]
+            # Within a line, as grep does; the engine's dot would match its end too.
+            condition = " AND ".join([*found, f"match(words, {self._parameter(f'(?im-s)(?:{term.text})')})"])
+            self.indexed = False
+        elif isinstance(term, Either):
+            condition = " OR ".join(" AND ".join(self.condition(one) for one in query.terms) for query in term.queries)
         elif term.attribute:
             condition = self._any(term, lambda value: self._attribute(term.name, value))
         elif term.name == "title":
@@ -124,14 +160,27 @@ class _Planner:
             conditions.append(f"hasAllTokens(words, lowerUTF8({self._parameter(' '.join(tokens))}))")
         if pattern:
             conditions.append(f"match(words, lowerUTF8({self._parameter(pattern)}))")
+            self.indexed = False
         return " AND ".join(conditions)
 
+    def _literal(self, text: str) -> list[str]:
+        """Conditions of events that contain `text`: by its tokens that are whole for certain, and by itself.
+
+        Not by LIKE: the engine looks through all words of the index then, of all times.
+        """
+        self.indexed = False
+        tokens = [found[0] for found in _TOKEN.finditer(text) if found.start() > 0 and found.end() < len(text)]
+        conditions = [f"hasAllTokens(words, lowerUTF8({self._parameter(' '.join(tokens))}))"] if tokens else []
+        return [*conditions, f"position(words, lowerUTF8({self._parameter(text)})) > 0"]
+
     def _title(self, value: Text) -> str:
+        self.indexed = False
         tokens = whole_tokens(value)
         found = f"match(lowerUTF8(title), lowerUTF8({self._parameter(word_pattern(value, always=True))}))"
         return f"hasAllTokens(words, lowerUTF8({self._parameter(' '.join(tokens))})) AND {found}" if tokens else found
 
     def _attribute(self, name: str, value: Text) -> str:
+        self.indexed = False
         attribute = f"attrs[{self._parameter(name)}]"
         if value.wild:
             return f"{attribute} ILIKE {self._parameter(like_pattern(value))}"
@@ -186,4 +235,4 @@ def word_pattern(value: Text, *, always: bool = False) -> str:
 def like_pattern(value: Text) -> str:
     """`value` for LIKE: its own % and _ mean themselves, its * is anything."""
     escaped = re.sub(r"([\\%_])", r"\\\1", value.text)
-    return escaped.replace("*", "%")
+    return escaped.replace("*", "%") if value.wild else escaped

@@ -41,7 +41,7 @@ WHERE cluster = {cluster:String} AND host = {host:String} AND kind IN {kinds:Arr
 _ACTIVITY: Final = f"""
 SELECT kind, intDiv(toUnixTimestamp64Micro(time) - {{since:Int64}}, {{bucket:Int64}}) AS bucket, count() AS events,
   max({RANK}) AS worst
-FROM {{lae}}.events FINAL
+FROM {{events}}
 WHERE cluster = {{cluster:String}} AND host = {{host:String}}
   AND time >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND time < fromUnixTimestamp64Micro({{until:Int64}}, 'UTC')
 GROUP BY kind, bucket ORDER BY kind, bucket LIMIT {{limit:UInt32}}

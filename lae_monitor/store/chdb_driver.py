@@ -130,6 +130,7 @@ class ChdbDriver:
         seconds: float = 30.0,
         batch: Batch | None = None,
         aside: bool = False,
+        inserting: bool = False,
     ) -> list[dict[str, Any]]:
         """The rows of a query, as dictionaries. `{name:Type}` in the SQL takes `parameters[name]`.
 
@@ -137,6 +138,7 @@ class ChdbDriver:
             seconds: the engine stops the query after this long.
             batch: rows that the query reads as the table `{batch}`.
             aside: it may take long, and must not keep a reader that pages need.
+            inserting: an insert waits for it, which must wait for no query.
         """
 
         def query(session: Any, table: str = "") -> list[dict[str, Any]]:
@@ -149,7 +151,8 @@ class ChdbDriver:
             with _as_table(batch) as table:
                 return query(session, table)
 
-        return await self._run(self._aside if aside else self._readers, query if batch is None else query_with_batch)
+        pool = self._writer if inserting else self._aside if aside else self._readers
+        return await self._run(pool, query if batch is None else query_with_batch)
 
     async def insert(self, table: str, batch: Batch, token: str) -> None:
         """`batch` into `table`, once: the same `token` again inserts nothing.

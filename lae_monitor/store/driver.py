@@ -12,6 +12,7 @@ MEMORY_LIMIT: Final = 241  # ClickHouse: the query, or the whole engine, would e
 TIMEOUT: Final = 159
 NO_SPACE: Final = 243
 NO_PART: Final = 232
+BAD_PATTERN: Final = 427  # CANNOT_COMPILE_REGEXP
 
 # Not the statement's fault: it may pass when the disk, memory, threads or descriptors are there again.
 _ENVIRONMENT: Final = {

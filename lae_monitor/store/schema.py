@@ -4,6 +4,7 @@
 is read anew.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 import pyarrow as pa
@@ -34,11 +35,13 @@ COUNT: Final = Kind("UInt64 CODEC(T64, LZ4)", pa.uint64())
 WHOLE: Final = Kind("Int64 CODEC(T64, LZ4)", pa.int64())
 NUMBER: Final = Kind("Float64 CODEC(ZSTD)", pa.float64())
 FLAG: Final = Kind("Bool", pa.bool_())
+SMALL: Final = Kind("UInt8", pa.uint8())
 WORDS: Final = Kind("Array(LowCardinality(String))", pa.list_(pa.string()))
 MAP: Final = Kind("Map(LowCardinality(String), String)", pa.map_(pa.string(), pa.string()))
 
 PLACE: Final = {"file": TEXT, "offset": COUNT, "length": COUNT}
 SOURCE: Final = {"source": TEXT, "source_at": COUNT}
+FORM: Final = {"form": SMALL}  # what is known of a row: 1, whether it is stored twice (see `doubled`); 0, nothing
 
 
 # The ledger says "moved" after a sync of its own: what it says must be true after a power cut too. Merges are synced, and
@@ -116,7 +119,7 @@ TABLES: Final = {  # of all stores; kinds have more
             Event,
             {
                 "kind": WORD, "cluster": WORD, "host": WORD, "time": TIME, "received": TIME, "id": TEXT, "key": KEY,
-                "level": WORD, "title": TEXT, "text": TEXT, "group": TEXT, "attrs": MAP, **PLACE, **SOURCE,
+                "level": WORD, "title": TEXT, "text": TEXT, "group": TEXT, "attrs": MAP, **PLACE, **SOURCE, **FORM,
             },
             "cluster, host, time, key",
             extra=_WORDS,
@@ -159,19 +162,30 @@ TABLES: Final = {  # of all stores; kinds have more
 }  # fmt: skip
 
 
+# Rows of events that may be stored more than once, by their sorting key. A query that counts or shows events need not make
+# them one (FINAL: 3 to 50 times the cost) but where they are in here. Written before the rows themselves; a row that is in
+# here and stored once costs a little, nothing else. Like the tables of kinds it is made when a store is opened, for a
+# migration would keep an earlier release from opening the store.
+DOUBLED: Final = {"cluster": WORD, "host": WORD, "time": TIME, "key": KEY}
+DOUBLED_TABLE: Final = (
+    f"(\n  {', '.join(f'{name} {kind.sql}' for name, kind in DOUBLED.items())}\n) ENGINE = ReplacingMergeTree "
+    f"ORDER BY ({', '.join(DOUBLED)}) SETTINGS {', '.join(DURABLE)}"
+)
+
+
 def tables_of(kinds: Kinds) -> dict[str, Table]:
     """All tables of a store that keeps `kinds`, by name."""
     return TABLES | {table.name: table for kind in kinds if kind.tables for table in load(kind.tables)}
 
 
-def stream(table: Table, columns: dict[str, list[Any]]) -> bytes:
-    """One Arrow stream with one batch.
+def stream(kinds: Mapping[str, Kind], columns: Mapping[str, list[Any]]) -> bytes:
+    """One Arrow stream with one batch of `columns`, of the `kinds` that are named.
 
     Raises:
         ValueError, TypeError, OverflowError: a value does not fit its column.
     """
     arrays, fields = [], []
-    for name, kind in table.columns.items():
+    for name, kind in kinds.items():
         arrays.append(_array(columns[name], kind))
         fields.append(pa.field(name, kind.arrow))
     batch = pa.record_batch(arrays, schema=pa.schema(fields))

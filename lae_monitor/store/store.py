@@ -6,11 +6,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.kind import Kinds
-from lae_monitor.core.rows import Row
+from lae_monitor.core.rows import Event, Row
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.driver import DAMAGED_HELP, Batch, NewerStore, Parameter, StoreError
-from lae_monitor.store.schema import DURABLE, SMALL_MERGES, TABLES, Table, stream, tables_of
+from lae_monitor.store.schema import (
+    DOUBLED,
+    DOUBLED_TABLE,
+    DURABLE,
+    FORM,
+    SMALL_MERGES,
+    SOURCE,
+    TABLES,
+    Kind,
+    Table,
+    stream,
+    tables_of,
+)
 
 
 class Step(NamedTuple):
@@ -68,6 +80,7 @@ class Store:
         self.tables = tables_of(kinds)
         self.database = database
         self.identity = ""
+        self.doubled: int | None = None  # events that may be stored more than once; None: not known yet
         self._clock = clock
         self._replacing = asyncio.Lock()
         self.on_damage: Callable[[], None] = lambda: None  # called when a query meets a damaged part
@@ -103,6 +116,7 @@ class Store:
         for name in self.tables.keys() - TABLES.keys():
             await self.driver.command(self.tables[name].create(self.database))  # a kind may be new
         await self._set_durable()
+        await self._open_doubled()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")
         if not rows:
             raise StoreError("its table of migrations says nothing of its identity")
@@ -129,12 +143,64 @@ class Store:
         await self.insert_columns(table, _columns(self.tables[table], rows, spans), token)
 
     async def insert_columns(self, table: str, columns: dict[str, list[Any]], token: str) -> None:
-        await self.driver.insert(f"{self.database}.{table}", await _batch(self.tables[table], columns), token)
+        if table == Event.table:
+            await self._note_doubled(columns)
+        await self.driver.insert(f"{self.database}.{table}", await _batch(self.tables[table].columns, columns), token)
+
+    # ---- Events that are stored more than once ----------------------------------------------------------------------
+
+    async def _open_doubled(self) -> None:
+        await self.driver.command(f"CREATE TABLE IF NOT EXISTS {self.database}.doubled {DOUBLED_TABLE}")
+        await self.driver.command(f"ALTER TABLE {self.database}.events ADD COLUMN IF NOT EXISTS form UInt8")
+        if await self.query("SELECT 1 FROM {lae}.events WHERE form = 0 LIMIT 1") == []:
+            self.doubled = await self._count_doubled()
+
+    async def learn_doubled(self) -> None:
+        """Looks which events are stored more than once, for releases that did not note it; once in a store's life.
+
+        Raises:
+            StoreError: nothing is known yet.
+        """
+        self.driver.check_room()
+        keys = ", ".join(DOUBLED)
+        await self.driver.command(
+            f"INSERT INTO {self.database}.doubled SELECT {keys} FROM {self.database}.events GROUP BY {keys} "
+            "HAVING count() > 1 SETTINGS optimize_aggregation_in_order = 1"
+        )
+        await self.driver.command(
+            f"ALTER TABLE {self.database}.events UPDATE form = 1 WHERE form = 0 SETTINGS mutations_sync = 1"
+        )
+        self.doubled = await self._count_doubled()
+
+    async def _count_doubled(self) -> int:
+        return int((await self.query("SELECT count() AS events FROM {lae}.doubled"))[0]["events"])
+
+    async def _note_doubled(self, columns: dict[str, list[Any]]) -> None:
+        """Notes which of the events to come are there already, or come twice."""
+        batch = await _batch(DOUBLED, columns)
+        keys = ", ".join(DOUBLED)
+        rows = await self.query(
+            "SELECT cluster, host, toUnixTimestamp64Micro(time) AS at, lower(hex(key)) AS row FROM {batch} "
+            f"GROUP BY {keys} HAVING count() > 1 "
+            f"OR ({keys}) IN (SELECT {keys} FROM {{lae}}.events WHERE ({keys}) IN (SELECT {keys} FROM {{batch}}))",
+            seconds=300, batch=batch, inserting=True,
+        )  # fmt: skip
+        if not rows:
+            return
+        found: dict[str, list[Any]] = {
+            "cluster": [row["cluster"] for row in rows],
+            "host": [row["host"] for row in rows],
+            "time": [(row["at"] + 0.5) / 1e6 for row in rows],  # of the same microsecond again
+            "key": [bytes.fromhex(row["row"]) for row in rows],
+        }
+        await self.driver.insert(f"{self.database}.doubled", await _batch(DOUBLED, found), uuid.uuid4().hex)
+        if self.doubled is not None:
+            self.doubled += len(rows)
 
     async def absent(self, table: str, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         """Which of `spans` gave a row that the table has not: none that is equal by its sorting key, and as new."""
         known = self.tables[table]
-        batch = await _batch(known, _columns(known, rows, spans))
+        batch = await _batch(known.columns, _columns(known, rows, spans))
         identity = ", ".join(known.identity)
         found = await self.query(
             f"SELECT DISTINCT b.source AS source, b.source_at AS start FROM {{batch}} AS b LEFT JOIN "
@@ -172,15 +238,19 @@ class Store:
         seconds: float = 30.0,
         batch: Batch | None = None,
         aside: bool = False,
+        inserting: bool = False,
     ) -> list[dict[str, Any]]:
-        """The rows of `sql`, in which `{lae}` stands for the database.
+        """The rows of `sql`, in which `{lae}` stands for the database, and `{events}` for the table with each event once.
 
         Raises:
             StoreError
         """
+        sql = sql.replace("{events}", "{lae}.events" if self.doubled == 0 else "{lae}.events FINAL")
         sql = sql.replace("{lae}", self.database)
         try:
-            return await self.driver.rows(sql, parameters, seconds=seconds, batch=batch, aside=aside)
+            return await self.driver.rows(
+                sql, parameters, seconds=seconds, batch=batch, aside=aside, inserting=inserting
+            )
         except StoreError as error:
             if error.is_damage:
                 self.on_damage()
@@ -188,7 +258,9 @@ class Store:
             if error.code not in _AWAY:
                 raise
         async with self._replacing:  # asked between the two renames, if the tables are there now
-            return await self.driver.rows(sql, parameters, seconds=seconds, batch=batch, aside=aside)
+            return await self.driver.rows(
+                sql, parameters, seconds=seconds, batch=batch, aside=aside, inserting=inserting
+            )
 
     async def moved(self) -> dict[str, int]:
         """How far each archive file has been moved without a gap, by the marks that are written last."""
@@ -250,7 +322,7 @@ class Store:
                 await self.driver.command(f"DROP DATABASE IF EXISTS {self._retired} SYNC")
                 await self.driver.command(f"RENAME DATABASE {self.database} TO {self._retired}")
                 await self.driver.command(f"RENAME DATABASE {other.database} TO {self.database}")
-                self.identity = other.identity
+                self.identity, self.doubled = other.identity, other.doubled
             finally:
                 await self._end_replacing()
 
@@ -275,17 +347,18 @@ class Store:
 
 def _columns(table: Table, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
-        name: [getattr(row, name) for row in rows] for name in table.columns if name not in {"source", "source_at"}
+        name: [getattr(row, name) for row in rows] for name in table.columns if name not in {*SOURCE, *FORM}
     }
     columns["source"] = [path for path, _ in spans]
     columns["source_at"] = [start for _, start in spans]
+    columns["form"] = [1] * len(rows)
     return columns
 
 
-async def _batch(table: Table, columns: dict[str, list[Any]]) -> Batch:
+async def _batch(kinds: Mapping[str, Kind], columns: Mapping[str, list[Any]]) -> Batch:
     # In a thread: many rows take long, and hints would be lost meanwhile.
-    arrow = await asyncio.to_thread(stream, table, columns)
-    return Batch({name: kind.type for name, kind in table.columns.items()}, arrow)
+    arrow = await asyncio.to_thread(stream, kinds, columns)
+    return Batch({name: kind.type for name, kind in kinds.items()}, arrow)
 
 
 def by_table(rows: Iterable[tuple[Row, tuple[str, int]]]) -> dict[str, tuple[list[Row], list[tuple[str, int]]]]:

@@ -11,8 +11,8 @@ from lae_monitor.core.printable import one_line
 from lae_monitor.core.time import format_duration, parse_time
 from lae_monitor.query.events import EventRow
 from lae_monitor.query.grammar import Filter, Query, Text
-from lae_monitor.query.parser import format_query
 from lae_monitor.query.timeline import Gap
+from lae_monitor.query.writing import format_query
 
 FEWEST_RUNS: Final = 3  # routine events in a row (runs of Sonar), alike and together, that are shown as one line
 

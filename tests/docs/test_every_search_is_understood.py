@@ -7,7 +7,7 @@ import pytest
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.query.grammar import FIELDS, Filter
-from lae_monitor.query.parser import MAX_QUERY, MAX_TERMS, parse
+from lae_monitor.query.parser import MAX_DEPTH, MAX_QUERY, MAX_TERMS, parse
 
 
 def searches(text, markdown):
@@ -50,7 +50,7 @@ def test_every_field_has_an_example_and_a_row(page, markdown):
 def test_levels_and_limits_are_those_of_the_code(page):
     text = page("query.md")
     assert ", ".join(LEVELS) in text
-    assert f"{MAX_QUERY:,}\ncharacters and {MAX_TERMS} terms" in text
+    assert f"{MAX_QUERY:,} characters, {MAX_TERMS} terms and {MAX_DEPTH} parentheses" in text
 
 
 @pytest.mark.parametrize("example", ["http://host/", "std::string", "error: x", "name.example:8080"])

@@ -192,7 +192,7 @@ def test_a_store_of_an_earlier_release_gets_the_settings(tmp_path):
             )
         async with spine.opened(tmp_path) as mover:
             rows = await mover.store.query("SELECT name, engine_full FROM system.tables WHERE database = 'lae'")
-            assert len(rows) == 8
+            assert len(rows) == 9
             for row in rows:
                 assert "old_parts_lifetime = 480" in row["engine_full"], row["name"]
                 assert "min_rows_to_fsync_after_merge = 1" in row["engine_full"], row["name"]

@@ -11,9 +11,10 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import format_time
 from lae_monitor.kinds.incidents.questions import categories_of, categories_of_incident, count_categories
-from lae_monitor.query.parser import format_query, parse
+from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import Plan
 from lae_monitor.query.search import search
+from lae_monitor.query.writing import format_query
 
 
 def incident(place, name, *, host="node1", ago=60.0):

@@ -9,8 +9,21 @@ from hypothesis import strategies as st
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.kinds import KINDS
-from lae_monitor.query.grammar import FIELDS, BadQuery, Filter, Query, Text, Words, levels_of, moment
-from lae_monitor.query.parser import MAX_QUERY, MAX_TERMS, format_query, parse
+from lae_monitor.query.grammar import (
+    FIELDS,
+    BadQuery,
+    Either,
+    Filter,
+    Pattern,
+    Query,
+    Substring,
+    Text,
+    Words,
+    levels_of,
+    moment,
+)
+from lae_monitor.query.parser import MAX_QUERY, MAX_TERMS, parse
+from lae_monitor.query.writing import format_query
 
 NOW = 1_700_000_000.0
 
@@ -21,6 +34,10 @@ def words(text, *, wild=False, negated=False):
 
 def has(name, *values, **more):
     return Filter(name, tuple(value if isinstance(value, Text) else Text(value) for value in values), **more)
+
+
+def either(*queries, negated=False):
+    return Either(tuple(Query(tuple(terms)) for terms in queries), negated)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +70,24 @@ def has(name, *values, **more):
         ("pid:17", [has("pid", "17", attribute=True)]),
         ("since:2h until:2026-11-22", [has("since", "2h"), has("until", "2026-11-22")]),
         ('since:"2026-11-22 09:44"', [has("since", "2026-11-22 09:44")]),
+        ("a AND b", [words("a"), words("b")]),
+        ("NOT a -NOT", [words("a", negated=True), words("NOT", negated=True)]),
+        ("NOT -a", [words("a")]),
+        ("a OR b c", [either([words("a")], [words("b"), words("c")])]),
+        ("(a OR b) c", [either([words("a")], [words("b")]), words("c")]),
+        ("a OR (b OR c)", [either([words("a")], [words("b")], [words("c")])]),
+        ("(a b) (c)", [words("a"), words("b"), words("c")]),
+        ("-(a b)", [either([words("a"), words("b")], negated=True)]),
+        ("NOT (a OR host:b)", [either([words("a")], [has("host", "b")], negated=True)]),
+        ("-(-(a b))", [words("a"), words("b")]),
+        ('("a)" OR f(x))', [either([words("a)")], [words("f(x)")])]),
+        ('"OR" or', [words("OR"), words("or")]),
+        ("/a (b|c)/ x", [Pattern("a (b|c)"), words("x")]),
+        (r"-/a\/b/", [Pattern(r"a\/b", negated=True)]),
+        ("/dev/sda1 /var/log/ /", [words("/dev/sda1"), words("/var/log/"), words("/")]),
+        ('text~"a b" -text~c', [Substring("a b"), Substring("c", negated=True)]),
+        ("level:warn", [has("level", "warn")]),
+        ("since:today until:17:00", [has("since", "today"), has("until", "17:00")]),
         # what only looks like a filter
         ("09:44:34", [words("09:44:34")]),
         ("ml6.hpc.uio.no:8086", [words("ml6.hpc.uio.no:8086")]),
@@ -78,7 +113,32 @@ def test_each_way_of_writing_has_its_meaning(text, terms):
         ("x level:eror", (8, 12), "debug, info, warning, error, critical"),
         ("level:>=error,info", (6, 18), "one with >="),
         ("kind:crashes", (0, 12), 'did you mean "kind:crash"'),
-        ("since:yesterday", (6, 15), "2h or 7d"),
+        ("since:tomorrow", (6, 14), "2h or 7d"),
+        ("until:25:00", (6, 11), "17:00"),
+        ("a OR", (2, 4), "between two terms"),
+        ("OR a", (0, 2), '"OR"'),
+        ("(a AND) b", (3, 6), "between two terms"),
+        ("a OR OR b", (2, 4), "between two terms"),
+        ("a NOT", (2, 5), "before a term"),
+        ("NOT OR a", (0, 3), "before a term"),
+        ("a (b", (2, 3), "the parenthesis is not closed"),
+        ("f(x b", (1, 2), "the parenthesis is not closed"),
+        ("a) b", (1, 2), "no parenthesis to close"),
+        ("()", (0, 2), "nothing between the parentheses"),
+        ("(a)b", (3, 4), "a space is missing"),
+        ("(" * 17 + "a" + ")" * 17, (16, 17), "more than 16 parentheses"),
+        ("/a(b/", (2, 3), "no regular expression"),
+        (r"/(a)\1/", (4, 5), "RE2"),
+        ("x /a(?=b)/", (4, 5), "RE2"),
+        ("/" + "a" * 501 + "/", (501, 502), "500 characters"),
+        ('text~""', (0, 7), "nothing between"),
+        ("a || b", (2, 4), "OR"),
+        ("host=store3", (0, 5), 'did you mean "host:"'),
+        ("host==store3", (0, 6), 'did you mean "host:"'),
+        ("kind!=crash", (0, 6), 'did you mean "-kind:"'),
+        ("level>=warning", (0, 7), 'did you mean "level:>=..."'),
+        ("time since>2h", (5, 11), '"since:" or "until:"'),
+        ("title~disk", (0, 6), 'did you mean "title:*...*"'),
         ("until:2026-02-30", (6, 16), "RFC 3339"),
         ("until:9999-12-31", (6, 16), "RFC 3339"),
         ("since:5", (6, 7), "duration"),
@@ -104,7 +164,13 @@ def test_a_mistake_is_pointed_at_and_the_way_out_named(text, at, says):
     assert caught.value.status == 400
 
 
-@given(st.text() | st.text(alphabet=' "\\-:*,.=<>abchost0kindlevelsince/\t', max_size=60))
+_sentences = st.lists(
+    st.sampled_from(["a", "-b", "(", ")", " ", "OR", "AND", "NOT", '"c d"', "/e f*/", 'text~"g"', "host:h", "-(", "f(x)"]),
+    max_size=20,
+).map(" ".join)  # fmt: skip
+
+
+@given(st.text() | st.text(alphabet=' "\\-:*,.=<>abchost0kindlevelsince/\t', max_size=60) | _sentences)
 def test_no_text_breaks_the_parser_and_what_it_reads_it_can_write(text):
     try:
         parsed = parse(text)
@@ -155,6 +221,12 @@ def test_every_query_can_be_written_down(terms):
 def test_a_duration_goes_back_from_now_and_a_day_is_closed_at_its_end():
     assert moment("2h", NOW) == NOW - 7200
     assert moment("1h30m", NOW) == NOW - 5400
+    midnight = NOW - 22 * 3600 - 13 * 60 - 20
+    assert moment("today", NOW) == midnight
+    assert moment("yesterday", NOW) == midnight - 86400
+    assert moment("yesterday", NOW, closing=True) == midnight
+    assert moment("17:00", NOW) == midnight + 17 * 3600
+    assert moment("23:00:30", NOW) == midnight - 3600 + 30
     assert moment("2026-11-22", NOW, closing=True) - moment("2026-11-22", NOW) == 86400
     assert moment("2026-11-22T09:44:34Z", NOW, closing=True) == moment("2026-11-22T10:44:34+01:00", NOW)
     with pytest.raises(Refused):

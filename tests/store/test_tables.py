@@ -16,7 +16,7 @@ from lae_monitor.kinds import KINDS
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.driver import parameter_text
-from lae_monitor.store.schema import PLACE, SOURCE, tables_of
+from lae_monitor.store.schema import FORM, PLACE, SOURCE, tables_of
 
 TABLES = tables_of(KINDS)
 
@@ -43,7 +43,7 @@ def with_store(folder, job):
 @pytest.mark.parametrize("name", sorted(TABLES.keys() - {"moves"}))
 def test_a_table_has_the_columns_of_its_row(name):
     fields = {field.name for field in msgspec.structs.fields(TABLES[name].row)}
-    assert set(TABLES[name].columns) - set(SOURCE) == fields
+    assert set(TABLES[name].columns) - set(SOURCE) - set(FORM) == fields
     assert set(PLACE) <= fields
 
 
@@ -209,3 +209,40 @@ def test_parameter_text_escapes_as_tsv():
     assert parameter_text("a\tb\\") == "a\\tb\\\\"
     assert parameter_text(["it's", "b"]) == "['it\\'s','b']"
     assert parameter_text(7) == "7"
+
+
+def test_what_is_stored_twice_is_noted_before_it_is_stored(tmp_path):
+    async def go(store):
+        assert store.doubled == 0
+        rows = [event(number, time=1e9 + number / 3) for number in range(300)]
+        await store.insert("events", rows, [("a", 0)] * 300, "first")
+        assert store.doubled == 0
+        await store.insert("events", [*rows[:7], event(300), event(300)], [("b", 0)] * 9, "again")
+        noted = await store.query(
+            "SELECT count() AS n FROM {lae}.events WHERE (cluster, host, time, key) IN "
+            "(SELECT cluster, host, time, key FROM {lae}.doubled)"
+        )
+        return store.doubled, noted[0]["n"]
+
+    assert with_store(tmp_path, go) == (8, 15)  # what comes twice at once is stored once
+
+
+def test_what_an_earlier_release_stored_twice_is_looked_for_once(tmp_path):
+    async def go_back(store):
+        rows = [event(number) for number in range(20)]
+        for token, some in (("first", rows), ("again", rows[:3])):
+            await store.insert("events", some, [("a", 0)] * len(some), token)
+        await store.driver.command("ALTER TABLE lae.events DROP COLUMN form")
+        await store.driver.command("DROP TABLE lae.doubled SYNC")
+
+    async def look(store):
+        before, found = store.doubled, await store.query("SELECT count() AS n FROM {events}")
+        await store.learn_doubled()
+        return before, found, store.doubled
+
+    async def later(store):
+        return store.doubled
+
+    with_store(tmp_path, go_back)
+    assert with_store(tmp_path, look) == (None, [{"n": 20}], 3)
+    assert with_store(tmp_path, later) == 3

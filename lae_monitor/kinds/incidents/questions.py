@@ -25,10 +25,10 @@ MAX_SUMMARY: Final = 2_000  # characters of an incident's text in a list: its tr
 MAX_ELSEWHERE: Final = 10  # hosts with the same trigger that are named
 
 _UNCLASSIFIED: Final = "key NOT IN (SELECT key FROM {lae}.categories FINAL)"
-_COUNT: Final = "SELECT count() AS incidents FROM {lae}.events FINAL WHERE CONDITION"
+_COUNT: Final = "SELECT count() AS incidents FROM {events} WHERE CONDITION"
 _ELSEWHERE: Final = """
 SELECT cluster, host, count() AS incidents, max(toUnixTimestamp64Micro(time)) AS last, argMax(id, (time, key)) AS newest
-FROM {lae}.events FINAL WHERE kind = 'incident' AND `group` = {group:String} AND CONDITION
+FROM {events} WHERE kind = 'incident' AND `group` = {group:String} AND CONDITION
 GROUP BY cluster, host ORDER BY last DESC, cluster, host LIMIT {limit:UInt32}
 """
 
@@ -53,7 +53,7 @@ SELECT arrayJoin(if(empty(found.categories), [''], found.categories)) AS categor
   argMax((id, cluster, host), (time, key)) AS newest,
   sumMapIf([toUInt16(intDiv(greatest({_AT} - {{month:Int64}}, 0), 86400000000))], [toUInt64(1)],
     {_AT} >= {{month:Int64}} AND {_AT} < {{now:Int64}}) AS days
-FROM (SELECT cluster, host, id, key, time FROM {{lae}}.events FINAL WHERE kind = 'incident' AND CONDITION) AS incident
+FROM (SELECT cluster, host, id, key, time FROM {{events}} WHERE kind = 'incident' AND CONDITION) AS incident
 LEFT JOIN (SELECT key, categories FROM {{lae}}.categories FINAL) AS found ON incident.key = found.key
 GROUP BY category ORDER BY incidents DESC, category LIMIT {{limit:UInt32}}
 """

@@ -99,14 +99,14 @@ async def super_search(store: Store, items: Sequence[tuple[str, str]], now: floa
     where = " AND ".join(asked.conditions)
     columns = ", ".join(f"{_column(name)} AS c{number}" for number, name in enumerate(asked.columns))
     rows = await store.query(
-        f"SELECT {columns} FROM {{lae}}.events FINAL WHERE {where} ORDER BY {asked.order} "
+        f"SELECT {columns} FROM {{events}} WHERE {where} ORDER BY {asked.order} "
         "LIMIT {limit:UInt32} OFFSET {offset:UInt32}",
         {**asked.parameters, "limit": asked.limit, "offset": asked.offset},
     ) if asked.limit else []  # fmt: skip
-    total = await store.query(f"SELECT count() AS total FROM {{lae}}.events FINAL WHERE {where}", asked.parameters)
+    total = await store.query(f"SELECT count() AS total FROM {{events}} WHERE {where}", asked.parameters)
     facets = {
         name: await store.query(
-            f"SELECT {_column(name)} AS term, count() AS count FROM {{lae}}.events FINAL WHERE {where} AND term != '' "
+            f"SELECT {_column(name)} AS term, count() AS count FROM {{events}} WHERE {where} AND term != '' "
             "GROUP BY term ORDER BY count DESC, term LIMIT {limit:UInt32}",
             {**asked.parameters, "limit": asked.facet_size},
         )
