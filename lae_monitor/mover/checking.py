@@ -83,8 +83,7 @@ class Checks:
                 found.parts.append(part)
         detached = await checks.detached(store)
         found.parts += detached
-        if store.doubled is None or any(part.table == "doubled" for part in found.parts):
-            await self._learn_doubled()
+        await self._learn(anew=any(part.table == "doubled" for part in found.parts))
         await self._check_cursors(found)
         of = await checks.slices(store)
         for number in range(of):
@@ -99,13 +98,17 @@ class Checks:
         await self._say(found)
         return found
 
-    async def _learn_doubled(self) -> None:
+    async def _learn(self, *, anew: bool) -> None:
+        """What makes reading quick, of rows that an earlier release wrote, or (`anew`) lost with a part."""
         store = self._mover.store
-        store.doubled = None
+        if anew:
+            store.doubled = None
         try:
-            await store.learn_doubled()
+            await store.add_up()
+            if store.doubled is None:
+                await store.learn_doubled()
         except StoreError as error:
-            log.warning("which events are stored twice is not known yet, so reading takes longer: %s", error)
+            log.warning("reading takes longer than it should, until the next check: %s", error)
 
     async def _check_cursors(self, found: Findings) -> None:
         """Files of which the ledger says that they were moved further than `moves` does: its rows were lost."""

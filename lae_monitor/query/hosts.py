@@ -11,7 +11,7 @@ import msgspec
 from lae_monitor.core import kind as kinds
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import HOUR, MINUTE, format_time
-from lae_monitor.query.events import RANK
+from lae_monitor.query.events import DOUBLED, RANK
 from lae_monitor.query.planner import LATEST, Plan, micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
@@ -21,18 +21,23 @@ HOURS: Final = 24  # of the histogram
 SILENT_AFTER: Final = 30 * MINUTE  # six runs at Sonar's usual five minutes
 
 _EVENTS: Final = """
-SELECT cluster, host, kind, count() AS events, countIf(time >= fromUnixTimestamp64Micro({day:Int64}, 'UTC')) AS lately,
-  max(greatest(toUnixTimestamp64Micro(received), least(toUnixTimestamp64Micro(time), {now:Int64}))) AS heard
-FROM {events} WHERE host != '' AND CONDITION GROUP BY cluster, host, kind
+SELECT cluster, host, kind, count() AS events, toUnixTimestamp64Micro(max(received)) AS received,
+  toUnixTimestamp64Micro(max(time)) AS newest
+FROM {lae}.events WHERE host != '' AND CONDITION GROUP BY cluster, host, kind
 LIMIT {limit:UInt32}
+"""  # answered from the sums that the store keeps (store.schema.HEARD)
+_EVENTS_ONCE: Final = _EVENTS.replace("{lae}.events", "{events}")
+_TWICE: Final = f"""
+SELECT cluster, host, kind, count() - uniqExact(time, key) AS more
+FROM {{lae}}.events WHERE (cluster, host, time, key) IN {DOUBLED} AND CONDITION GROUP BY cluster, host, kind
 """
 _HOURS: Final = f"""
-SELECT cluster, host, intDiv(toUnixTimestamp64Micro(time) - {{day:Int64}}, 3600000000) AS hour, count() AS events,
-  max({RANK}) AS worst
+SELECT cluster, host, kind, toInt8(intDiv(toUnixTimestamp64Micro(time) - {{day:Int64}}, 3600000000)) AS hour,
+  count() AS events, max({RANK}) AS worst
 FROM {{events}}
 WHERE host != '' AND time >= fromUnixTimestamp64Micro({{day:Int64}}, 'UTC')
   AND time < fromUnixTimestamp64Micro({{now:Int64}}, 'UTC') AND CONDITION
-GROUP BY cluster, host, hour LIMIT {{limit:UInt32}}
+GROUP BY cluster, host, kind, hour LIMIT {{limit:UInt32}}
 """
 _ROWS: Final = """
 SELECT cluster, host, max(least(toUnixTimestamp64Micro(time), {now:Int64})) AS heard
@@ -91,17 +96,21 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
         rows = await store.query(sql.replace("CONDITION", condition), {**parameters, "limit": limit})
         return [(_of(found, row), row) for row in rows]
 
-    for heard, row in await ask(_EVENTS, rows_a_host=8):
+    for heard, row in await ask(_EVENTS if store.doubled is not None else _EVENTS_ONCE, rows_a_host=8):
         heard.host.counts[row["kind"]] = row["events"]
-        if row["lately"]:
-            heard.host.counts_24h[row["kind"]] = row["lately"]
+        at = max(row["received"], min(row["newest"], micros(now)))
         if row["kind"] not in _NOT_HEARD:
-            heard.heard = max(heard.heard, row["heard"])
+            heard.heard = max(heard.heard, at)
         if row["kind"] in regular:
-            heard.regular = max(heard.regular, row["heard"])
-    for heard, row in await ask(_HOURS, rows_a_host=HOURS):
-        heard.host.hours[row["hour"]] = row["events"]
-        heard.host.hours_worst[row["hour"]] = LEVELS[row["worst"] - 1] if row["worst"] else ""
+            heard.regular = max(heard.regular, at)
+    if store.doubled:
+        for heard, row in await ask(_TWICE, rows_a_host=8):
+            heard.host.counts[row["kind"]] -= row["more"]
+    for heard, row in await ask(_HOURS, rows_a_host=8 * HOURS):
+        kind, hour, worst = row["kind"], row["hour"], heard.host.hours_worst
+        heard.host.counts_24h[kind] = heard.host.counts_24h.get(kind, 0) + row["events"]
+        heard.host.hours[hour] += row["events"]
+        worst[hour] = max(worst[hour], LEVELS[row["worst"] - 1] if row["worst"] else "", key=_rank)
     for table in (table for table in store.tables.values() if table.is_heard):
         for heard, row in await ask(_ROWS.replace("TABLE", table.name)):
             heard.heard = max(heard.heard, row["heard"])

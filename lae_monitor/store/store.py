@@ -15,6 +15,8 @@ from lae_monitor.store.schema import (
     DOUBLED_TABLE,
     DURABLE,
     FORM,
+    HEARD,
+    KEEP_SUMS,
     SMALL_MERGES,
     SOURCE,
     TABLES,
@@ -116,6 +118,7 @@ class Store:
         for name in self.tables.keys() - TABLES.keys():
             await self.driver.command(self.tables[name].create(self.database))  # a kind may be new
         await self._set_durable()
+        await self._open_sums()
         await self._open_doubled()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")
         if not rows:
@@ -148,6 +151,28 @@ class Store:
         await self.driver.insert(f"{self.database}.{table}", await _batch(self.tables[table].columns, columns), token)
 
     # ---- Events that are stored more than once ----------------------------------------------------------------------
+
+    async def _open_sums(self) -> None:
+        """Not a migration, as above; parts without sums are read whole until `add_up()`."""
+        name, query = HEARD
+        await self.driver.command(f"ALTER TABLE {self.database}.events MODIFY SETTING {', '.join(KEEP_SUMS)}")
+        await self.driver.command(f"ALTER TABLE {self.database}.events ADD PROJECTION IF NOT EXISTS {name} ({query})")
+
+    async def add_up(self) -> None:
+        """Makes the sums of the parts that an earlier release wrote before it knew any; once in a store's life.
+
+        Raises:
+            StoreError
+        """
+        missing = await self.query(
+            f"SELECT 1 FROM system.parts WHERE active AND database = '{self.database}' AND table = 'events' "
+            f"AND NOT has(projections, '{HEARD[0]}') LIMIT 1"
+        )
+        if missing:
+            self.driver.check_room()
+            await self.driver.command(
+                f"ALTER TABLE {self.database}.events MATERIALIZE PROJECTION {HEARD[0]} SETTINGS mutations_sync = 1"
+            )
 
     async def _open_doubled(self) -> None:
         await self.driver.command(f"CREATE TABLE IF NOT EXISTS {self.database}.doubled {DOUBLED_TABLE}")

@@ -38,6 +38,14 @@ def test_a_host_is_shown_with_its_counts_its_last_day_and_when_it_was_heard(shel
     assert c.last_heard == format_time(NOW - 90 * DAY)
 
 
+def test_what_is_stored_twice_counts_once(shelf, place):
+    twice = event(place, "a", ago=30, kind="crash")
+    shelf.put(twice, event(place, "a", ago=40, kind="crash"), event(place, "b", ago=50, kind="incident"))
+    shelf.put(twice)
+    a, b = sorted(shelf.run(hosts(shelf.store, NOW, cluster=place)).hosts, key=lambda host: host.host)
+    assert (a.counts, a.counts_24h, sum(a.hours), b.counts) == ({"crash": 2}, {"crash": 2}, 2, {"incident": 1})
+
+
 def test_a_host_that_stopped_sending_samples_is_silent_and_others_are_not(shelf, place):
     shelf.put(
         event(place, "gone", ago=HOUR, kind="sonar", level="info", received=0.0),

@@ -246,3 +246,56 @@ def test_what_an_earlier_release_stored_twice_is_looked_for_once(tmp_path):
     with_store(tmp_path, go_back)
     assert with_store(tmp_path, look) == (None, [{"n": 20}], 3)
     assert with_store(tmp_path, later) == 3
+
+
+def test_sums_stay_those_of_the_rows_whatever_happens_to_them(tmp_path):
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    sums = (
+        "SELECT cluster, host, kind, count() AS n, max(received) AS had, max(time) AS newest FROM {lae}.events "
+        "GROUP BY cluster, host, kind ORDER BY cluster, host, kind"
+    )
+
+    async def go(store):
+        async def compare():
+            added_up = await store.query(sums)
+            read = await store.query(
+                sums.replace("FROM {lae}.events", "FROM (SELECT * FROM {lae}.events WHERE NOT ignore(text))")
+            )
+            assert added_up == read
+
+        for step in range(12):
+            rows = [
+                event(rng.randrange(60), host=rng.choice("abc"), time=1e9 + rng.randrange(10) * 1e6) for _ in range(20)
+            ]
+            await store.insert("events", rows, [(f"f{step % 4}", step)] * len(rows), f"token {step}")
+            await compare()
+            if step % 3 == 1:
+                await store.take_back([(f"f{step % 4}", step)])
+                await compare()
+            if step % 4 == 3:
+                await store.forget([f"f{rng.randrange(4)}"])
+                await store.driver.command("OPTIMIZE TABLE lae.events FINAL")
+                await compare()
+        plan = await store.query("EXPLAIN indexes = 1, projections = 1 " + sums)
+        return any("heard" in row["explain"] for row in plan)
+
+    assert with_store(tmp_path, go)
+
+
+def test_parts_of_an_earlier_release_are_added_up_once(tmp_path):
+    async def go_back(store):
+        await store.insert("events", [event(number) for number in range(20)], [("a", 0)] * 20, "first")
+        await store.driver.command("ALTER TABLE lae.events DROP PROJECTION heard SETTINGS mutations_sync = 1")
+
+    async def come_back(store):
+        parts = "SELECT countIf(NOT has(projections, 'heard')) AS n FROM system.parts WHERE active AND table = 'events' AND database = 'lae'"
+        before = await store.query(parts)
+        await store.add_up()
+        return before, await store.query(parts)
+
+    with_store(tmp_path, go_back)
+    before, after = with_store(tmp_path, come_back)
+    assert before[0]["n"] > 0
+    assert after == [{"n": 0}]
