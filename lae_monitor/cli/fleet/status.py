@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from lae_monitor.terminal.options import EXIT_FINDINGS, EXIT_UNAVAILABLE, EXIT_USAGE, Invocation, common
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lae_monitor.core.kind import Kind
     from lae_monitor.net.furls.status import FleetStatus, HostStatus
+
+
+class _Looked(NamedTuple):
+    """What was found of one kind."""
+
+    kind: Kind
+    found: FleetStatus
+    running: bool
+
 
 _NEVER: Final = "never heard"
 
@@ -27,7 +38,8 @@ _NEVER: Final = "never heard"
 )
 @common
 def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, connected: int | None) -> None:
-    """Show which hosts are connected to the incident gatherer, since when and from where, and the last contact with each.
+    """Show which hosts are connected to a gatherer that gives them FURLs, since when and from where, and the last contact
+    with each.
 
     \b
     lae-monitor fleet status
@@ -40,15 +52,19 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     from lae_monitor.terminal.owner import as_owner
 
     settings = invocation.settings
-    kind = invocation.kinds.registering[0]
+    kinds = invocation.kinds.registering
+    if not kinds:
+        invocation.fail("no kind of reports gives its hosts FURLs", EXIT_USAGE)
     try:
         hosts, group = [HostName(name) for name in names], ClusterName(cluster) if cluster is not None else None
     except Refused as refused:
         invocation.fail(str(refused), EXIT_USAGE)
+    looked: list[_Looked] = []
     try:
         with as_owner(settings.state.path):
-            found = fleet_status(settings, kind.name, hosts, group)
-            running = found.is_open or runs(settings.state.path, process_of(kind.name))
+            for kind in kinds:
+                found = fleet_status(settings, kind.name, hosts, group)
+                looked.append(_Looked(kind, found, found.is_open or runs(settings.state.path, process_of(kind.name))))
     except sqlite3.Error as error:
         invocation.fail_for_ledger(error, str(error))
     except OSError as error:
@@ -57,13 +73,19 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
             EXIT_UNAVAILABLE,
             following="run this as the account that owns the state folder",
         )
-    code, problem = _verdict(found, kind, connected, running=running)
-    following = _following(found, kind, max(connected or 0, 1), running=running)
-    data = {"gatherer": {"running": running}, "hosts": [_as_json(host) for host in found.hosts], "next": following}
+    looked = _each_once(looked)
+    verdicts = [_verdict(*one, connected) for one in looked]
+    code, problem = next((verdict for verdict in verdicts if verdict[0]), (0, _joined(text for _, text in verdicts)))
+    following = min(_following(*one, max(connected or 0, 1)) for one in looked)[1]
+    data = {
+        "gatherer": {"running": all(one.running for one in looked)},
+        "hosts": [{"kind": one.kind.event, **_as_json(host)} for one in looked for host in one.found.hosts],
+        "next": following,
+    }
     if code:
         data["error"] = problem
     nothing = f"no host has a FURL, and none ever connected: {settings.state.path}"
-    invocation.answer(data, lambda: "\n".join(_table(found.hosts)) if found.hosts else nothing)
+    invocation.answer(data, lambda: "\n".join(_table(looked)) if data["hosts"] else nothing)
     if not invocation.as_json:
         if problem:
             click.echo(f"lae-monitor: {problem}", err=True)
@@ -71,7 +93,26 @@ def status(invocation: Invocation, names: tuple[str, ...], cluster: str | None, 
     raise SystemExit(code)
 
 
-def _verdict(found: FleetStatus, kind: Kind, wanted: int | None, *, running: bool) -> tuple[int, str]:
+def _each_once(looked: list[_Looked]) -> list[_Looked]:
+    """Without hosts that were asked for and that a kind does not know, where another kind does, or said so before."""
+    known = {host.host for one in looked for host in one.found.hosts if _is_known(host)}
+    result = []
+    for one in looked:
+        hosts = [host for host in one.found.hosts if _is_known(host) or host.host not in known]
+        known |= {host.host for host in hosts}
+        result.append(one._replace(found=one.found._replace(hosts=hosts)))
+    return result
+
+
+def _is_known(host: HostStatus) -> bool:
+    return host.registered or host.last_heard is not None or bool(host.addresses) or bool(host.connections)
+
+
+def _joined(problems: Iterable[str]) -> str:
+    return "; ".join(problem for problem in problems if problem)
+
+
+def _verdict(kind: Kind, found: FleetStatus, running: bool, wanted: int | None) -> tuple[int, str]:
     """The exit code, which is 0 unless a number of connections is `wanted`, and what is wrong."""
     if not running:
         return (
@@ -88,17 +129,17 @@ def _verdict(found: FleetStatus, kind: Kind, wanted: int | None, *, running: boo
     return 0, ""
 
 
-def _following(found: FleetStatus, kind: Kind, wanted: int, *, running: bool) -> str:
-    """What to do next: about what keeps all from reporting, else about the first host that does not."""
+def _following(kind: Kind, found: FleetStatus, running: bool, wanted: int) -> tuple[int, str]:
+    """What to do next, after how urgent it is: about what keeps all from reporting, else about a host that does not."""
     if not running:
-        return f"start it: lae-monitor run, or lae-monitor gather {kind.name}"
+        return -3, f"start it: lae-monitor run, or lae-monitor gather {kind.name}"
     if not found.is_open:
-        return "the gatherer does not say who is connected: try again in a moment; if it stays so, restart it"
+        return -2, "the gatherer does not say who is connected: try again in a moment; if it stays so, restart it"
     if not found.hosts:
-        return f"lae-monitor fleet register {kind.event} --host HOST"
+        return -1, f"lae-monitor fleet register {kind.event} --host HOST"
     advice = [text for host in found.hosts if (text := _advice(host, kind, wanted))]
     first = found.hosts[0]
-    return min(advice)[1] if advice else f"lae-monitor host show {first.host} --cluster {first.cluster}"
+    return min(advice) if advice else (9, f"lae-monitor host show {first.host} --cluster {first.cluster}")
 
 
 def _advice(host: HostStatus, kind: Kind, wanted: int) -> tuple[int, str] | None:
@@ -153,14 +194,18 @@ def _as_json(host: HostStatus) -> dict[str, Any]:
     return host._asdict() | times
 
 
-def _table(hosts: list[HostStatus]) -> list[str]:
+def _table(looked: list[_Looked]) -> list[str]:
+    """A row for each host of each kind; which kind is said where there are several."""
     from lae_monitor.terminal.table import Cell, Column, Painted, table, when
 
-    def cells(host: HostStatus) -> list[Cell]:
+    several = len(looked) > 1
+
+    def cells(kind: Kind, host: HostStatus) -> list[Cell]:
         times = _as_json(host)
         last_contact = when(times["last_heard"]) if host.last_heard is not None else _NEVER
         since = when(times["connected_since"]) if host.connections else "-"
         row = (
+            *((kind.event,) if several else ()),
             host.host,
             host.cluster,
             host.connections,
@@ -171,4 +216,6 @@ def _table(hosts: list[HostStatus]) -> list[str]:
         )
         return [Painted(cell, "" if host.connections else "warning") for cell in row]
 
-    return table(("host", "cluster", "connections", "since", "last heard", "from", Column(spare=20)), map(cells, hosts))
+    names = ("host", "cluster", "connections", "since", "last heard", "from", Column(spare=20))
+    rows = [cells(one.kind, host) for one in looked for host in one.found.hosts]
+    return table(("kind", *names) if several else names, rows)

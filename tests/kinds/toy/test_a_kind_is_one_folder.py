@@ -246,3 +246,33 @@ def _written(folder):
     path = folder / "lae.toml"
     path.write_text('[retention]\nbeacons = "9d"\n[gatherers.beacons.port_retention]\nBergen = "99d"\n')
     return path
+
+
+def test_the_fleets_status_has_the_hosts_of_every_kind_that_gives_them_furls(sent):
+    for kind, host in (("incidents", "node1"), ("beacons", "ra"), ("beacons", "node1")):
+        folder = sent.config.parent / "state" / "credentials" / kind / "lae"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{host}.furl").write_text("pb://...")
+    hosts = sent.json("fleet", "status")["hosts"]
+    assert [(one["kind"], one["host"]) for one in hosts] == [
+        ("incident", "node1"), ("beacon", "node1"), ("beacon", "ra"),
+    ]  # fmt: skip
+    one_host = sent.json("fleet", "status", "--host", "ra", "--host", "nobody")["hosts"]
+    assert [(one["kind"], one["host"], one["registered"]) for one in one_host] == [
+        ("incident", "nobody", False), ("beacon", "ra", True),
+    ]  # fmt: skip
+    shown = sent.run("fleet", "status").stdout
+    assert shown.split()[:2] == ["kind", "host"]
+
+
+def test_without_a_kind_that_gives_furls_the_fleets_status_says_so(tmp_path):
+    code = (
+        "from lae_monitor.cli import main; from lae_monitor.core.kind import Kinds; from lae_monitor.kinds import KINDS\n"
+        "main(Kinds(tuple(kind for kind in KINDS if not kind.register)))"
+    )
+    (tmp_path / "config.toml").write_text(f'[state]\npath = "{tmp_path}/state"\n')
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--config", str(tmp_path / "config.toml"), "fleet", "status"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "no kind of reports gives its hosts FURLs" in done.stderr) == (2, True)

@@ -25,6 +25,7 @@ BEACONS: Final = Kind(
     classes=f"{__name__}:classes",
     class_group=f"{__name__}:group_of",
     tokens=f"{__name__}.check:TOKENS",
+    register=f"{__name__}.check:FERRY",
     companions=f"{__name__}.commands:companions",
     show=f"{__name__}.show:show",
     about_one=f"{__name__}.pages:about",

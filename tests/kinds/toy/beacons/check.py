@@ -1,8 +1,11 @@
 """What `check config` asks, who may send one, and who is to."""
 
 from lae_monitor.core.kind import Contact, Contacts, Option, Tokens
+from lae_monitor.fleet.registering import STORAGESERVER, NodeOption
 from lae_monitor.fleet.running import runs
 from lae_monitor.net.passwords import Passwords
+
+FERRY = NodeOption("client", "ferry.furl", (STORAGESERVER,))  # by which nodes on ships find the gatherer
 
 
 def check(settings):
