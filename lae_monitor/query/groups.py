@@ -5,7 +5,7 @@ counted where it was merged into.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +14,7 @@ from lae_monitor.core.kind import Kind, Kinds, load
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
-from lae_monitor.query.decisions import ID_LENGTH, Decided, chain, decided, root_of
+from lae_monitor.query.decisions import ID_LENGTH, Decided, chain, decided, group_id, root_of
 from lae_monitor.query.events import RANK
 from lae_monitor.query.planner import LATEST, Plan, micros
 from lae_monitor.store import Store
@@ -42,29 +42,44 @@ _OF_CLASS: Final = (  # the class of an event is in its group's beginning
 _CLOSED: Final = "toInt64OrZero(transform(root, {closed:Array(String)}, {closed_at:Array(String)}, '0'))"
 
 
-def _counted(piece: str, start: str) -> str:
-    """How many events in each piece of `piece` microseconds from `start` on, as pairs of arrays."""
-    at = f"toUnixTimestamp64Micro(time) - {{{start}:Int64}}"
-    within = f"{at} >= 0 AND toUnixTimestamp64Micro(time) < {{now:Int64}}"
-    return f"sumMapIf([toUInt16(intDiv(greatest({at}, 0), {piece}))], [toUInt64(1)], {within})"
-
-
-_HOSTS: Final = "sumMap(map(host, toUInt64(1)))"
+_HOSTS: Final = "sumMap(map(host, n))"
 _MOST: Final = (
     f"arraySlice(arrayMap(pair -> pair.1, arraySort(pair -> (-toInt64(pair.2), pair.1), "
     f"arrayZip(mapKeys({_HOSTS}), mapValues({_HOSTS})))), 1, {MAX_NAMES})"
 )
+_AT: Final = "toUnixTimestamp64Micro(time)"
+
+# The groups, by as little of each event as will do; what takes more (its attributes, its title) is asked of those shown.
 _GROUPS: Final = f"""
 SELECT *, count() OVER () AS total FROM (
   SELECT *, {_CLOSED} AS closed, multiIf(closed = 0, 'open', last > closed, 'regressed', 'closed') AS state FROM (
-    SELECT {_ROOT} AS root, count() AS events, uniqExact(SEPARATE) AS separate, uniqExact(cluster, host) AS places,
-      {_MOST} AS hosts, arraySort(groupUniqArrayIf({MAX_NAMES})(RELEASE, RELEASE != '')) AS versions,
-      min(toUnixTimestamp64Micro(time)) AS first, max(toUnixTimestamp64Micro(time)) AS last, max({RANK}) AS worst,
-      argMax((kind, title, `group`, id, cluster, host, WHY), ({GROUP_ID} = root, time, key)) AS newest,
-      {_counted("3600000000", "day")} AS hours, {_counted("86400000000", "month")} AS days
-    FROM {{events}} WHERE `group` != '' AND CONDITION GROUP BY root
+    SELECT {_ROOT} AS root, sum(n) AS events, sumIf(n, NOT has({{told_apart:Array(String)}}, kind)) AS others,
+      uniqExact(cluster, host) AS places, {_MOST} AS hosts,
+      min(begins_at) AS first, max(ends_at) AS last, max(rank) AS worst, groupUniqArray(`group`) AS names,
+      argMax((kind, `group`, cluster, host, ends_at), ({GROUP_ID} = root, ends_at, cluster, host)) AS newest
+    FROM (
+      SELECT kind, `group`, cluster, host, count() AS n, min({_AT}) AS begins_at, max({_AT}) AS ends_at, max({RANK}) AS rank
+      FROM {{events}} WHERE `group` != '' AND CONDITION GROUP BY kind, `group`, cluster, host
+    ) GROUP BY root
   )
 ) WHERE has({{states:Array(String)}}, state) ORDER BY ORDER, root LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}
+"""
+_DETAILS: Final = f"""
+SELECT {_ROOT} AS root, uniqExact(SEPARATE) AS separate, VERSIONS AS versions
+FROM {{events}} WHERE `group` IN {{names:Array(String)}} AND kind IN {{told_apart:Array(String)}} AND CONDITION GROUP BY root
+"""
+_COUNTS: Final = f"""
+SELECT kind, `group`, intDiv({_AT} - {{begin:Int64}}, {{piece:Int64}}) AS piece, count() AS events
+FROM {{events}} WHERE `group` IN {{names:Array(String)}} AND time >= fromUnixTimestamp64Micro({{begin:Int64}}, 'UTC')
+  AND time < fromUnixTimestamp64Micro({{now:Int64}}, 'UTC') AND CONDITION GROUP BY kind, `group`, piece
+"""
+_NEWEST: Final = f"""
+SELECT kind, title, `group`, id, cluster, host, {_AT} AS at, WHY AS attributes
+FROM {{events}} WHERE (cluster, host, time) IN (
+    SELECT place.1, place.2, fromUnixTimestamp64Micro(toInt64(place.3), 'UTC')
+    FROM (SELECT arrayJoin(arrayZip({{clusters:Array(String)}}, {{hosts:Array(String)}}, {{times:Array(String)}})) AS place)
+  ) AND `group` IN {{names:Array(String)}} AND CONDITION
+ORDER BY key DESC LIMIT 1 BY kind, `group`, cluster, host, at
 """
 _ALIKE: Final = f"""
 SELECT {GROUP_ID} AS id, max(time) AS last FROM {{lae}}.events
@@ -214,30 +229,73 @@ async def _aggregated(
     asking: Asking,
     now: float,
 ) -> list[dict[str, Any]]:
+    """The groups that are asked for, each with all that `_group` needs."""
     closed = {id_: micros(parse_time(decision.closed)) for id_, decision in known.items() if decision.closed}
-    sql = (
-        _GROUPS.replace("SEPARATE", separate(store.kinds))
-        .replace("RELEASE", version(store.kinds))
-        .replace("WHY", _attributes(store.kinds))
-        .replace("ORDER BY ORDER", f"ORDER BY {ORDERS[asking.sort]}")
-        .replace("CONDITION", where)
+    shared = {**parameters, "merged": list(merged), "roots": list(merged.values()), "now": micros(now)}
+    shared["told_apart"] = _told_apart(store.kinds)
+
+    async def ask(sql: str, **more: Parameter) -> list[dict[str, Any]]:
+        return await store.query(sql.replace("CONDITION", where), {**shared, **more})
+
+    rows = await ask(
+        _GROUPS.replace("ORDER BY ORDER", f"ORDER BY {ORDERS[asking.sort]}"),
+        closed=list(closed),
+        closed_at=[str(at) for at in closed.values()],
+        states=list(asking.states),
+        limit=min(max(asking.limit, 1), MAX_GROUPS),
+        offset=min(max(asking.offset, 0), MAX_OFFSET),
     )
-    return await store.query(
-        sql,
-        {
-            **parameters,
-            "merged": list(merged),
-            "roots": list(merged.values()),
-            "closed": list(closed),
-            "closed_at": [str(at) for at in closed.values()],
-            "now": micros(now),
-            "day": micros(now - HOURS * HOUR),
-            "month": micros(now - DAYS * DAY),
-            "states": list(asking.states),
-            "limit": min(max(asking.limit, 1), MAX_GROUPS),
-            "offset": min(max(asking.offset, 0), MAX_OFFSET),
-        },
+    return await _with_details(rows, ask, merged, store.kinds, now) if rows else rows
+
+
+async def _with_details(
+    rows: list[dict[str, Any]],
+    ask: Callable[..., Awaitable[list[dict[str, Any]]]],
+    merged: Mapping[str, str],
+    kinds: Kinds,
+    now: float,
+) -> list[dict[str, Any]]:
+    names = sorted({name for row in rows for name in row["names"]})
+    roots = {row["root"]: row for row in rows}
+    for row in rows:
+        row.update(separate=row["others"], versions=[], hours=[0] * HOURS, days=[0] * DAYS)
+    if details := _details(kinds):
+        for row in await ask(details, names=names):
+            # Two kinds may have groups of one name, of which one may not be shown.
+            group = roots.get(row["root"], {"others": 0})
+            group.update(separate=group["others"] + row["separate"], versions=row["versions"])
+    for field, piece, pieces in (("hours", HOUR, HOURS), ("days", DAY, DAYS)):
+        counts = await ask(_COUNTS, names=names, begin=micros(now - pieces * piece), piece=micros(piece))
+        for row in counts:
+            id_ = group_id(row["kind"], row["group"])
+            if (root := merged.get(id_, id_)) in roots:
+                roots[root][field][row["piece"]] += row["events"]
+    newest = {tuple(row["newest"]): row for row in rows}
+    found = await ask(
+        _NEWEST.replace("WHY", _attributes(kinds)),
+        names=names,
+        clusters=[place[2] for place in newest],
+        hosts=[place[3] for place in newest],
+        times=[str(place[4]) for place in newest],
     )
+    for row in found:
+        shown = newest.get((row["kind"], row["group"], row["cluster"], row["host"], row["at"]))
+        if shown is not None:
+            shown["example"] = row
+    return [row for row in rows if "example" in row]  # without those that were removed meanwhile
+
+
+def _details(kinds: Kinds) -> str:
+    """The query for what only attributes say; "" where no kind has such attributes."""
+    asked = _told_apart(kinds)
+    release = version(kinds)
+    versions = f"arraySort(groupUniqArrayIf({MAX_NAMES})({release}, {release} != ''))"
+    return _DETAILS.replace("SEPARATE", separate(kinds)).replace("VERSIONS", versions) if asked else ""
+
+
+def _told_apart(kinds: Kinds) -> list[str]:
+    """The kinds of events whose attributes say of which version they are, or which of them are the same."""
+    return [kind.event for kind in kinds if kind.same or kind.version]
 
 
 def separate(kinds: Kinds) -> str:
@@ -268,32 +326,28 @@ def _attributes(kinds: Kinds) -> str:
 
 
 def _group(row: dict[str, Any], known: Mapping[str, Decided], merged: Mapping[str, str], kinds: Kinds) -> Group:
-    event, title, group, id_, cluster, host, attributes = row["newest"]
+    newest = row["example"]
+    event, group, attributes = newest["kind"], newest["group"], newest["attributes"]
     kind = kinds.of_event(event)
     explained = load(kind.why)(group, attributes) if kind is not None and kind.why else "their group has the same name"
     decision = known.get(row["root"], Decided())
     return Group(
-        **{name: row[name] for name in ("state", "events", "separate", "places", "hosts", "versions")},
+        **{name: row[name] for name in ("state", "events", "separate", "places", "hosts", "versions", "hours", "days")},
         id=row["root"],
         kind=event,
         group=group,
-        title=title,
+        title=newest["title"],
         first=format_time(row["first"] / 1e6),
         last=format_time(row["last"] / 1e6),
         worst=LEVELS[row["worst"] - 1] if row["worst"] else "",
         why=explained,
         fingerprint=attributes.get("fingerprint", ""),
         fingerprint_version=attributes.get("fingerprint.version", ""),
-        newest=Example(id=id_, cluster=cluster, host=host, time=format_time(row["last"] / 1e6)),
-        hours=_spread(row["hours"], HOURS),
-        days=_spread(row["days"], DAYS),
+        newest=Example(
+            id=newest["id"], cluster=newest["cluster"], host=newest["host"], time=format_time(newest["at"] / 1e6)
+        ),
         closed=decision.closed,
         into=decision.into,
         note=decision.note,
         merged=sorted(other for other, root in merged.items() if root == row["root"]),
     )
-
-
-def _spread(counted: tuple[list[int], list[int]], pieces: int) -> list[int]:
-    found = dict(zip(*counted, strict=True))
-    return [found.get(number, 0) for number in range(pieces)]
