@@ -22,6 +22,7 @@ MAX_AGE: Final = 3653 * DAY  # seconds, ten years: Sonar is younger
 # What lies beside the samples in trees of Jobanalyzer under such names holds something else.
 _NOT_SAMPLES: Final = frozenset({"bughunt", "cpuhog", "slurm-sacct"})
 _NUMBER: Final = re.compile(r"\.[0-9]{15,20}")  # of a file that the archive had to begin beside another: nanoseconds
+_PLAIN: Final = re.compile(rb'(?:[^",=]*+=[^",]*+,)*+[^",=]*+=[^",]*+')  # fields of which none is quoted
 _FIELD: Final = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",]*+))(,|\Z)')
 
 
@@ -76,6 +77,8 @@ class Post:
         self._number = 0  # of the line, for people: from 1
         self._pieces: dict[str, list[tuple[int, int]]] = {}
         self._paths: dict[tuple[str, str], str] = {}
+        self._beginning = b""  # of the last line that was taken apart, to the comma after its host and time
+        self._path_of_beginning = ""
 
     def check(self) -> Iterator[None]:
         """Checks every line; stops after each TURN bytes, so that a large post does not keep others waiting.
@@ -102,10 +105,10 @@ class Post:
     def _take(self, start: int, end: int) -> None:
         if end - start > MAX_LINE:
             raise Refused("sonar_line_too_long", f"{end - start} bytes, the limit is {MAX_LINE}")
-        line = self._body[start:end].decode("utf-8", "replace")
-        if not line or line.isspace():
+        path = self._path_of_beginning if self._begins_alike(start, end) else self._taken_apart(start, end)
+        if not path:
             return
-        pieces = self._pieces.setdefault(self._file_of(line.removesuffix("\r")), [])
+        pieces = self._pieces.setdefault(path, [])
         if len(self._pieces) > MAX_FILES:
             raise Refused("sonar_too_many_files", f"the limit is {MAX_FILES}")
         if pieces and pieces[-1][1] == start:
@@ -113,6 +116,34 @@ class Post:
         else:
             pieces.append((start, self._position))
         self.lines += 1
+
+    def _begins_alike(self, start: int, end: int) -> bool:
+        """Whether the line has the host and time of the one before, where that one has them, and is otherwise plain.
+
+        A run of Sonar is hundreds of such lines; to take each apart is a quarter of what a post costs.
+        """
+        body, rest = self._body, start + len(self._beginning)
+        return (
+            self._beginning != b""
+            and body.startswith(self._beginning, start, end)
+            and _PLAIN.fullmatch(body, rest, end) is not None
+            and body.find(b"time=", rest, end) < 0
+            and body.find(b"host=", rest, end) < 0
+        )
+
+    def _taken_apart(self, start: int, end: int) -> str:
+        """The file that the line belongs to; "" for a blank one."""
+        raw = self._body[start:end]
+        line = raw.decode("utf-8", "replace")
+        if not line or line.isspace():
+            return ""
+        path = self._file_of(line.removesuffix("\r"))
+        if b'"' not in raw:
+            fields = raw.split(b",")
+            last = max(number for number, field in enumerate(fields) if field.startswith((b"host=", b"time=")))
+            self._beginning = b",".join([*fields[: last + 1], b""]) if last + 1 < len(fields) else b""
+            self._path_of_beginning = path
+        return path
 
     def _file_of(self, line: str) -> str:
         fields = split_fields(line)
