@@ -215,16 +215,18 @@ class _Parser:
             return
         name, sign, joined = found.groups()
         if joined:
-            ours = 'between terms: OR, or nothing for "and"'
-        elif sign == "~":
-            ours = f'did you mean "{name}:*...*"? Anywhere: text~"..."'
-        elif sign in COMPARISONS:
-            ours = 'did you mean "since:" or "until:"?' if name in TIMES else f'did you mean "{name}:"?'
-            ours = f'did you mean "level:{sign}..."?' if name == "level" else ours
-        else:
-            ours = f'did you mean "{"-" * (sign == "!=")}{name}:"?'
-        quoted = "" if joined else "; to search for the words, quote them"
-        raise BadQuery(ours + quoted, self.text, self.at, found.end())
+            raise BadQuery('between terms: OR, or nothing for "and"', self.text, self.at, found.end())
+        value = self.text[found.end() :].split(maxsplit=1)[0]
+        minus = "-" * (sign == "!=")
+        comparison = sign if sign in COMPARISONS and name == "level" else ""
+        ours = f"{minus}{name}:{comparison}{value}"
+        if sign == "~":
+            ours = f"{name}:*{value}*"
+        elif sign in COMPARISONS and name in TIMES:
+            ours = f"since:{value}" if sign[0] == ">" else f"until:{value}"
+        raise BadQuery(
+            f"did you mean {ours} here? To search for the words, quote them", self.text, self.at, found.end()
+        )
 
     def _quoted(self) -> str:
         """The text in quotes that begins here; a backslash goes before a quote or a backslash in it."""
