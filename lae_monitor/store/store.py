@@ -118,7 +118,7 @@ class Store:
         for name in self.tables.keys() - TABLES.keys():
             await self.driver.command(self.tables[name].create(self.database))  # a kind may be new
         await self._set_durable()
-        await self._open_sums()
+        await self._complete_events()
         await self._open_doubled()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")
         if not rows:
@@ -152,11 +152,18 @@ class Store:
 
     # ---- Events that are stored more than once ----------------------------------------------------------------------
 
-    async def _open_sums(self) -> None:
-        """Not a migration, as above; parts without sums are read whole until `add_up()`."""
+    async def _complete_events(self) -> None:
+        """Not a migration, as above. Parts without sums are read whole until `add_up()`."""
+        rows = await self.query(
+            f"SELECT create_table_query AS made FROM system.tables WHERE database = '{self.database}' AND name = 'events'"
+        )
+        made = rows[0]["made"]  # looked at first: a disk that is full must not keep a store from opening
+        if " `form` " not in made:
+            await self.driver.command(f"ALTER TABLE {self.database}.events ADD COLUMN form UInt8")
         name, query = HEARD
-        await self.driver.command(f"ALTER TABLE {self.database}.events MODIFY SETTING {', '.join(KEEP_SUMS)}")
-        await self.driver.command(f"ALTER TABLE {self.database}.events ADD PROJECTION IF NOT EXISTS {name} ({query})")
+        if f"PROJECTION {name} " not in made:
+            await self.driver.command(f"ALTER TABLE {self.database}.events MODIFY SETTING {', '.join(KEEP_SUMS)}")
+            await self.driver.command(f"ALTER TABLE {self.database}.events ADD PROJECTION {name} ({query})")
 
     async def add_up(self) -> None:
         """Makes the sums of the parts that an earlier release wrote before it knew any; once in a store's life.
@@ -176,7 +183,6 @@ class Store:
 
     async def _open_doubled(self) -> None:
         await self.driver.command(f"CREATE TABLE IF NOT EXISTS {self.database}.doubled {DOUBLED_TABLE}")
-        await self.driver.command(f"ALTER TABLE {self.database}.events ADD COLUMN IF NOT EXISTS form UInt8")
         if await self.query("SELECT 1 FROM {lae}.events WHERE form = 0 LIMIT 1") == []:
             self.doubled = await self._count_doubled()
 
