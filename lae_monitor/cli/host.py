@@ -50,10 +50,12 @@ def list_hosts(invocation: Invocation, cluster: str) -> None:
 
 
 def _cells(found: Mapping[str, Any]) -> list[Cell]:
+    from lae_monitor.terminal.table import when
+
     counts = (
         f"{kind} {found['counts_24h'].get(kind, 0):,} ({total:,})" for kind, total in sorted(found["counts"].items())
     )
-    heard = _ago(found["silent_for"]) + (" silent" if found["silent"] else "")
+    heard = f"silent since {when(found['silent_since'])}" if found["silent"] else _ago(found["silent_for"])
     return [
         found["host"], found["cluster"], sparkline(found["hours"], found["hours_worst"]),
         Painted(found["worst"] or "-", found["worst"]), Painted(heard, "warning" if found["silent"] else ""),
@@ -123,7 +125,7 @@ def _timeline(page: Mapping[str, Any]) -> str:
     name = painted(one_line(page["host"]), bold=True)
     lines = [
         f"{name}  {one_line(page['cluster'])}  last heard {when(summary['last_heard'])}"
-        + (painted("  silent", "warning") if summary["silent"] else "")
+        + (painted(f"  silent since {when(summary['silent_since'])}", "warning") if summary["silent"] else "")
     ]
     if page["node"]:
         lines.append(f"  {one_line(page['node']['description'])}, {page['node']['cores']} cores")

@@ -29,7 +29,7 @@ LIMIT {limit:UInt32}
 _EVENTS_ONCE: Final = _EVENTS.replace("{lae}.events", "{events}")
 _TWICE: Final = f"""
 SELECT cluster, host, kind, count() - uniqExact(time, key) AS more
-FROM {{lae}}.events WHERE (cluster, host, time, key) IN {DOUBLED} AND CONDITION GROUP BY cluster, host, kind
+FROM {{lae}}.events WHERE host != '' AND (cluster, host, time, key) IN {DOUBLED} AND CONDITION GROUP BY cluster, host, kind
 """
 _HOURS: Final = f"""
 SELECT cluster, host, kind, toInt8(intDiv(toUnixTimestamp64Micro(time) - {{day:Int64}}, 3600000000)) AS hour,
@@ -50,7 +50,8 @@ class Host(msgspec.Struct, kw_only=True):
     """One host as the fleet page shows it.
 
     `counts` and `counts_24h`: events by kind; `hours` and `hours_worst`: events of each of the last 24 hours, oldest first,
-    and the worst level among them; `silent_for`: seconds since it was heard; `silent`: it sends nothing regular any more.
+    and the worst level among them; `silent_for`: seconds since it was heard; `silent`: it sends nothing regular any more,
+    the last time at `silent_since`.
     """
 
     cluster: str
@@ -58,6 +59,7 @@ class Host(msgspec.Struct, kw_only=True):
     last_heard: str | None = None
     silent_for: float | None = None
     silent: bool = False
+    silent_since: str | None = None
     worst: str = ""
     counts: dict[str, int] = {}
     counts_24h: dict[str, int] = {}
@@ -105,7 +107,8 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
             heard.regular = max(heard.regular, at)
     if store.doubled:
         for heard, row in await ask(_TWICE, rows_a_host=8):
-            heard.host.counts[row["kind"]] -= row["more"]
+            if row["kind"] in heard.host.counts:  # not one that came since
+                heard.host.counts[row["kind"]] -= row["more"]
     for heard, row in await ask(_HOURS, rows_a_host=8 * HOURS):
         kind, hour, worst = row["kind"], row["hour"], heard.host.hours_worst
         heard.host.counts_24h[kind] = heard.host.counts_24h.get(kind, 0) + row["events"]
@@ -131,6 +134,7 @@ def _finish(heard: _Heard, now: float) -> Host:
         host.last_heard = format_time(heard.heard / 1e6)
         host.silent_for = round(max(now - heard.heard / 1e6, 0.0), 3)
     host.silent = bool(heard.regular) and now - heard.regular / 1e6 > SILENT_AFTER
+    host.silent_since = format_time(heard.regular / 1e6) if host.silent else None
     host.worst = max(host.hours_worst, key=_rank)
     return host
 

@@ -40,6 +40,9 @@ def test_a_host_is_shown_with_its_counts_its_last_day_and_when_it_was_heard(shel
 
 def test_what_is_stored_twice_counts_once(shelf, place):
     twice = event(place, "a", ago=30, kind="crash")
+    of_no_host = event(place, "", ago=30, kind="mark")
+    shelf.put(of_no_host)
+    shelf.put(of_no_host)
     shelf.put(twice, event(place, "a", ago=40, kind="crash"), event(place, "b", ago=50, kind="incident"))
     shelf.put(twice)
     a, b = sorted(shelf.run(hosts(shelf.store, NOW, cluster=place)).hosts, key=lambda host: host.host)

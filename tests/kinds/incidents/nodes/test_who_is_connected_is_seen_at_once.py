@@ -82,7 +82,7 @@ def test_a_node_is_seen_when_it_comes_and_when_it_goes(served):
     assert one["peer"] == "127.0.0.1"
     assert before < seconds(one["connected_since"]) <= seconds(one["last_heard"]) + 0.01 <= time.time() + 0.01
     nobody = {"connections": 0, "connected_since": None, "last_heard": None, "peer": "", "silent_since": None}
-    nobody |= {"unclaimed": False, "addresses": []}
+    nobody |= {"unclaimed": False, "addresses": [], "kind": "incident"}
     assert two == {"cluster": "lae", "host": "node2", "registered": True, **nobody}
     assert "on node2, set log_gatherer.furl" in said["next"]
     node.send(message="something bad", level=30)
