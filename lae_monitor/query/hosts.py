@@ -107,8 +107,8 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
             heard.regular = max(heard.regular, at)
     if store.doubled:
         for heard, row in await ask(_TWICE, rows_a_host=8):
-            if row["kind"] in heard.host.counts:  # not one that came since
-                heard.host.counts[row["kind"]] -= row["more"]
+            counts, more = heard.host.counts, row["more"]
+            counts[row["kind"]] = counts.get(row["kind"], more) - more  # it may have come since
     for heard, row in await ask(_HOURS, rows_a_host=8 * HOURS):
         kind, hour, worst = row["kind"], row["hour"], heard.host.hours_worst
         heard.host.counts_24h[kind] = heard.host.counts_24h.get(kind, 0) + row["events"]
