@@ -12,6 +12,7 @@ from gatherer_process import await_that
 from sshd import ME
 
 BIN = Path(sys.executable).parent
+PATIENCE = 150  # seconds for a node to start and connect, on a busy machine
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:twisted.*")
 
 RESTART = """#!/bin/sh
@@ -77,10 +78,10 @@ def steps(fleet, *words, code=1):
 
 def test_a_node_is_registered_heard_tested_and_taken_out_again(gatherer, fleet, node):
     gatherer.start()
-    done = json.loads(fleet("register", "incident", node.place, "--json").stdout)["hosts"][0]
+    done = json.loads(fleet("register", "incident", node.place, "--wait", PATIENCE, "--json").stdout)["hosts"][0]
     assert (done["result"], done["status"], node.restarts) == ("changed", 0, 1)
     assert done["heard"].endswith(" s after the restart")
-    again = json.loads(fleet("register", "incident", node.place, "--json").stdout)["hosts"][0]
+    again = json.loads(fleet("register", "incident", node.place, "--wait", PATIENCE, "--json").stdout)["hosts"][0]
     assert (again["result"], again["heard"], again["restart"], node.restarts) == ("equal", "connected", None, 1)
     log = gatherer.process.log()
     assert log.count("connected to") == 1
@@ -108,7 +109,7 @@ def test_it_says_where_it_stopped(gatherer, fleet, node):
     seen, following = steps(fleet, node.place, code=1)
     assert seen["node"]["saw"].startswith("there is no ") and "node.url" in seen["node"]["saw"]
     assert "set-option node web.port" in following
-    fleet("register", "incident", node.place)
+    fleet("register", "incident", node.place, "--wait", PATIENCE)
     own = path.read_text()
 
     fleet("register", "incident", "--host", "other") if False else None
@@ -149,7 +150,7 @@ def test_curl_takes_the_place_of_a_tunnel_that_sshd_forbids(gatherer, fleet, nod
     node.start()
     node.place = f"node1=127.0.0.1:{node.port}"
     fleet.know(node)
-    fleet("register", "incident", node.place)
+    fleet("register", "incident", node.place, "--wait", PATIENCE)
     seen, _ = steps(fleet, node.place, "--wait", 1, code=1)
     assert "with the host's curl" in seen["report"]["saw"]
     assert seen["arrival"]["ok"] is False
@@ -170,7 +171,7 @@ def test_a_node_that_cannot_reach_the_gatherer_is_not_heard(gatherer, fleet, nod
 def test_what_arrived_is_searchable_where_serve_runs(fleet, node, tmp_path):
     with monitor(tmp_path / "whole", "incidents", "serve") as whole:
         fleet.config = whole.config
-        fleet("register", "incident", node.place)
+        fleet("register", "incident", node.place, "--wait", PATIENCE)
         seen, following = steps(fleet, node.place, code=None)
         assert seen["searchable"]["ok"] is True
         name = seen["searchable"]["saw"].split()[-1]
