@@ -3,7 +3,8 @@
 `store rebuild` reads it back, so an operator's decision survives the store.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,15 +12,12 @@ import msgspec
 from lae_monitor.archive.archive import Archive
 from lae_monitor.core.names import row_key
 from lae_monitor.core.refusals import Refused, shorten
-from lae_monitor.core.rows import Categories, Decision, Event, Receipt, Row, Span, cut_lines
+from lae_monitor.core.rows import Decision, Event, Receipt, Row, Span, cut_lines
 from lae_monitor.core.secrets import redact
 from lae_monitor.core.time import EARLIEST, Clock, day_path, format_time, parse_time, wall_clock
 
 FOLDER: Final = "journal"
-VERSION: Final = 3  # goes up when the same lines give other rows
-WHOLE: Final = False
-
-INCIDENT: Final = "incident"  # the kind of those events that have categories
+Entries = Mapping[str, Callable[[dict[str, Any]], Row]]  # see Kind.entries
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -36,9 +34,8 @@ class Journal:
         """Adds one entry; returns when it is durable.
 
         Args:
-            what: `receipt`, `mark`, `alarm`, `decision` or `categories`.
-            fields: those of core.rows.Receipt, Event, Decision or Categories; `time` (seconds) defaults to now. Of
-                Categories without `key`, which is made when it is read, and with commas between the categories.
+            what: `receipt`, `mark`, `alarm`, `decision`, or one of a kind's `entries`.
+            fields: those of core.rows.Receipt, Event or Decision, or what the kind reads; `time` (seconds) defaults to now.
 
         Raises:
             Full, Failed
@@ -60,11 +57,23 @@ def _line(what: str, fields: Mapping[str, str | float], now: float) -> bytes:
     return _encode({"time": format_time(float(fields.get("time", now)), digits=6), "what": what, **texts}) + b"\n"
 
 
-def cut(_path: str, data: bytes) -> int:
-    return cut_lines(data)
+class Reader:
+    """Reads journals in which kinds have `entries` of their own: a core.rows.Reader."""
+
+    VERSION = 3  # goes up when the same lines give other rows
+    WHOLE = False
+
+    def __init__(self, entries: Entries) -> None:
+        self.entries = entries
+
+    def cut(self, _path: str, data: bytes) -> int:
+        return cut_lines(data)
+
+    def read(self, span: Span, data: bytes) -> Iterator[Row]:
+        return read(span, data, self.entries)
 
 
-def read(span: Span, data: bytes) -> Iterator[Row]:
+def read(span: Span, data: bytes, entries: Entries = MappingProxyType({})) -> Iterator[Row]:
     """The rows of journal lines.
 
     A line that is no entry (a power cut may leave some, never acknowledged) becomes a mark that says so, and does not keep
@@ -79,12 +88,12 @@ def read(span: Span, data: bytes) -> Iterator[Row]:
         if line.strip():
             place = _Place(span.path, offset, len(line) + 1)
             try:
-                row = _row(_decode(line), line, place)
+                row = _row(_decode(line), line, place, entries)
             except _Unknown as error:
                 raise Refused("unreadable", f"{span.path} at byte {offset}: unknown entry {error}") from error
             except (msgspec.MsgspecError, AttributeError, LookupError, TypeError, ValueError, Refused) as error:
                 row = _unreadable(line, place, time, str(error))
-            time = row.time
+            time = getattr(row, "time", time)
             yield row
         offset += len(line) + 1
 
@@ -101,7 +110,7 @@ class _Place(NamedTuple):
     length: int
 
 
-def _row(entry: dict[str, Any], line: bytes, place: _Place) -> Receipt | Decision | Categories | Event:
+def _row(entry: dict[str, Any], line: bytes, place: _Place, entries: Entries) -> Row:
     time = parse_time(entry.pop("time"))
     what = entry.pop("what")
     if what == "receipt":
@@ -110,10 +119,8 @@ def _row(entry: dict[str, Any], line: bytes, place: _Place) -> Receipt | Decisio
         return msgspec.convert({**entry, "time": time, **where}, Receipt)
     if what == "decision":
         return msgspec.convert({**entry, "time": time, **place._asdict()}, Decision)
-    if what == "categories":
-        entry["categories"] = entry["categories"].split(",")
-        key = row_key(INCIDENT, entry["cluster"], entry["host"], entry["id"])
-        return msgspec.convert({**entry, "time": time, "key": key, **place._asdict()}, Categories)
+    if make := entries.get(what):
+        return make({**entry, "time": time, **place._asdict()})
     if what not in {"mark", "alarm"}:
         raise _Unknown(shorten(what))
     known = {name: entry.pop(name, "") for name in ("cluster", "host", "title", "text", "group")}

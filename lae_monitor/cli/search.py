@@ -18,17 +18,11 @@ BATCH: Final = 1_000  # events asked for at once
 class QueryCommand(click.Command):
     """A command whose arguments are a search: `-word` is a term of it, not an option."""
 
-    def format_epilog(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's name
-        formatter: click.HelpFormatter,
-    ) -> None:
-        from lae_monitor.kinds import KINDS
-        from lae_monitor.query.grammar import OF_JOURNAL, WAYS
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from lae_monitor.query.grammar import ways
 
-        kinds = ", ".join((*KINDS.events, *OF_JOURNAL))
         with formatter.section("Terms, in quotes where the shell wants them"):
-            formatter.write_dl([(way, meaning.format(kinds=kinds)) for way, meaning in WAYS])
+            formatter.write_dl(ways(ctx.ensure_object(Invocation).kinds))
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         takes: dict[str, bool] = {}  # option -> whether a value follows
@@ -53,11 +47,10 @@ class QueryCommand(click.Command):
         return super().parse_args(context, [*options, "--", *query])
 
 
-def _complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    from lae_monitor.kinds import KINDS
+def _complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     from lae_monitor.query.grammar import completions
 
-    return completions(begun, KINDS.events)
+    return completions(begun, context.ensure_object(Invocation).kinds)
 
 
 _settings: Final[dict[str, Any]] = {"help_option_names": ["--help"], "max_content_width": 120}
@@ -87,12 +80,12 @@ def search(invocation: Invocation, query: tuple[str, ...], limit: int) -> None:
     if rows or invocation.as_json:
         invocation.answer(answer, lambda: "\n".join(event_lines(rows)))
     if not invocation.as_json:
-        _summary(answer, text)
+        _summary(invocation, answer, text)
     if not rows:
         raise SystemExit(EXIT_FINDINGS)
 
 
-def _summary(answer: dict[str, Any], text: str) -> None:
+def _summary(invocation: Invocation, answer: dict[str, Any], text: str) -> None:
     """What there is to say beside the rows, on standard error."""
     from lae_monitor.query.parser import parse
 
@@ -107,7 +100,7 @@ def _summary(answer: dict[str, Any], text: str) -> None:
         click.echo(f"Incomplete: {answer['reason']}", err=True)
     if rows:
         click.echo(f"Next: lae-monitor report show {_argument(rows[0]['id'])}", err=True)
-    elif names := parse(text).attributes:
+    elif names := parse(text, invocation.kinds).attributes:
         click.echo(f"Next: {names[0]}: was taken as an attribute's name; quote it to search for the words", err=True)
     else:
         click.echo("Next: fewer terms, or a longer time; lae-monitor search --help", err=True)
@@ -128,7 +121,7 @@ def _understood(invocation: Invocation, text: str) -> None:
     from lae_monitor.query.parser import parse
 
     try:
-        parse(text)
+        parse(text, invocation.kinds)
     except BadQuery as error:
         if not invocation.as_json:
             click.echo(f"    {one_line(text)}", err=True)

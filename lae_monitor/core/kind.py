@@ -17,7 +17,7 @@ from lae_monitor.core.reasons import REASONS, Reason
 
 UNLIMITED: Final = 2**63 - 1  # bytes
 JOURNAL: Final = "journal"  # the folder of all that is no report; see archive.journal
-_OF_JOURNAL: Final = "lae_monitor.archive.journal"
+_OF_JOURNAL: Final = "lae_monitor.archive.journal:Reader"
 
 
 class Command(NamedTuple):
@@ -131,6 +131,20 @@ class Expects(NamedTuple):
     advice: str
 
 
+class SearchField(NamedTuple):
+    """A field of searches, `NAME:VALUE`, that a table of the kind answers: events with a row of the same `key` there, one of
+    whose `column`, an array of words in small letters, is VALUE.
+
+    `example` of a search, and what it finds: `about`.
+    """
+
+    name: str
+    table: str
+    column: str
+    example: str
+    about: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of report.
@@ -155,6 +169,9 @@ class Kind:
         why: gives the sentence that says what the events of a group have in common, from the group's name and the
             attributes `why_attributes` of its newest event.
         tables: names the store.schema.Table that only it has, beside `events`: a tuple, each with the struct of its rows.
+        search: what can be searched for in these beside its events.
+        entries: what the journal holds of it beside receipts: the word of such an entry, and what makes the row:
+            `row(entry) -> Row`; an entry has its time in seconds and its place, beside what was written.
         classes: gives the `Classes` that its section of the settings names: `classes(section)`. A crash's is its product.
         class_group: gives the beginning that the groups of a class have, from its name.
         tokens: names its `Tokens`, an object, if one is needed to send.
@@ -194,6 +211,8 @@ class Kind:
     why: str = ""
     why_attributes: tuple[str, ...] = ()
     tables: str = ""
+    search: tuple[SearchField, ...] = ()
+    entries: tuple[tuple[str, str], ...] = ()
     classes: str = ""
     class_group: str = ""
     tokens: str = ""
@@ -252,6 +271,10 @@ class Kinds(tuple[Kind, ...]):
         return (*self.names, JOURNAL)
 
     @property
+    def search(self) -> dict[str, SearchField]:
+        return {field.name: field for kind in self for field in kind.search}
+
+    @property
     def regular(self) -> tuple[Kind, ...]:
         return tuple(kind for kind in self if kind.regular)
 
@@ -274,7 +297,7 @@ class Kinds(tuple[Kind, ...]):
     def reader(self, path: str) -> Any:
         """What reads the archive's file `path`; None for a file that nothing reads."""
         if path.startswith(f"{JOURNAL}/"):
-            return load(_OF_JOURNAL)
+            return load(_OF_JOURNAL)({what: load(where) for kind in self for what, where in kind.entries})
         kind = self.of_path(path)
         return kind.reader(path) if kind is not None else None
 

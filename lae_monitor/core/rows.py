@@ -75,19 +75,6 @@ class Decision(Row, kw_only=True):
     by: str = ""
 
 
-class Categories(Row, kw_only=True):
-    """What an incident was found to be: the newest answer of an incident's `key` holds. See docs/classification.md."""
-
-    table: ClassVar[str] = "categories"
-    cluster: str
-    host: str
-    id: str  # the incident's name
-    key: bytes  # that of its event
-    time: float  # when it was classified
-    categories: list[str]  # sorted; ["unknown"] when no rule and no classifier knew it
-    rules: str  # which rules and classifiers said so
-
-
 class Reader(Protocol):
     """What a kind's `read.py` is to the mover; modules satisfy it.
 

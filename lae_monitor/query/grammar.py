@@ -6,25 +6,27 @@ disk OR (memory NOT swap)              either; parentheses; NOT is a minus; AND 
 text~"nection ref"                     these characters, also within words
 kind:crash,incident host:ml*           a field; a comma means any of, * stands for anything outside quotes
 level:error   level:>=warning          this level; this level or a worse one
-category:user-incident-button          what an incident was found to be
 product:Firefox                        an attribute by its name; attr.NAME: for one that is named like a field
 since:2h until:2026-11-22              a duration back from now, a time, or a day (as `until`: to its end); times are UTC
 since:today since:17:00                since this day began; since it was last 17:00
+
+Kinds may add fields: Kind.search.
 
 Letters are alike in both cases, except in names of hosts, clusters, groups, ids and attributes.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
+from lae_monitor.core.kind import Kinds, SearchField
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, MINUTE, parse_duration, parse_time
 
-WAYS: Final = (  # of writing a search, for people; {kinds} are those of events
+NO_KINDS: Final = Kinds()
+_WAYS: Final = (
     ("disk full", "both words, as whole words; capitals do not matter"),
     ('"connection refused"', "these words in this order"),
     ("-word", "not with this; a minus, or NOT, goes before anything"),
@@ -37,9 +39,9 @@ WAYS: Final = (  # of writing a search, for people; {kinds} are those of events
     ("level:>=warning", "debug, info, warning, error, critical; this level or a worse one"),
     ("since:2h until:17:00", "durations, days (2026-11-22, today), times (17:00, 2026-11-22T09:44:34Z), all UTC"),
     ("product:Firefox", "an attribute with this value; attr.host: for one that is named like a field"),
-    ("id: group: title: category:", "the other fields"),
+    ("id: group: title:", "the other fields"),
 )
-FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "category", "title", "since", "until")
+FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "title", "since", "until")
 OF_JOURNAL: Final = ("alarm", "mark")  # kinds of events beside those of the kinds of reports
 TIMES: Final = frozenset({"since", "until"})
 COMPARISONS: Final = (">=", "<=", ">", "<")  # longer ones first: that is how they are looked for
@@ -100,13 +102,17 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A field (or, with `attribute`, an attribute) that has one of `values`; `comparison` is for levels only."""
+    """A field (or, with `attribute`, an attribute) that has one of `values`; `comparison` is for levels only.
+
+    `of`: the field is one of a kind's.
+    """
 
     name: str
     values: tuple[Text, ...]
     comparison: str = ""
     attribute: bool = False
     negated: bool = False
+    of: SearchField | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +144,22 @@ class Query:
         return names
 
 
-def completions(begun: str, kinds: Iterable[str]) -> list[str]:
+def fields(kinds: Kinds) -> tuple[str, ...]:
+    return (*FIELDS, *kinds.search)
+
+
+def ways(kinds: Kinds) -> list[tuple[str, str]]:
+    """Of writing a search, and what each finds, for people; one that ends with a colon is no search by itself."""
+    events = ", ".join((*kinds.events, *OF_JOURNAL))
+    found = [(way, about.format(kinds=events)) for way, about in _WAYS]
+    return [*found, *((field.example, field.about) for field in kinds.search.values())]
+
+
+def completions(begun: str, kinds: Kinds) -> list[str]:
     """Terms that go on as `begun`: names of fields, and values where they are few."""
-    values = {"kind": (*kinds, *OF_JOURNAL), "level": LEVELS, "since": ("1h", "today"), "until": ("today",)}
+    values = {"kind": (*kinds.events, *OF_JOURNAL), "level": LEVELS, "since": ("1h", "today"), "until": ("today",)}
     name, colon, _ = begun.partition(":")
-    terms = [f"{name}:{value}" for value in values.get(name, ())] if colon else [f"{field}:" for field in FIELDS]
+    terms = [f"{name}:{value}" for value in values.get(name, ())] if colon else [f"{field}:" for field in fields(kinds)]
     return [term for term in terms if term.startswith(begun)]
 
 
@@ -178,20 +195,21 @@ def moment(text: str, now: float, *, closing: bool = False) -> float:
     return parse_time(text)
 
 
-def nearest_field(name: str) -> str | None:
+def nearest_field(name: str, kinds: Kinds) -> str | None:
     """The field that `name` is, or is a slip of; None when it is neither.
 
     Attributes have any name, so only what can hardly be meant as one counts: other capitals, a plural, one letter missing,
     doubled or too many, two letters exchanged; for longer fields one wrong letter too.
     """
     low = name.lower()
-    return next((field for field in FIELDS if low == field or (len(field) > 3 and _is_slip(low, field))), None)
+    return next((field for field in fields(kinds) if low == field or (len(field) > 3 and _is_slip(low, field))), None)
 
 
-def nearest_kind(name: str, kinds: Iterable[str]) -> str | None:
-    """The one of `kinds`, or of ours, that `name` is a slip or the plural of; None for what may be a kind of its own."""
+def nearest_kind(name: str, kinds: Kinds) -> str | None:
+    """The kind of events that `name` is a slip or the plural of; None for what may be a kind of its own."""
     return next(
-        (kind for kind in (*kinds, *OF_JOURNAL) if name in {kind + "s", kind + "es"} or _is_slip(name, kind)), None
+        (kind for kind in (*kinds.events, *OF_JOURNAL) if name in {kind + "s", kind + "es"} or _is_slip(name, kind)),
+        None,
     )
 
 

@@ -1,17 +1,17 @@
 """Text -> Query, and back. Whatever the text, the answer is a Query or a BadQuery that points at the place."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.query import patterns
 from lae_monitor.query.grammar import (
     COMPARISONS,
-    FIELDS,
     LEVEL_NAMES,
+    NO_KINDS,
     TIMES,
     BadQuery,
     Either,
@@ -22,6 +22,7 @@ from lae_monitor.query.grammar import (
     Term,
     Text,
     Words,
+    fields,
     moment,
     nearest_field,
     nearest_kind,
@@ -36,13 +37,13 @@ _KEY: Final = re.compile(r"(attr\.)?(?:([A-Za-z_][A-Za-z0-9_.-]*)|(?<=attr\.)(?=
 _PORT: Final = re.compile(r"[0-9]+(?:\s|$)")
 _OPERATOR: Final = re.compile(r"(AND|OR|NOT)(?=[\s()]|$)")
 _PATTERN: Final = re.compile(r"/((?:[^/\\]|\\.)*[^/\\\s]|(?:[^/\\]|\\.)*\\.)/(?=[\s)]|$)", re.DOTALL)
-_ELSEWHERE: Final = re.compile(rf"({'|'.join(FIELDS)})(==?|!=|~|[<>]=?)(?=[^\s=])|(\|\|?|&&?)(?=\s|$)")
+_ELSEWHERE: Final = re.compile(r"([a-z]+)(==?|!=|~|[<>]=?)(?=[^\s=])|(\|\|?|&&?)(?=\s|$)")
 
 
-def parse(text: str, kinds: Sequence[str] = ()) -> Query:
+def parse(text: str, kinds: Kinds = NO_KINDS) -> Query:
     """
     Args:
-        kinds: of events, whose plurals and slips are told.
+        kinds: of which there may be events; some have fields of their own.
 
     Raises:
         BadQuery: a Refused, `bad_query`.
@@ -59,9 +60,10 @@ def parse(text: str, kinds: Sequence[str] = ()) -> Query:
 class _Parser:
     """One pass from left to right; `at` is the next character."""
 
-    def __init__(self, text: str, kinds: Sequence[str]) -> None:
+    def __init__(self, text: str, kinds: Kinds) -> None:
         self.text = text
         self.kinds = kinds
+        self.fields = fields(kinds)
         self.at = 0
         self.pieces = 0
         self.depth = 0
@@ -211,7 +213,7 @@ class _Parser:
     def _refuse_foreign(self) -> None:
         """Other languages' ways of writing, with the nearest of ours."""
         found = _ELSEWHERE.match(self.text, self.at)
-        if found is None:
+        if found is None or (found[1] and found[1] not in self.fields):
             return
         name, sign, joined = found.groups()
         if joined:
@@ -262,7 +264,7 @@ class _Parser:
         attribute = bool(found[1])
         name = found[2] or (self._quoted() if attribute else "")
         key_end = self.at
-        known = attribute or name in FIELDS
+        known = attribute or name in self.fields
         if self._here() != ":" or not (known or self._is_value(name, self.at + 1)):
             self.at = start
             return None
@@ -272,7 +274,8 @@ class _Parser:
             attribute = True
         comparison = self._comparison() if name == "level" and not attribute else ""
         values = self._values(name, start, single=name in TIMES and not attribute)
-        result = Filter(name, tuple(values), comparison, attribute, negated)
+        of = None if attribute else self.kinds.search.get(name)
+        result = Filter(name, tuple(values), comparison, attribute, negated, of)
         return result if attribute else self._checked(result, start, key_end + 1)
 
     def _is_value(self, name: str, at: int) -> bool:
@@ -283,7 +286,7 @@ class _Parser:
         return bool(rest) and rest != "//" and rest[0] != ":" and not rest[0].isspace()
 
     def _refuse_slip(self, name: str, start: int, end: int) -> None:
-        field = nearest_field(name)
+        field = nearest_field(name, self.kinds)
         if field is not None:
             raise BadQuery(
                 f'did you mean "{field}:"? For an attribute of that name: attr.{name}:', self.text, start, end
@@ -326,7 +329,7 @@ class _Parser:
                     "17:00, or an RFC 3339 time",
                     self.text, value, self.at,
                 ) from None  # fmt: skip
-        if term.name not in {"level", "kind", "category"}:
+        if term.name not in {"level", "kind"} and term.of is None:
             return term
         lowered = tuple(Text(text.text.lower(), text.wild) for text in term.values)
         for text in lowered:
@@ -338,7 +341,7 @@ class _Parser:
             kind = nearest_kind(text.text, self.kinds) if term.name == "kind" and not text.wild else None
             if kind is not None:
                 raise BadQuery(f'did you mean "kind:{kind}"?', self.text, start, self.at)
-        return Filter(term.name, lowered, term.comparison, term.attribute, term.negated)
+        return replace(term, values=lowered)
 
 
 def _alternatives(query: Query) -> tuple[Query, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from lae_monitor.core.kind import SearchField
 from lae_monitor.query import patterns
 from lae_monitor.query.grammar import (
     Either,
@@ -137,13 +138,13 @@ class _Planner:
             condition = " OR ".join(" AND ".join(self.condition(one) for one in query.terms) for query in term.queries)
         elif term.attribute:
             condition = self._any(term, lambda value: self._attribute(term.name, value))
+        elif term.of is not None:
+            condition = self._of_kind(term.of, term.values)
         elif term.name == "title":
             condition = self._any(term, self._title)
         elif term.name == "level":
             levels = [level for value in term.values for level in levels_of(term.comparison, value.text)]
             condition = f"level IN {self._parameter(levels, 'Array(String)')}"
-        elif term.name == "category":
-            condition = self._category(term.values)
         elif term.name in {"since", "until"}:
             condition = self._moment(term)
         else:
@@ -194,15 +195,15 @@ class _Planner:
         conditions += [f"{column} LIKE {self._parameter(like_pattern(value))}" for value in values if value.wild]
         return " OR ".join(conditions)
 
-    def _category(self, values: tuple[Text, ...]) -> str:
+    def _of_kind(self, field: SearchField, values: tuple[Text, ...]) -> str:
         exact = [value.text for value in values if not value.wild]
-        found = [f"hasAny(categories, {self._parameter(exact, 'Array(String)')})"] if exact else []
+        found = [f"hasAny({field.column}, {self._parameter(exact, 'Array(String)')})"] if exact else []
         found += [
-            f"arrayExists(one -> one LIKE {self._parameter(like_pattern(value))}, categories)"
+            f"arrayExists(one -> one LIKE {self._parameter(like_pattern(value))}, {field.column})"
             for value in values
             if value.wild
         ]
-        return f"key IN (SELECT key FROM {{lae}}.categories FINAL WHERE {' OR '.join(found)})"
+        return f"key IN (SELECT key FROM {{lae}}.{field.table} FINAL WHERE {' OR '.join(found)})"
 
     def _moment(self, term: Filter) -> str:
         closing = term.name == "until"

@@ -92,7 +92,7 @@ async def search(store: Store, text: str, limit: int, now: float, *, seconds: fl
         StoreError: for anything but a lack of time or memory, which makes the answer incomplete instead.
     """
     started = time.perf_counter()
-    planned = plan(parse(text, store.kinds.events), now)
+    planned = plan(parse(text, store.kinds), now)
     limit = min(max(limit, 1), MAX_ROWS)
     reach = await _reach(store, planned, planned.since)
     counted_from = planned.since if planned.indexed else reach.back(COUNTED)

@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from lae_monitor.query.grammar import BadQuery, Either, Pattern, Query, Substring, Term, Text, Words
+from lae_monitor.core.kind import Kinds
+from lae_monitor.query.grammar import NO_KINDS, BadQuery, Either, Pattern, Query, Substring, Term, Text, Words
 from lae_monitor.query.parser import parse
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -11,23 +12,23 @@ _ESCAPED: Final = re.compile(r'"|\\(?=["\\]|$)')
 _NEEDS_QUOTES: Final = re.compile(r'\s|[,*()]|^"|^$')
 
 
-def format_query(query: Query) -> str:
-    """A text that parses to `query`, no longer than any other."""
+def format_query(query: Query, kinds: Kinds = NO_KINDS) -> str:
+    """A text that parses to `query`, no longer than any other; `kinds`: as in parse()."""
     first = query.terms[0] if len(query.terms) == 1 else None
     if isinstance(first, Either) and not first.negated:
-        return _format_either(first)
-    return " ".join(map(_format_term, query.terms))
+        return _format_either(first, kinds)
+    return " ".join(_format_term(term, kinds) for term in query.terms)
 
 
-def _format_either(term: Either) -> str:
-    return " OR ".join(map(format_query, term.queries))
+def _format_either(term: Either, kinds: Kinds) -> str:
+    return " OR ".join(format_query(query, kinds) for query in term.queries)
 
 
-def _format_term(term: Term) -> str:
+def _format_term(term: Term, kinds: Kinds) -> str:
     """The first way of writing `term` that is read as `term`."""
     sign = "-" if term.negated else ""
     if isinstance(term, Either):
-        return f"{sign}({_format_either(term)})"
+        return f"{sign}({_format_either(term, kinds)})"
     if isinstance(term, Pattern):
         return f"{sign}/{term.text}/"
     if isinstance(term, Substring):
@@ -42,7 +43,7 @@ def _format_term(term: Term) -> str:
         ways = [f"{key}:{values}" for key in keys for values in (bare, careful)]
     for way in ways[:-1]:
         try:
-            if parse(sign + way) == Query((term,)):
+            if parse(sign + way, kinds) == Query((term,)):
                 return sign + way
         except BadQuery:
             continue

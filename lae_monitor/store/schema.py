@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import pyarrow as pa
 
 from lae_monitor.core.kind import Kinds, load
-from lae_monitor.core.rows import Categories, Decision, Event, Receipt, Row
+from lae_monitor.core.rows import Decision, Event, Receipt, Row
 
 MAX_TIME: Final = 4102444800.0  # 2100-01-01, in seconds
 
@@ -147,16 +147,6 @@ TABLES: Final = {  # of all stores; kinds have more
             Decision,
             {"subject": WORD, "about": TEXT, "time": TIME, "value": TEXT, "by": TEXT, **PLACE, **SOURCE},
             "subject, about",
-            engine="ReplacingMergeTree(time)",
-            partition="tuple()",
-        ),
-        Table(
-            Categories,
-            {
-                "cluster": WORD, "host": WORD, "id": TEXT, "key": KEY, "time": TIME, "categories": WORDS, "rules": WORD,
-                **PLACE, **SOURCE,
-            },
-            "key",
             engine="ReplacingMergeTree(time)",
             partition="tuple()",
         ),

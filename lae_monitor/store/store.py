@@ -43,17 +43,13 @@ def _create(database: str) -> list[str]:
     return [table.create(database) for table in TABLES.values()]
 
 
-def _create_categories(database: str) -> list[str]:
-    return [TABLES["categories"].create(database)]
-
-
 def _merge_in_small_blocks(database: str) -> list[str]:
     return [f"ALTER TABLE {database}.events MODIFY SETTING {', '.join(SMALL_MERGES)}"]
 
 
 STEPS: Final = (
     Step(1, "tables", _create),
-    Step(2, "categories of incidents", _create_categories),
+    Step(2, "categories of incidents", lambda _: []),  # a table of a kind is made whenever a store is opened
     Step(3, "events are merged in small blocks", _merge_in_small_blocks),
 )
 

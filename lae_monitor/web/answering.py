@@ -27,7 +27,7 @@ from lae_monitor.net.access import BASIC_CHALLENGE, CHALLENGE, CHALLENGED
 from lae_monitor.net.peer import name_of
 from lae_monitor.query.decisions import Decisions
 from lae_monitor.query.events import MAX_ROWS
-from lae_monitor.query.grammar import OF_JOURNAL, WAYS, BadQuery
+from lae_monitor.query.grammar import BadQuery, ways
 from lae_monitor.store import Store
 from lae_monitor.web.shown import FILTERS, group_query, host_url, report_address, search_url
 
@@ -153,11 +153,10 @@ def _templates(kinds: Kinds) -> Environment:
         kinds=kinds.events,
         links=[link for kind in kinds for link in kind.links],
         marks=_MARKS | {kind.event: kind.mark for kind in kinds if kind.mark},
-        of_journal=OF_JOURNAL,
         report_address=report_address,
         runs={kind.event: kind.runs for kind in kinds if kind.runs},
         search_url=search_url,
-        ways=WAYS,
+        ways=ways(kinds),
     )
     return templates
 

@@ -141,7 +141,7 @@ async def host_page(site: Site, cluster: str, host: str, asked: Asked) -> HostPa
         StoreError
     """
     now, store = site.clock(), site.store
-    query, kinds, level = parse(asked.text("q"), site.store.kinds.events), asked.several("kind"), asked.text("level")
+    query, kinds, level = parse(asked.text("q"), site.store.kinds), asked.several("kind"), asked.text("level")
     narrowed = Query((*query.terms, *_filters(kinds, level)))
     span = _span(asked)
     since, until = _window(SPANS[span], now)
@@ -201,9 +201,9 @@ async def results(site: Site, asked: Asked) -> Answer:
     return await search(site.store, asked.text("q"), asked.number("limit", RESULTS), site.clock())
 
 
-def attributes(text: str) -> list[str]:
+def attributes(site: Site, text: str) -> list[str]:
     """The names in a search that were taken for attributes, as a hint for one that found nothing."""
-    return parse(text).attributes
+    return parse(text, site.store.kinds).attributes
 
 
 class Events(msgspec.Struct, kw_only=True):
@@ -223,7 +223,7 @@ async def events(site: Site, asked: Asked) -> Events:
         StoreError
     """
     now = site.clock()
-    planned = plan(parse(asked.text("q"), site.store.kinds.events), now).at(asked.name("cluster"), asked.name("host"))
+    planned = plan(parse(asked.text("q"), site.store.kinds), now).at(asked.name("cluster"), asked.name("host"))
     limit = asked.number("limit", PAGE, most=MAX_ROWS - 1)
     after = asked.time("after")
     if after is None:

@@ -99,7 +99,7 @@ async def listed(site: Site, request: Request) -> Groups:
         limit=asked.number("limit", PAGE, most=MAX_GROUPS),
         offset=asked.number("offset", 0, least=0, most=MAX_OFFSET),
     )
-    return await groups(site.store, plan(parse(query, site.store.kinds.events), now), asking, now)
+    return await groups(site.store, plan(parse(query, site.store.kinds), now), asking, now)
 
 
 def _one_of(

@@ -61,7 +61,7 @@ async def _search(site: Site, request: Request) -> Response:
         answer=answer,
         days=shown,
         limit=limit,
-        attributes=content.attributes(asked.text("q")),
+        attributes=content.attributes(site, asked.text("q")),
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
-from lae_monitor.query.grammar import FIELDS, Filter
+from lae_monitor.kinds import KINDS
+from lae_monitor.query.grammar import Filter, fields
 from lae_monitor.query.parser import MAX_DEPTH, MAX_QUERY, MAX_TERMS, parse
 
 
@@ -18,7 +19,7 @@ def test_every_example_is_understood(page, markdown):
     examples = searches(page("query.md"), markdown)
     assert len(examples) > 25
     for example in examples:
-        assert parse(example).terms, example
+        assert parse(example, KINDS).terms, example
 
 
 def test_every_search_in_a_command_line_is_understood(all_pages, markdown):
@@ -37,14 +38,14 @@ def test_every_field_has_an_example_and_a_row(page, markdown):
     used = {
         term.name
         for example in searches(page("query.md"), markdown)
-        for term in parse(example).terms
+        for term in parse(example, KINDS).terms
         if isinstance(term, Filter) and not term.attribute
     }
-    assert used == set(FIELDS)
+    assert used == set(fields(KINDS))
     rows = {
         name for table in markdown.tables(page("query.md")) for row in table for name in re.findall(r"`(\w+)`", row[0])
     }
-    assert rows == set(FIELDS)
+    assert rows == set(fields(KINDS))
 
 
 def test_levels_and_limits_are_those_of_the_code(page):
@@ -55,7 +56,7 @@ def test_levels_and_limits_are_those_of_the_code(page):
 
 @pytest.mark.parametrize("example", ["http://host/", "std::string", "error: x", "name.example:8080"])
 def test_what_is_said_to_be_no_field_is_none(page, example):
-    assert not any(isinstance(term, Filter) for term in parse(example).terms)
+    assert not any(isinstance(term, Filter) for term in parse(example, KINDS).terms)
 
 
 def test_a_slip_is_refused_with_a_hint():

@@ -4,6 +4,7 @@ from spine import opened, run
 
 from lae_monitor.archive import Journal
 from lae_monitor.core.time import parse_time
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.questions import categories_of_incident
 from lae_monitor.mover.rebuild import rebuild
 from lae_monitor.store import Store
@@ -39,7 +40,7 @@ def test_a_store_of_an_earlier_release_gets_the_table_once(tmp_path):
     async def opened_store(*, old):
         driver = ChdbDriver(tmp_path / "store", memory=400 << 20)
         try:
-            store = await Store(driver).open()
+            store = await Store(driver, kinds=KINDS).open()
             if old:  # as the release before left it
                 await driver.command("DROP TABLE lae.categories SYNC")
                 await driver.command("DELETE FROM lae.migrations WHERE version > 1 SETTINGS lightweight_deletes_sync=2")

@@ -6,6 +6,7 @@ import pytest
 import spine
 
 from lae_monitor.archive import Journal
+from lae_monitor.archive.journal import Reader
 from lae_monitor.core.rows import Span
 from lae_monitor.store import Store, StoreError
 
@@ -103,7 +104,6 @@ def test_a_failing_store_is_tried_again_with_the_same_batch(tmp_path):
 
 
 def test_a_new_version_of_a_reader_repeats_a_begun_batch_without_doubling_it(tmp_path, monkeypatch):
-    from lae_monitor.archive import journal as reader
 
     async def die():
         async with spine.opened(tmp_path, dying_store("before moves")) as mover:
@@ -117,7 +117,7 @@ def test_a_new_version_of_a_reader_repeats_a_begun_batch_without_doubling_it(tmp
             return await spine.marks(mover)
 
     spine.run(die())
-    monkeypatch.setattr(reader, "VERSION", reader.VERSION + 1)
+    monkeypatch.setattr(Reader, "VERSION", Reader.VERSION + 1)
     assert spine.run(come_back()) == ["one"]
 
 
@@ -134,7 +134,6 @@ def test_hints_lost_the_sweep_finds_it(tmp_path):
 
 
 def test_what_cannot_be_read_goes_to_quarantine_and_comes_back_when_it_can(tmp_path, monkeypatch):
-    from lae_monitor.archive import journal as reader
 
     async def move():
         async with spine.opened(tmp_path) as mover:
@@ -153,8 +152,10 @@ def test_what_cannot_be_read_goes_to_quarantine_and_comes_back_when_it_can(tmp_p
             assert await mover.archive.read(Span(f"quarantine/journal/{kept[0].id}.raw", 0, 1 << 20)) == bad
             assert await spine.marks(mover) == ["good", "not yet known"]
 
-            read = reader.read
-            monkeypatch.setattr(reader, "read", lambda span, data: read(span, data.replace(b"novel", b"mark")))
+            read = Reader.read
+            monkeypatch.setattr(
+                Reader, "read", lambda own, span, data: read(own, span, data.replace(b"novel", b"mark"))
+            )
             assert await mover.retry(kept[0].id)
             assert not mover.ledger.quarantined()
             await mover.archive.append(path, b'{"time":"2026-11-22T00:00:02Z","what":"mark","title":"after"}\n')
@@ -165,17 +166,16 @@ def test_what_cannot_be_read_goes_to_quarantine_and_comes_back_when_it_can(tmp_p
 
 
 def test_a_row_that_the_store_refuses_costs_only_its_own_span(tmp_path, monkeypatch):
-    from lae_monitor.archive import journal as reader
 
-    read = reader.read
+    read = Reader.read
 
-    def poison(span, data):
-        for row in read(span, data):
+    def poison(own, span, data):
+        for row in read(own, span, data):
             if row.title == "poison":
                 row.offset = -1  # no UInt64
             yield row
 
-    monkeypatch.setattr(reader, "read", poison)
+    monkeypatch.setattr(Reader, "read", poison)
 
     async def move():
         async with spine.opened(tmp_path) as mover:

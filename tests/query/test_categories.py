@@ -5,11 +5,11 @@ import json
 import pytest
 from shelf import NOW, event, titles
 
-from lae_monitor.archive import journal
 from lae_monitor.core.names import row_key
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import format_time
+from lae_monitor.kinds import KINDS
 from lae_monitor.kinds.incidents.questions import categories_of, categories_of_incident, count_categories
 from lae_monitor.query.parser import parse
 from lae_monitor.query.planner import Plan
@@ -37,7 +37,7 @@ def entry(**fields):
 def said(place, name, categories, *, host="node1", ago=50.0):
     """The row that the journal's reader makes of an entry."""
     line = entry(cluster=place, host=host, id=name, categories=categories, rules="r1", time=format_time(NOW - ago))
-    (row,) = journal.read(Span(f"journal/{place}.jsonl", 0, len(line)), line)
+    (row,) = KINDS.reader("journal/x").read(Span(f"journal/{place}.jsonl", 0, len(line)), line)
     return row
 
 
@@ -69,7 +69,8 @@ def three(shelf, place):
 )
 def test_incidents_are_found_by_category(shelf, three, text, names):
     assert found(shelf, three, text) == [f"title {name}" for name in names]
-    assert parse(format_query(parse(text))) == parse(text)
+    query = parse(text, KINDS)
+    assert parse(format_query(query, KINDS), KINDS) == query
 
 
 def test_a_newer_answer_takes_the_place_of_an_older_one(shelf, place):
@@ -108,10 +109,10 @@ def test_counts_have_every_incident_those_not_yet_classified_too(shelf, three):
 def test_an_entry_that_says_too_little_is_a_mark_and_its_neighbours_are_read():
     good = entry(cluster="c", host="h", id="a", categories="x", rules="r")
     bad = entry(cluster="c", host="h")
-    rows = list(journal.read(Span("journal/2026/11/22/x.jsonl", 0, 0), bad + good))
+    rows = list(KINDS.reader("journal/x").read(Span("journal/2026/11/22/x.jsonl", 0, 0), bad + good))
     assert [row.table for row in rows] == ["events", "categories"]
 
 
 def test_a_field_that_is_nearly_category_is_a_slip():
     with pytest.raises(Refused, match='did you mean "category:"'):
-        parse("catagory:x")
+        parse("catagory:x", KINDS)

@@ -157,7 +157,7 @@ def test_each_way_of_writing_has_its_meaning(text, terms):
 )
 def test_a_mistake_is_pointed_at_and_the_way_out_named(text, at, says):
     with pytest.raises(BadQuery) as caught:
-        parse(text, KINDS.events)
+        parse(text, KINDS)
     assert (caught.value.start, caught.value.end) == at
     assert says in caught.value.detail
     assert caught.value.code == "bad_query"

@@ -13,9 +13,9 @@ from shelf import event
 from test_pages_and_twins_answer import Page
 
 from lae_monitor.core.names import row_key
-from lae_monitor.core.rows import Categories
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
 from lae_monitor.kinds import KINDS
+from lae_monitor.kinds.incidents.tables import Categories
 from lae_monitor.kinds.incidents.wire.flog import pack
 from lae_monitor.query.decisions import group_id
 

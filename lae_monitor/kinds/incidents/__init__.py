@@ -10,6 +10,7 @@ wire/        flogtool's format: files, events, their text, their groups
 classify/    what an incident is called
 pages.py     the list of incidents: page, JSON, Atom feed
 questions.py   queries of the store for these
+tables.py    its table in the store: categories
 node_logs/   what nodes log beside their incidents
 tail/        a node's log as it is written
 takeover/    from flogtool's gatherer to this one: FURL, certificate, old incidents
@@ -22,9 +23,12 @@ reasons.py   reason codes of refused incidents
 
 from typing import Final
 
-from lae_monitor.core.kind import Command, Expects, Kind, Takeover
+from lae_monitor.core.kind import Command, Expects, Kind, SearchField, Takeover
 from lae_monitor.kinds.incidents.reasons import REASONS
 
+CATEGORY: Final = SearchField(
+    "category", "categories", "categories", "category:user-incident-button", "what an incident was found to be"
+)
 INCIDENTS: Final = Kind(
     name="incidents",
     event="incident",
@@ -42,6 +46,9 @@ INCIDENTS: Final = Kind(
     formerly="fingerprint.before",
     why=f"{__name__}.wire.fingerprint:why",
     why_attributes=("umid", "fingerprint", "fingerprint.version"),
+    tables=f"{__name__}.tables:TABLES",
+    search=(CATEGORY,),
+    entries=(("categories", f"{__name__}.tables:categories"),),
     show=f"{__name__}.show:show",
     about_one=f"{__name__}.questions:about",
     links=(("/incidents", "Incidents"),),

@@ -21,6 +21,7 @@ from lae_monitor.core.redaction import redact
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import parse_time
+from lae_monitor.kinds.incidents import CATEGORY
 from lae_monitor.kinds.incidents.questions import Incident, Incidents, incidents, key_of, latest, only_incidents
 from lae_monitor.query.events import MAX_ROWS
 from lae_monitor.query.grammar import Filter, Query, Text, moment
@@ -68,13 +69,13 @@ async def listed(site: Site, asked: Asked) -> Incidents:
 
 def _planned(asked: Asked, now: float, category: str, kinds: Kinds) -> Plan:
     """The incidents that are asked for, of `category` ("" for any)."""
-    terms = list(parse(asked.text("q"), kinds.events).terms)
+    terms = list(parse(asked.text("q"), kinds).terms)
     if level := asked.text("level"):
         if level not in LEVELS:
             raise Refused("bad_parameters", f"level: one of {', '.join(LEVELS)}, not", raw=level)
         terms.append(Filter("level", (Text(level),), ">="))
     if category and category != UNCLASSIFIED:
-        terms.append(Filter("category", (Text(category),)))
+        terms.append(Filter(CATEGORY.name, (Text(category),), of=CATEGORY))
     planned = plan(Query(tuple(terms)), now)
     for name in ("cluster", "host"):
         if value := asked.name(name):

@@ -117,6 +117,17 @@ def test_it_is_gathered_moved_and_searched(sent):
     assert "kind:beacon" in sent.run("search", "kind:beacons").stderr, "its plural is told"
 
 
+def test_a_field_of_its_own_is_searched_for_told_and_completed(sent):
+    def found(text):
+        return [row["attrs"]["port"] for row in sent.json("search", text)["rows"]]
+
+    await_that(lambda: found("cargo:stockfish") == ["Bergen"], sent.log.read_text)
+    assert (found("cargo:rum"), found("-cargo:salt host:kon-tiki")) == ([], ["Oslo", "Oslo"])
+    assert "what the ship carries" in sent.run("search", "--help").stdout
+    assert "cargo:rum" in sent.get("/search")
+    assert 'did you mean "cargo:"?' in sent.run("search", "cargos:rum").stderr
+
+
 def test_what_it_does_not_take_has_a_reason_of_its_own(sent):
     status, text = sent.send("kon-tiki", "nothing")
     assert (status, "the beacon names no port" in text) == (422, True)

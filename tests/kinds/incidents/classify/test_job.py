@@ -13,9 +13,10 @@ from command_line import lae_monitor
 from flogs import flog
 from gatherer_process import Process, await_that
 
-from lae_monitor.archive import Archive, Journal, journal
+from lae_monitor.archive import Archive, Journal
 from lae_monitor.core.limits import Reserve
 from lae_monitor.core.rows import Span
+from lae_monitor.kinds import KINDS
 
 RULES = '[[rule]]\nname = "a"\ncategory = "alpha"\numid = "aaaaaa"\n'
 MORE = RULES + '[[rule]]\nname = "b"\ncategory = "beta"\numid = "bbbbbb"\n'
@@ -248,7 +249,7 @@ def test_the_journal_gives_the_rows_of_the_store(job):
     job.stop()
     (path,) = (job.folder / "state" / "archive" / "journal").glob("*/*/*/*.jsonl")
     data = path.read_bytes()
-    (row,) = journal.read(Span("journal/x.jsonl", 0, len(data)), data)
+    (row,) = KINDS.reader("journal/x").read(Span("journal/x.jsonl", 0, len(data)), data)
     assert (row.table, row.cluster, row.host, row.id, row.categories) == (
         "categories",
         "lae",

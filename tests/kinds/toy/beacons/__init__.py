@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lae_monitor.core.kind import Classes, Command, Expects, Kind
+from lae_monitor.core.kind import Classes, Command, Expects, Kind, SearchField
 from lae_monitor.core.reasons import Reason
 
 BEACONS: Final = Kind(
@@ -22,6 +22,8 @@ BEACONS: Final = Kind(
     why=f"{__name__}:why",
     why_attributes=("port",),
     tables=f"{__name__}.tables:TABLES",
+    search=(SearchField("cargo", "cargoes", "goods", "cargo:rum", "what the ship carries"),),
+    entries=(("cargo", f"{__name__}.rows:cargo"),),
     classes=f"{__name__}:classes",
     class_group=f"{__name__}:group_of",
     tokens=f"{__name__}.check:TOKENS",

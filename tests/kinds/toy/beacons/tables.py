@@ -1,7 +1,7 @@
-"""A table that only beacons have."""
+"""The tables that only beacons have."""
 
-from beacons.rows import Berth
-from lae_monitor.store.schema import PLACE, SOURCE, TEXT, TIME, WORD, Table
+from beacons.rows import Berth, Cargo
+from lae_monitor.store.schema import KEY, PLACE, SOURCE, TEXT, TIME, WORD, WORDS, Table
 
 TABLES = (
     Table(
@@ -9,5 +9,11 @@ TABLES = (
         {"cluster": WORD, "host": WORD, "time": TIME, "port": TEXT, **PLACE, **SOURCE},
         "cluster, host, time, port",
         is_heard=True,
+    ),
+    Table(
+        Cargo,
+        {"cluster": WORD, "host": WORD, "time": TIME, "key": KEY, "goods": WORDS, **PLACE, **SOURCE},
+        "key",
+        engine="ReplacingMergeTree(time)",
     ),
 )
