@@ -7,7 +7,6 @@ access         accounts and tokens that may use pages and API
 passwords      a file of passwords or tokens: who may send for whom
 tubs/          Foolscap on asyncio
 furls/         the FURLs of hosts, and peers admitted by them
-banana         decodes large Foolscap answers; banana_names finds calls of new_incident
 statsd         metrics to a statsd server
 countdown      a timer that can pause
 """

@@ -20,11 +20,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.incidents.answers import broker as fast_broker
+from lae_monitor.kinds.incidents.answers.banana import Incident, Unusual
+from lae_monitor.kinds.incidents.answers.broker import FastBroker
 from lae_monitor.kinds.incidents.wire.flog import pack
 from lae_monitor.kinds.incidents.wire.plain import Plain
-from lae_monitor.net.banana import Incident, Unusual
-from lae_monitor.net.tubs import answers as tubs_answers
-from lae_monitor.net.tubs.answers import FastBroker
 from lae_monitor.net.tubs.broker import GuardedBroker, Held, TooLarge
 
 PARAMETERS = {"initial-vocab-table-index": 1}
@@ -100,7 +100,7 @@ class Receiver:
     """Our end of a connection, which has asked for an incident, for something else, and for another incident."""
 
     def __init__(self, kind, vocabulary=True):
-        self.clock = tubs_answers.reactor = Clock()
+        self.clock = fast_broker.reactor = Clock()
         self.outcomes = {}
         self.decoded_here = 0
         self.broker = broker = kind(None, PARAMETERS if vocabulary else {})

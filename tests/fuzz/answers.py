@@ -16,8 +16,16 @@ except ImportError as error:
     sys.exit(0)
 
 # What is looked into: the branches of both decoders. All the rest would only make it slow.
-with atheris.instrument_imports(include=["lae_monitor.net", "foolscap.banana", "foolscap.slicer", "foolscap.slicers"]):
-    import_module("lae_monitor.net.tubs.answers")
+with atheris.instrument_imports(
+    include=[
+        "lae_monitor.kinds.incidents.answers",
+        "lae_monitor.net",
+        "foolscap.banana",
+        "foolscap.slicer",
+        "foolscap.slicers",
+    ]
+):
+    import_module("lae_monitor.kinds.incidents.answers.broker")
     import answer_inputs
 
 MAX_LENGTH = 64  # bytes of an input: what is put into a stream, which itself is longer

@@ -1,4 +1,4 @@
-"""A short look for answers that our own decoder and Foolscap's see differently; what was found once is in tests/net."""
+"""A short look for answers that our own decoder and Foolscap's see differently; what was found once is in tests/kinds/incidents/answers."""
 
 import os
 import subprocess
@@ -32,6 +32,8 @@ def test_a_short_look_finds_no_answer_that_the_two_see_differently(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
     said = (done.stdout + done.stderr)[-4000:]
     found = [path.read_bytes() for path in tmp_path.glob("found-*")]
-    assert not found, f"\n{said}\nWhat is wrong belongs among CHANGES in tests/net/test_fast_answers.py:\n{found}"
+    assert not found, (
+        f"\n{said}\nWhat is wrong belongs among CHANGES in tests/kinds/incidents/answers/test_fast_answers.py:\n{found}"
+    )
     assert done.returncode == 0, said
     assert "Done " in said, said

@@ -6,6 +6,7 @@ has a FURL of its own, so that it is known by its credential, and stays the same
 
 gather.py, read.py, show.py, check.py, config.py, commands.py   as in every kind
 nodes/       fetches the incidents of nodes, which net/furls admits by their FURLs
+answers/     decodes what nodes answer and say of incidents
 wire/        flogtool's format: files, events, their text, their groups
 classify/    what an incident is called
 pages.py     the list of incidents: page, JSON, Atom feed

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KIND: Final = "incidents"
+DECODING: Final = "lae_monitor.kinds.incidents.answers.broker:FastBroker"
 STOP_PATIENCE: Final = 5.0  # seconds for connections to close
 CANCEL_AGAIN: Final = 1.0  # seconds until work that goes on is cancelled once more
 
@@ -82,7 +83,8 @@ async def gather(context: Context) -> None:
     door.on_connected.append(following.connected)
     tails = Tails(HostFurls(context.credentials(TAIL_FOLDER), context.clock), door.peers, context.clock)
     door.finders.append(tails.find)
-    tub = tubs.Tub(who, settings.listen, settings.location, door.find, door.unknown, fast=settings.fast_decoding)
+    broker = DECODING if settings.fast_decoding else tubs.GUARDED
+    tub = tubs.Tub(who, settings.listen, settings.location, door.find, door.unknown, broker=broker)
     async with receipts:
         try:
             state.settle_connections()

@@ -6,7 +6,6 @@ reactor. Signals stay ours. A process has one reactor, so one loop that does thi
 
 identity.py   certificate, TubID, listening address, location
 broker.py     connections: limits of messages, of time, of number
-answers.py    decodes large answers without Foolscap's decoder
 client.py     a tub that only calls others
 """
 
@@ -17,6 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from lae_monitor.core.kind import load
 from lae_monitor.core.refusals import shorten
 from lae_monitor.core.time import MINUTE
 from lae_monitor.net.connections import BACKLOG
@@ -92,6 +92,9 @@ def _log_through_us() -> None:
     foolscap_log.theLogger.DEFAULT_THRESHOLD = levels.UNUSUAL
 
 
+GUARDED: Final = "lae_monitor.net.tubs.broker:GuardedBroker"
+
+
 class _Few(logging.Filter):
     """Lets MAX_LOGGED records a minute pass, and tells with the next one how many did not."""
 
@@ -118,7 +121,7 @@ class Tub:
         location: how others reach it, for FURLs.
         lookup: the Referenceable of a swissnum, or None; asked each time, so what it no longer finds is revoked.
         on_unknown: told the address of a peer that asked for a name that `lookup` does not find.
-        fast: whether answers to get_incident become a banana.Incident, decoded here instead of by Foolscap.
+        broker: names the class of its connections, below GuardedBroker; it is imported when the reactor is there.
 
     Raises:
         Refused: `bad_config`.
@@ -132,16 +135,15 @@ class Tub:
         lookup: Callable[[str], Any],
         on_unknown: Callable[[str], None] = lambda _peer: None,
         *,
-        fast: bool = True,
+        broker: str = GUARDED,
     ) -> None:
         from foolscap import pb  # noqa: PLC0415 - after start_reactor()
 
-        from lae_monitor.net.tubs.answers import FastBroker  # noqa: PLC0415
-        from lae_monitor.net.tubs.broker import GuardedBroker, Held  # noqa: PLC0415
+        from lae_monitor.net.tubs.broker import Held  # noqa: PLC0415
 
         self._listen = parse_listen(listen)
         self._tub = cast(Any, pb.Tub(certData=identity.pem))
-        self._tub.brokerClass = FastBroker if fast else GuardedBroker
+        self._tub.brokerClass = load(broker)
         self._tub.held = Held()
         self._tub.on_unknown = on_unknown
         self._tub.unsafeTracebacks = False  # peers learn nothing of our files

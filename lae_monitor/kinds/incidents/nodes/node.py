@@ -18,13 +18,13 @@ from zope.interface import implementer
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import DAY, MINUTE
+from lae_monitor.kinds.incidents.answers.broker import NamesOnly
 from lae_monitor.kinds.incidents.metrics import FAILED, FETCHING
 from lae_monitor.kinds.incidents.nodes.known import Known
 from lae_monitor.kinds.incidents.nodes.shared import HostFull, NotStored, Shared
 from lae_monitor.kinds.incidents.wire.names import IncidentName, incident_name, time_of_name
 from lae_monitor.net import tubs
 from lae_monitor.net.furls.door import Gatherer
-from lae_monitor.net.tubs.answers import NamesOnly
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from lae_monitor import __version__
 from lae_monitor.core.names import Place
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import MINUTE, Clock
+from lae_monitor.kinds.incidents.answers.banana import Incident
 from lae_monitor.kinds.incidents.tail.relay import LogTail
 from lae_monitor.kinds.incidents.wire.flog import MAX_MEMORY
 from lae_monitor.kinds.incidents.wire.names import incident_name
 from lae_monitor.kinds.incidents.wire.plain import Plain
 from lae_monitor.net import tubs
-from lae_monitor.net.banana import Incident
 
 if TYPE_CHECKING:
     from lae_monitor.kinds.incidents.nodes.node import Node

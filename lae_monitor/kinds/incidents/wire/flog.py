@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.limits import MiB
 from lae_monitor.core.refusals import Refused
+from lae_monitor.kinds.incidents.answers.banana import Incident
 from lae_monitor.kinds.incidents.wire.plain import Plain
-from lae_monitor.net.banana import Incident
 
 MAGIC: Final = b"# foolscap flogfile v1\n"
 MAX_EVENTS: Final = 20_000  # of one incident; a node keeps 100 of each facility and level, typically 1,800

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from lae_monitor.net.banana import _CONTAINERS, DICT, Decoder, Unusual, number_of
+from lae_monitor.kinds.incidents.answers.banana import _CONTAINERS, DICT, Decoder, Unusual, number_of
 
 _NUMBER: Final = rb"([\x00-\x7f]{0,64}+)"
 # 11 and 12 are the numbers of the words call and arguments.

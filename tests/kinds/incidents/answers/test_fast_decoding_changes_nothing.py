@@ -7,7 +7,7 @@ import pytest
 
 NOT_USED = {  # what cannot be there when it is not to be used
     True: {"kinds.incidents.wire.flog.Plain": None},
-    False: {"net.tubs.answers.FastBroker": None},
+    False: {"kinds.incidents.answers.broker.FastBroker": None},
 }
 
 

@@ -5,7 +5,7 @@
                                                                    │ Unusual
                                               Foolscap, from the head on, as if nothing had been
 
-Neither do the names of incidents, see banana_names.py.
+Neither do the names of incidents, see names.py.
 
 Import this only after `tubs.start_reactor()`.
 """
@@ -22,8 +22,8 @@ from foolscap.vocab import INITIAL_VOCAB_TABLES
 from twisted.internet import reactor as twisted_reactor
 from twisted.internet.protocol import connectionDone
 
-from lae_monitor.net.banana import Decoder, TooMuch, Unusual
-from lae_monitor.net.banana_names import named, next_named
+from lae_monitor.kinds.incidents.answers.banana import Decoder, TooMuch, Unusual
+from lae_monitor.kinds.incidents.answers.names import named, next_named
 from lae_monitor.net.tubs.broker import GuardedBroker, TooLarge
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface import implementer
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "fuzz"))
 from answer_inputs import AFTER, PONG, REQUEST, Receiver, answer, cut, event, incident, sent
 
-from lae_monitor.net.tubs.answers import FastBroker, NamesOnly
+from lae_monitor.kinds.incidents.answers.broker import FastBroker, NamesOnly
 from lae_monitor.net.tubs.broker import GuardedBroker
 
 PIECE = 16_384  # bytes that TLS hands over at once

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "kinds" / "incidents"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "fuzz"))
 import publisher
 from answer_inputs import (
     AFTER,
@@ -28,8 +27,8 @@ from answer_inputs import (
     sent,
 )
 
+from lae_monitor.kinds.incidents.answers.broker import FastBroker
 from lae_monitor.net.tubs import broker as tubs_broker
-from lae_monitor.net.tubs.answers import FastBroker
 from lae_monitor.net.tubs.broker import GuardedBroker
 
 PIECE = 16_384  # bytes that TLS hands over at once
