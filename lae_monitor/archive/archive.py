@@ -5,7 +5,7 @@ the mover has not moved. Layout below a root: docs/archive.md.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -304,8 +304,15 @@ class Archive:
         detail = f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
         raise FileNotFoundError(f"{path}: in no archive root{detail}")
 
-    async def entries(self, folder: str) -> list[Entry]:
-        """What is in `folder` ("" for the top), over all roots that answer; a file on two roots counts once, the first's."""
+    async def entries(self, folder: str, passing: Container[str] = ()) -> list[Entry]:
+        """What is in `folder` ("" for the top), over all roots that answer; a file on two roots counts once, the first's.
+
+        Args:
+            passing: names that are not looked at.
+
+        Returns:
+            Of a folder on several roots, `modified` is the sum of all: it changes whenever one does.
+        """
         if folder:
             check_path(folder, stored=True)
         found: dict[str, Entry] = {}
@@ -313,10 +320,12 @@ class Archive:
             if root.health in {"hanging", "refused"}:
                 continue
             try:
-                listed = await root.ask(lambda root=root: root.files.entries(folder))  # type: ignore[misc]
+                listed = await root.ask(lambda root=root: root.files.entries(folder, passing))  # type: ignore[misc]
             except (Unusable, OSError):
                 continue
-            found.update((entry.name, entry) for entry in listed)
+            for entry in listed:
+                other = found.get(entry.name) if entry.folder else None
+                found[entry.name] = entry._replace(modified=entry.modified + other.modified) if other else entry
         return [found[name] for name in sorted(found)]
 
     async def remove(self, path: str) -> None:

@@ -6,7 +6,7 @@ fails, the file stays, unacknowledged, since another sender of the same may have
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Final
 
 from lae_monitor.archive.folders import Folders, TemporaryFolder, folder_of
@@ -296,10 +296,10 @@ class Files:
             self.kernel.close(fd)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def entries(self, folder: str) -> list[Entry]:
-        """What is in `folder`; nothing when there is no such folder."""
+    def entries(self, folder: str, passing: Container[str] = ()) -> list[Entry]:
+        """What is in `folder`, but the names in `passing`; nothing when there is no such folder."""
         try:
-            return [entry for entry in self.kernel.entries(folder) if entry.name[0] != "."]
+            return [entry for entry in self.kernel.entries(folder, passing) if entry.name[0] != "."]
         except (FileNotFoundError, NotADirectoryError):
             return []
 

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -260,7 +260,7 @@ class Kernel:
         finally:
             os.close(fd)
 
-    def entries(self, path: str) -> list[Entry]:
+    def entries(self, path: str, passing: Container[str] = ()) -> list[Entry]:
         found = []
         within = self._folder(path)  # held: another thread may forget it, which closes its descriptor
         # Opened anew: a descriptor has one place in the listing, and two threads that share it share the names out, too.
@@ -268,6 +268,8 @@ class Kernel:
         try:
             with os.scandir(listing) as scan:
                 for entry in scan:
+                    if entry.name in passing:
+                        continue
                     try:
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:  # went between listing and looking

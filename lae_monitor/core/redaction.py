@@ -36,6 +36,9 @@ _JOINT: Final = re.compile(
     r"(?:\\*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]|\\+(?:[nr]|x0[A-Da-d]|x1[C-Ec-e]|x85|u202[89]))"
     r"(?:\s|\\+(?:[nrt]|x0[9A-Da-d]))*(?:b?(?:\\*['\"]|&quot;|&#3[49];))?"
 )
+# The same in a text without backslashes, from the line break on.
+_PLAIN_JOINT: Final = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*(?:b?(?:['\"]|&quot;|&#3[49];))?")
+_QUOTES: Final = ("'", '"', "&quot;", "&#34;", "&#39;")
 _REST_OF_ESCAPE: Final = re.compile(r"(?:x|u00)[234][0-9A-Fa-f]")
 # A FURL goes up to the next quote or blank: an object's name may have any other character. Foolscap's TubIDs are base32,
 # those of Tahoe's newer protocol (NURLs) base64.
@@ -96,15 +99,15 @@ _MAYBE: Final = re.compile(
 def redacted(value: Any) -> Any:
     """`value`, in which every text is redacted, the names of mappings and the fields of structs too."""
     if isinstance(value, str):
-        shown = _remembered(value) if len(value) <= REMEMBERED else redact(value)
+        shown = redact(value)
         return value if shown == value else shown  # names have types of their own
     if isinstance(value, Mapping):
         found: dict[Any, Any] = {}
         for name, inner in value.items():
-            shown = redacted(name)
+            shown = redact(name) if type(name) is str else redacted(name)
             while shown in found:  # two names that differ in their secrets
                 shown = f"{shown}'"
-            found[shown] = redacted(inner)
+            found[shown] = redact(inner) if type(inner) is str else redacted(inner)
         return found
     if isinstance(value, msgspec.Struct):
         changed = {}
@@ -125,13 +128,17 @@ def _text_fields(struct: type[msgspec.Struct]) -> tuple[str, ...]:
     return tuple(field.name for field in msgspec.structs.fields(struct) if field.type not in no_text)
 
 
-@lru_cache(10_000)
-def _remembered(text: str) -> str:
-    return redact(text)
-
-
 def redact(text: str) -> str:
     """`text` with *** in place of the secret parts of FURLs, capabilities, URLs, Authorization headers and named secrets."""
+    return _remembered(text) if len(text) <= REMEMBERED else _redact(text)
+
+
+@lru_cache(10_000)
+def _remembered(text: str) -> str:
+    return _redact(text)
+
+
+def _redact(text: str) -> str:
     if len(text) < SHORTEST:
         return text
     may_be_wrapped = "\\" in text or len(text.splitlines()) > 1
@@ -161,7 +168,7 @@ class _Unwrapped:
     """A text without its line breaks, in which what was wrapped is found; `hidden` says where it was before."""
 
     def __init__(self, text: str) -> None:
-        joints = [_joint(text, found) for found in _JOINT.finditer(text)]
+        joints = [_joint(text, found) for found in _JOINT.finditer(text)] if "\\" in text else list(_plain_joints(text))
         self._gone = list(accumulate((end - start for start, end in joints), initial=0))
         self._breaks = [start - gone for (start, _), gone in zip(joints, self._gone, strict=False)]
         ends = [0, *(end for _, end in joints)]
@@ -174,6 +181,20 @@ class _Unwrapped:
 
     def _at(self, place: int) -> int:
         return place + self._gone[bisect_right(self._breaks, place)]
+
+
+def _plain_joints(text: str) -> Iterator[tuple[int, int]]:
+    """As _joint() of what _JOINT finds, in a text without backslashes; in a tenth of the time."""
+    done = 0
+    for found in _PLAIN_JOINT.finditer(text):
+        start = found.start()
+        while start > done and text[start - 1] in " \t":
+            start -= 1
+        quote = next((quote for quote in _QUOTES if text.endswith(quote, done, start)), "")
+        if quote and text[start - len(quote) - 1 : start - len(quote)] not in {" ", "\t"}:
+            start -= len(quote)
+        done = found.end()
+        yield start, done
 
 
 def _joint(text: str, found: re.Match[str]) -> tuple[int, int]:

@@ -35,7 +35,7 @@ from lae_monitor.mover.pieces import (
     start_over,
 )
 from lae_monitor.mover.status import Status
-from lae_monitor.mover.sweep import QUICK_SWEEP, Sweeps
+from lae_monitor.mover.sweep import QUICK_SWEEP, Looks, Sweeps
 from lae_monitor.mover.waiting import BATCH_BYTES, BATCH_FILES, Waiting
 from lae_monitor.store import Store, StoreError
 from lae_monitor.store.sqlite import is_damage
@@ -43,7 +43,7 @@ from lae_monitor.store.store import by_table
 
 log = logging.getLogger(__name__)
 
-TICK: Final = 0.25  # seconds between batches while there is something to move
+TICK: Final = 0.25  # seconds from one batch to the next at least: each costs, however small
 BATCH_SECONDS: Final = (
     1.0  # the backlog's share is made smaller when a batch took longer: fresh reports wait for up to two
 )
@@ -86,7 +86,8 @@ class Mover:
         self._clock = clock
         self._waiting = Waiting(clock)
         self._wake = asyncio.Event()
-        self._sweeps = Sweeps(archive, folders, self._moved_in, self._waiting, self._wake, clock)
+        looks = Looks(archive, find_reader, lambda: self.ledger, clock)
+        self._sweeps = Sweeps(looks, folders, self._waiting, self._wake)
         self._backlog_files = BATCH_FILES  # at most so many in a batch
         self._lock = asyncio.Lock()  # a batch, a retry: one at a time
         self.on_moved: Callable[[], None] = lambda: None
@@ -135,6 +136,7 @@ class Mover:
         backoff, hinted = 0.0, True  # seconds to wait after a failure; whether a hint ends the wait
         try:
             while not stop.is_set():
+                began = time.monotonic()
                 try:
                     moved = await self.step()
                     backoff, hinted = 0.0, True
@@ -148,8 +150,10 @@ class Mover:
                     hinted = isinstance(error, OSError)  # some files could not be read; a new one may well be
                     log.warning("moving failed, again in %.1f s: %s", backoff, error)
                     moved = False
-                wait = backoff or (TICK if moved or len(self._waiting) else QUICK_SWEEP)
-                await self._pause(stopping, wait, quick=hinted)
+                if not backoff and (moved or len(self._waiting)):
+                    await self._pause(stopping, began + TICK - time.monotonic())
+                else:
+                    await self._pause(stopping, backoff or QUICK_SWEEP, quick=hinted)
         finally:
             stopping.cancel()
             self._sweeps.stop()
@@ -157,12 +161,12 @@ class Mover:
                 asyncio.get_running_loop().remove_reader(listening)
                 listening.close()
 
-    async def _pause(self, stopping: asyncio.Task[bool], seconds: float, *, quick: bool) -> None:
-        """Waits; a hint ends a long wait, but never one that is there to collect a batch."""
+    async def _pause(self, stopping: asyncio.Task[bool], seconds: float, *, quick: bool = False) -> None:
+        """Waits; if `quick`, until a hint at most."""
         tasks: list[asyncio.Task[bool]] = [stopping]
-        if quick and seconds > TICK:
+        if quick:
             tasks.append(asyncio.create_task(self._wake.wait()))
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=max(seconds, 0.0), return_when=asyncio.FIRST_COMPLETED)
         for task in tasks[1:]:
             task.cancel()
 
@@ -233,9 +237,6 @@ class Mover:
     def _measure(self) -> None:
         self.state.waiting = len(self._waiting)
         self.state.oldest = self._waiting.oldest
-
-    def _moved_in(self, folder: str) -> dict[str, int]:
-        return self.ledger.moved_in(folder)  # a rebuild gives us another ledger meanwhile
 
     async def _next(self, path: str) -> Piece | OSError | None:
         """The next span of `path`; None when there is none; an OSError when it should be asked again."""

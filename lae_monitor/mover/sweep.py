@@ -1,17 +1,23 @@
-"""Finds what no hint told of, by looking into the archive's folders."""
+"""Finds what no hint told of, by looking into the archive's folders.
+
+A quick sweep costs what is new: files that are read whole, and were, are not looked at again, and a folder without others
+is not listed until it changes. A full sweep looks at everything.
+"""
 
 import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from lae_monitor.archive import Archive
 from lae_monitor.archive.files import check_path
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import Clock
+from lae_monitor.mover.ledger import Ledger
+from lae_monitor.mover.pieces import FindReader
 from lae_monitor.mover.waiting import BATCH_FILES, Waiting
 
 log = logging.getLogger(__name__)
@@ -19,31 +25,86 @@ log = logging.getLogger(__name__)
 RECENT_DAYS: Final = 2  # a quick sweep looks into the folders of so many days
 
 
-async def sweep(
-    archive: Archive, folders: Collection[str], moved_in: Callable[[str], dict[str, int]], clock: Clock, *, full: bool
-) -> AsyncIterator[str]:
-    """The files below `folders` that hold more than was moved.
+FEW: Final = 1_000  # files of a folder whose names are not kept in memory: to list them again costs little
+SETTLED: Final = 2.0  # seconds; what is made so soon after another file may leave the time of its folder as it was
+
+
+class _Look(NamedTuple):
+    """A folder as it was listed `at` (time.monotonic()); `modified` as Archive.entries has it.
+
+    `names`: of files that are read whole, and were. `is_done`: it has nothing else, and had not changed for a while.
+    """
+
+    modified: float
+    at: float
+    names: set[str]
+    is_done: bool
+
+
+class Looks:
+    """What sweeps remember of the folders that they looked into.
 
     Args:
-        moved_in: the cursors of the files below a folder.
-        full: look into the folders of all days, not only the last few.
+        ledger: the one that is in use; a rebuild brings another.
     """
-    today = datetime.fromtimestamp(clock(), UTC).date()
-    recent = None if full else {(today + timedelta(days=1 - ago)) for ago in range(RECENT_DAYS + 1)}
-    days = None if recent is None else {day.strftime("%Y%m%d") for day in recent}
-    waiting = list(folders)
-    while waiting:
-        folder = waiting.pop()
-        entries = await archive.entries(folder)
-        folders_below = [entry.name for entry in entries if entry.folder and _worth_a_look(folder, entry.name, days)]
-        waiting += [path for name in folders_below if ours(path := f"{folder}/{name}", tell=full)]
-        files = [entry for entry in entries if not entry.folder]
-        if files:
-            moved = moved_in(folder)
-            for entry in files:
+
+    def __init__(self, archive: Archive, find_reader: FindReader, ledger: Callable[[], Ledger], clock: Clock) -> None:
+        self._archive = archive
+        self._find_reader = find_reader
+        self._ledger = ledger
+        self._clock = clock
+        self._looks: dict[str, _Look] = {}
+        self._epoch = ""
+
+    async def sweep(self, folders: Iterable[str], *, full: bool) -> AsyncIterator[str]:
+        """The files below `folders` that hold more than was moved.
+
+        Args:
+            full: look at everything, not only into the folders of the last few days and at what may have changed.
+        """
+        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        recent = None if full else {(today + timedelta(days=1 - ago)) for ago in range(RECENT_DAYS + 1)}
+        days = None if recent is None else {day.strftime("%Y%m%d") for day in recent}
+        epoch = self._ledger().epoch
+        if full or epoch != self._epoch:  # another epoch: cursors went back
+            self._looks.clear()
+        self._epoch = epoch
+        waiting = [(folder, 0.0) for folder in folders]
+        while waiting:
+            folder, modified = waiting.pop()
+            known = self._looks.get(folder)
+            is_same = known is not None and known.modified == modified
+            if known and is_same and known.is_done:
+                continue
+            now = time.monotonic()
+            names = known.names if known else set()
+            is_done = bool(known and is_same and now - known.at >= SETTLED)
+            entries = await self._archive.entries(folder, names)
+            moved = self._moved(folder, [entry.name for entry in entries if not entry.folder], names)
+            for entry in entries:
                 path = f"{folder}/{entry.name}"
-                if entry.size > moved.get(path, 0) and ours(path, tell=full):
+                is_moved = not entry.folder and entry.size <= moved.get(path, 0)
+                if is_moved and self._is_whole(path):
+                    names.add(entry.name)
+                    continue
+                is_done = False
+                if is_moved or not ours(path, tell=full):
+                    continue
+                if not entry.folder:
                     yield path
+                elif _worth_a_look(folder, entry.name, days):
+                    waiting.append((path, entry.modified))
+            self._looks[folder] = _Look(modified, now, names if len(names) > FEW else set(), is_done)
+
+    def _moved(self, folder: str, files: list[str], names: set[str]) -> dict[str, int]:
+        ledger = self._ledger()
+        if names:  # of most it is known
+            return {path: ledger.moved(path) for path in (f"{folder}/{name}" for name in files)}
+        return ledger.moved_in(folder) if files else {}
+
+    def _is_whole(self, path: str) -> bool:
+        reader = self._find_reader(path)
+        return reader is not None and reader.WHOLE
 
 
 def ours(path: str, *, tell: bool = False) -> bool:
@@ -76,26 +137,21 @@ FULL_SWEEP: Final = 3600.0  # seconds between sweeps of everything
 class Sweeps:
     """
     Args:
-        moved_in: the cursors of the files below a folder.
         waiting: gets what is found.
         wake: set by hints, and at the end of a sweep.
     """
 
     def __init__(
         self,
-        archive: Archive,
+        looks: Looks,
         folders: tuple[str, ...],
-        moved_in: Callable[[str], dict[str, int]],
         waiting: Waiting,
         wake: asyncio.Event,
-        clock: Clock,
     ) -> None:
-        self._archive = archive
+        self._looks = looks
         self._folders = folders
-        self._moved_in = moved_in
         self._waiting = waiting
         self._wake = wake
-        self._clock = clock
         self._swept = {True: -FULL_SWEEP, False: -QUICK_SWEEP}
         self._is_first = True
         self.task: asyncio.Task[None] | None = None  # the one that runs
@@ -124,7 +180,7 @@ class Sweeps:
     async def sweep(self, *, full: bool) -> None:
         """Looks through the folders of the last days, or all."""
         lost_hints = 0 if full or self._is_first else BATCH_FILES  # more than so many are a backlog
-        async for path in sweep(self._archive, self._folders, self._moved_in, self._clock, full=full):
+        async for path in self._looks.sweep(self._folders, full=full):
             self._waiting.find(path, fresh=len(self._waiting.fresh) < lost_hints)
         now = time.monotonic()
         self._swept[False] = now

@@ -356,7 +356,7 @@ class ModelKernel:
         self._folder(path).sync()
 
     @_call
-    def entries(self, path):
+    def entries(self, path, passing=()):
         return sorted(
             Entry(
                 name,
@@ -365,6 +365,7 @@ class ModelKernel:
                 getattr(node, "modified", 0.0),
             )
             for name, node in self._folder(path).names.items()
+            if name not in passing
         )
 
     def release(self):

@@ -7,7 +7,9 @@ from random import Random
 import msgspec
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from lae_monitor.core import redaction
 from lae_monitor.core.names import HostName
 from lae_monitor.core.redaction import HIDDEN, redact, redacted
 from lae_monitor.core.refusals import Refused
@@ -144,3 +146,13 @@ def test_passwords_and_tokens_in_urls_are_hidden_and_other_urls_stay():
     assert redact("/submit?v=1&api_token=abcdefgh&b=2") == "/submit?v=1&api_token=***&b=2"
     for text in ("http://h.example:80/a@b", "ssh://git@h.example:22/x", "sqlite:///state/x:y@z", "?a=token&b=secret"):
         assert redact(text) == text
+
+
+@given(
+    st.lists(st.sampled_from([*"ab \t\n\r\x0b\x1c\x85\u2028'\"", "&quot;", "&#34;", "&#39;", "&#", "b'"]), max_size=16)
+)
+def test_joints_of_a_text_without_backslashes_are_found_the_quick_way(pieces):
+    text = "".join(pieces)
+    assert list(redaction._plain_joints(text)) == [
+        redaction._joint(text, found) for found in redaction._JOINT.finditer(text)
+    ]

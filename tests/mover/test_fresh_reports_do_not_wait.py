@@ -134,7 +134,7 @@ def test_a_sweep_does_not_hold_hints_up(tmp_path, monkeypatch, word):
                 return
                 yield
 
-            monkeypatch.setattr(sweep, "sweep", slow)
+            monkeypatch.setattr(sweep.Looks, "sweep", slow)
             step = asyncio.create_task(mover.step())
             await swept.wait()
             if word == "hint":

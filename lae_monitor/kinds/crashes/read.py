@@ -140,7 +140,7 @@ def _throttled(crash_id: CrashId, metadata: Mapping[str, Any]) -> dict[str, str]
 
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _name(name: str) -> str:
@@ -155,6 +155,8 @@ def _by_shown_name(annotations: Mapping[str, str]) -> dict[str, str]:
 
 def _line(text: str) -> str:
     """`text` as one printable line."""
+    if text.isprintable():
+        return " ".join(text.split())
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
