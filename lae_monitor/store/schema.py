@@ -5,6 +5,7 @@ is read anew.
 """
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, ClassVar, Final, NamedTuple
 
 import pyarrow as pa
@@ -198,9 +199,10 @@ def _array(values: list[Any], kind: Kind) -> pa.Array:
     if kind is TIME:
         return pa.array([int(min(max(value, 0.0), MAX_TIME) * 1e6) for value in values], kind.arrow)
     if kind is MAP:
-        return pa.array(
-            [[(_clean(name), _clean(text)) for name, text in value.items()] for value in values], kind.arrow
-        )
+        ends = list(accumulate(map(len, values), initial=0))
+        names = pa.array([_clean(name) for value in values for name in value], pa.string())
+        texts = pa.array([_clean(text) for value in values for text in value.values()], pa.string())
+        return pa.MapArray.from_arrays(ends, names, texts)
     if kind is WORDS:
         return pa.array([[_clean(word) for word in words] for words in values], kind.arrow)
     if kind in {WORD, TEXT}:
@@ -210,6 +212,8 @@ def _array(values: list[Any], kind: Kind) -> pa.Array:
 
 def _clean(text: str) -> str:
     """`text` without lone surrogates, which UTF-8 cannot hold."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
