@@ -32,6 +32,7 @@ class Hints:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket: socket.socket | None = None
+        self._dead: tuple[int, int] | None = None  # the socket at which nobody listened; a mover makes a new one
         self._waiting: dict[bytes, None] = {}  # in order, each once
         self._loop: asyncio.AbstractEventLoop | None = None  # set while it watches for room
 
@@ -81,12 +82,18 @@ class Hints:
         self._loop = None
 
     def _connect(self) -> socket.socket:
+        status = self._path.stat()
+        identity = status.st_ino, status.st_mtime_ns
+        if identity == self._dead:
+            raise ConnectionRefusedError
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         sender.setblocking(False)
         try:
             with short(self._path) as name:
                 sender.connect(name)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ConnectionRefusedError):
+                self._dead = identity
             sender.close()
             raise
         return sender

@@ -22,6 +22,7 @@ MAX_AGE: Final = 3653 * DAY  # seconds, ten years: Sonar is younger
 # What lies beside the samples in trees of Jobanalyzer under such names holds something else.
 _NOT_SAMPLES: Final = frozenset({"bughunt", "cpuhog", "slurm-sacct"})
 _NUMBER: Final = re.compile(r"\.[0-9]{15,20}")  # of a file that the archive had to begin beside another: nanoseconds
+_PLAIN_LINES: Final = re.compile(rb'(?:[^",=\n]*+=[^",\n]*+[,\n])*+(?<=\n)')
 _PLAIN: Final = re.compile(rb'(?:[^",=]*+=[^",]*+,)*+[^",=]*+=[^",]*+')  # fields of which none is quoted
 _FIELD: Final = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",]*+))(,|\Z)')
 
@@ -101,6 +102,25 @@ class Post:
                 self._take(start, size if newline < 0 else newline)
             except Refused as refused:
                 raise Refused(refused.code, f"line {self._number}: {refused.detail}") from None
+            if self._number == 1:
+                self._take_all_alike()
+
+    def _take_all_alike(self) -> None:
+        """Takes the rest of a post whose lines all begin as the first: a run of Sonar is such a post."""
+        body, start, beginning = self._body, self._position, self._beginning
+        if not beginning or len(body) - start > MAX_LINE:
+            return
+        lines = body.count(b"\n", start)
+        if (
+            body.startswith(beginning, start)
+            and body.count(b"\n" + beginning, start) == lines - 1
+            and all(body.count(word, start) == lines * beginning.count(word) for word in (b"time=", b"host="))
+            and _PLAIN_LINES.fullmatch(body, start)
+        ):
+            (first,) = self._pieces[self._path_of_beginning]
+            self._pieces[self._path_of_beginning] = [(first[0], len(body))]
+            self._position = len(body)
+            self.lines += lines
 
     def _take(self, start: int, end: int) -> None:
         if end - start > MAX_LINE:

@@ -38,6 +38,8 @@ ADDRESS: Final = "/sonar-freecsv"
 METHODS: Final = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")  # all but POST are refused, with a receipt
 COMMITS: Final = 64  # files that are written at the same time; more would only queue for the archive's 8 writers
 
+GATHER: Final = 0.25  # seconds for which receipts wait for others: each sync keeps posts waiting
+
 POSTS: Final = Counter("lae_sonar_posts_total", "Posts, by what became of them", ["verdict", "reason"])
 LINES: Final = Counter("lae_sonar_lines_total", "Lines that were acknowledged")
 BYTES: Final = Counter("lae_sonar_bytes_total", "Bytes that were acknowledged")
@@ -69,7 +71,7 @@ async def gather(context: Context) -> None:
     if problems:
         raise ConfigError(problems)
     settings: Settings = context.settings.gatherers["sonar"]
-    receipts = Receipts(context.journal, "sonar", "", context.clock, lost=LOST, suppressed=SUPPRESSED)
+    receipts = Receipts(context.journal, "sonar", "", context.clock, lost=LOST, suppressed=SUPPRESSED, gather=GATHER)
     posts = Posts(context, settings, receipts)
     app = Router(
         [
