@@ -1,4 +1,5 @@
-"""The store is checked, not believed: at each start, daily, and when a query meets a damaged part.
+"""The store is checked, not believed: at each start, daily, and when a query meets a damaged part. What slows reading down
+is looked after each hour.
 
 Parts that cannot be read are removed. Files of which `moves` has less than the ledger, or the tables fewer rows than
 `moves`, are read again from the archive. The findings are an alarm on the timeline, a line in the log, and a figure.
@@ -7,6 +8,7 @@ Parts that cannot be read are removed. Files of which `moves` has less than the 
 import asyncio
 import logging
 import sqlite3
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,7 +17,7 @@ from lae_monitor.archive import ArchiveError, Journal
 from lae_monitor.core.limits import MAX_SPAN
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import Span
-from lae_monitor.core.time import DAY, MINUTE, Clock, wall_clock
+from lae_monitor.core.time import DAY, HOUR, MINUTE, Clock, wall_clock
 from lae_monitor.mover.mover import Mover
 from lae_monitor.mover.pieces import MAX_RECORD, bytes_of, read_all
 from lae_monitor.mover.waiting import BATCH_BYTES
@@ -65,8 +67,12 @@ class Checks:
                 wait = MINUTE
                 log.warning("the store is not checked now, again in %.0f s: %s", wait, error)
             self._wanted.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), wait)
+            due = time.monotonic() + wait
+            while not self._wanted.is_set() and (left := due - time.monotonic()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wanted.wait(), min(left, HOUR))
+                    continue
+                await self._learn(anew=False)
 
     async def check(self) -> Findings:
         """Once.
@@ -107,6 +113,8 @@ class Checks:
             await store.add_up()
             if store.doubled is None:
                 await store.learn_doubled()
+            elif store.doubled:
+                await store.forget_doubled()
         except StoreError as error:
             log.warning("reading takes longer than it should, until the next check: %s", error)
 

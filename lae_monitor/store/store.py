@@ -81,6 +81,7 @@ class Store:
         self.doubled: int | None = None  # events that may be stored more than once; None: not known yet
         self._clock = clock
         self._replacing = asyncio.Lock()
+        self._noting = asyncio.Lock()  # a note and its rows, or notes that go: one at a time
         self.on_damage: Callable[[], None] = lambda: None  # called when a query meets a damaged part
 
     async def open(self) -> "Store":
@@ -142,9 +143,13 @@ class Store:
         await self.insert_columns(table, _columns(self.tables[table], rows, spans), token)
 
     async def insert_columns(self, table: str, columns: dict[str, list[Any]], token: str) -> None:
-        if table == Event.table:
+        batch = await _batch(self.tables[table].columns, columns)
+        if table != Event.table:
+            await self.driver.insert(f"{self.database}.{table}", batch, token)
+            return
+        async with self._noting:
             await self._note_doubled(columns)
-        await self.driver.insert(f"{self.database}.{table}", await _batch(self.tables[table].columns, columns), token)
+            await self.driver.insert(f"{self.database}.{table}", batch, token)
 
     # ---- Events that are stored more than once ----------------------------------------------------------------------
 
@@ -198,6 +203,22 @@ class Store:
             f"ALTER TABLE {self.database}.events UPDATE form = 1 WHERE form = 0 SETTINGS mutations_sync = 1"
         )
         self.doubled = await self._count_doubled()
+
+    async def forget_doubled(self) -> None:
+        """Drops the notes of what is stored once by now: it was merged, removed, or the insert was a repetition.
+
+        Raises:
+            StoreError
+        """
+        keys = ", ".join(DOUBLED)
+        events, doubled = f"{self.database}.events", f"{self.database}.doubled"
+        async with self._noting:
+            self.driver.check_room()
+            await self.driver.command(
+                f"DELETE FROM {doubled} WHERE ({keys}) NOT IN (SELECT {keys} FROM {events} WHERE ({keys}) IN "
+                f"(SELECT {keys} FROM {doubled}) GROUP BY {keys} HAVING count() > 1) SETTINGS lightweight_deletes_sync = 2"
+            )
+            self.doubled = await self._count_doubled()
 
     async def _count_doubled(self) -> int:
         return int((await self.query("SELECT count() AS events FROM {lae}.doubled"))[0]["events"])

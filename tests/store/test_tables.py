@@ -227,6 +227,24 @@ def test_what_is_stored_twice_is_noted_before_it_is_stored(tmp_path):
     assert with_store(tmp_path, go) == (8, 15)  # what comes twice at once is stored once
 
 
+def test_what_is_stored_once_by_now_is_noted_no_more(tmp_path):
+    async def go(store):
+        rows = [event(number) for number in range(20)]
+        await store.insert("events", rows, [("a", 0)] * 20, "first")
+        await store.insert("events", rows[:9], [("a", 0)] * 9, "first")  # its token says that it is a repetition
+        await store.insert("events", rows[9:13], [("b", 0)] * 4, "again")
+        before = store.doubled
+        await store.forget_doubled()
+        doubled = store.doubled
+        await store.driver.command("OPTIMIZE TABLE lae.events FINAL")
+        await store.forget_doubled()
+        merged = store.doubled
+        await store.insert("events", rows[:1], [("c", 0)], "once more")
+        return before, doubled, merged, store.doubled
+
+    assert with_store(tmp_path, go) == (13, 4, 0, 1)
+
+
 def test_what_an_earlier_release_stored_twice_is_looked_for_once(tmp_path):
     async def go_back(store):
         rows = [event(number) for number in range(20)]
