@@ -15,14 +15,15 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import sized
 from lae_monitor.archive import Archive, Reserve
 
 REPORT = 20_000  # bytes
 LINE = 200  # bytes
 WRITERS = 8
 APPENDERS = 64
-ROUNDS = 9  # bare and ours in turn, so that a disk that is busy for a while is busy for both
-SECONDS = 0.25  # each
+ROUNDS = sized(9, 2)  # bare and ours in turn, so that a disk that is busy for a while is busy for both
+SECONDS = sized(0.25, 0.05)  # each
 
 
 def bare_stores(folder: Path) -> float:

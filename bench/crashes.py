@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import wrk
-from bench.figures import Figure, at_least, at_most
+from bench.figures import Figure, at_least, at_most, sized
 from bench.monitor import await_line, cpu_seconds, free_ports, memory, monitor, processes, running, scratch
 from lae_monitor.archive import hints
 from lae_monitor.kinds.crashes.demo import Field, form
@@ -22,12 +22,14 @@ from lae_monitor.kinds.crashes.form import minidump
 BOUNDARY = "----------------------------bench"
 MEDIA = f"multipart/form-data; boundary={BOUNDARY}"
 ANNOTATIONS = 44
-SIZES = {"20 KB": 20_000, "500 KB": 500_000}  # of the dumps: nine reports of ten are in between
+SIZES = dict(
+    [("20 KB", 20_000), ("500 KB", 500_000)][: sized(2, 1)]
+)  # of the dumps: nine reports of ten are in between
 CONNECTIONS = 8
-SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))  # of one turn; wrk knows whole ones only
-TURNS = int(os.environ.get("BENCH_TURNS", "5"))
+SECONDS = sized(2, 1, "BENCH_SECONDS")  # of one turn; wrk knows whole ones only
+TURNS = sized(5, 1, "BENCH_TURNS")
 STOP = b"stop"
-UPLOADS = int(os.environ.get("BENCH_UPLOADS", "10000"))  # after which memory is looked at
+UPLOADS = sized(10000, 50, "BENCH_UPLOADS")  # after which memory is looked at
 AIM_RATE = 0.6  # of the floor's requests a second
 AIM_CPU = 1.6  # times the floor's CPU a request
 AIM_P99 = 2.0  # times the floor's

@@ -6,11 +6,21 @@ import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from lae_monitor import __version__
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results.json"
+SMALL = "LAE_BENCH_SMALL"
+
+
+T = TypeVar("T", int, float)
+
+
+def sized(full: T, small: T, name: str = "") -> T:
+    """`full`, or what the environment's variable `name` says; `small` where a bench is only tried, by `--small`."""
+    return type(full)(os.environ.get(name) or (small if os.environ.get(SMALL) else full))
 
 
 @dataclass(frozen=True)
@@ -47,10 +57,10 @@ def header() -> str:
     return f"  {'':<46} {'figure':>18}  {'aim':>20}  verdict"
 
 
-def write(parts: dict[str, list[Figure]]) -> None:
-    """Puts `parts` into results.json; what it has of other parts, of earlier runs, stays."""
+def write(parts: dict[str, list[Figure]], path: Path = RESULTS) -> None:
+    """Puts `parts` into the file `path`; what it has of other parts, of earlier runs, stays."""
     try:
-        results = json.loads(RESULTS.read_text())
+        results = json.loads(path.read_text())
     except (OSError, ValueError):
         results = {}
     for part, figures in parts.items():
@@ -65,4 +75,4 @@ def write(parts: dict[str, list[Figure]]) -> None:
             },
             "figures": [asdict(figure) | {"verdict": figure.verdict} for figure in figures],
         }
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    path.write_text(json.dumps(results, indent=1) + "\n")

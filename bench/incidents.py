@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import ROOT, Figure, at_least, at_most
+from bench.figures import ROOT, Figure, at_least, at_most, sized
 from bench.monitor import PROGRAM, STOP, cpu_seconds, free_ports, scratch
 from bench.recorded import copies, incident, name
 from lae_monitor.archive.archive import HINTS
@@ -27,17 +27,17 @@ from lae_monitor.config import load
 from lae_monitor.kinds import KINDS
 from lae_monitor.net.furls.registry import Registry
 
-LARGE = int(os.environ.get("BENCH_EVENTS", "1800"))  # events: what a busy node remembers
+LARGE = sized(1800, 40, "BENCH_EVENTS")  # events: what a busy node remembers
 SMALL = 36  # events: what an idle one does
-LARGE_TUBS, LARGE_COPIES = 4, int(os.environ.get("BENCH_LARGE", "3"))
-SMALL_TUBS, SMALL_COPIES = int(os.environ.get("BENCH_SMALL_TUBS", "30")), 5
-CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "100"))
-STORM_TUBS, STORM_COPIES = int(os.environ.get("BENCH_STORM", "50")), 2
-STORED = int(os.environ.get("BENCH_STORED", "100000"))
-FURLS = int(os.environ.get("BENCH_FURLS", "2000"))
-STORED_HOSTS = 200
-TURNS = 3
-SETTLE = 5.0  # seconds until what a connection needs is there
+LARGE_TUBS, LARGE_COPIES = 4, sized(3, 1, "BENCH_LARGE")
+SMALL_TUBS, SMALL_COPIES = sized(30, 2, "BENCH_SMALL_TUBS"), sized(5, 1)
+CONNECTIONS = sized(100, 3, "BENCH_CONNECTIONS")
+STORM_TUBS, STORM_COPIES = sized(50, 3, "BENCH_STORM"), 2
+STORED = sized(100000, 40, "BENCH_STORED")
+FURLS = sized(2000, 5, "BENCH_FURLS")
+STORED_HOSTS = sized(200, 2)
+TURNS = sized(3, 1)
+SETTLE = sized(5.0, 0.5)  # seconds until what a connection needs is there
 PATIENCE = 300.0  # seconds for anything
 
 AIM_LARGE, AIM_SMALL = 3.0, 2.0  # times foolscap's

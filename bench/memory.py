@@ -1,15 +1,14 @@
 """Memory and CPU of every process while the demo's fleet reports."""
 
-import os
 import random
 import socket
 import time
 from pathlib import Path
 
-from bench.figures import Figure, at_most
+from bench.figures import Figure, at_most, sized
 from bench.monitor import PROGRAM, await_line, cpu_seconds, memory, processes, running, scratch
 
-MINUTES = float(os.environ.get("BENCH_MINUTES", "2"))  # the aims are those after an hour: BENCH_MINUTES=60
+MINUTES = sized(2.0, 0.02, "BENCH_MINUTES")  # the aims are those after an hour: BENCH_MINUTES=60
 AIM_GATHERER = 80.0  # MB
 AIM_SERVE = 450.0  # MB
 AIM_SERVE_ANONYMOUS = 250.0  # MB

@@ -18,6 +18,7 @@ from bench.figures import ROOT
 
 START = 120.0  # seconds a process may take until it is ready, on a slow day
 STOP = 60.0
+TREE = "LAE_BENCH_TREE"  # the folder whose lae_monitor is run, if it is not this one
 PROGRAM = [sys.executable, "-m", "lae_monitor"]
 
 
@@ -90,10 +91,11 @@ location = "tcp:127.0.0.1:{incidents}"
 def running(command: list[str], log: Path) -> Iterator[tuple[subprocess.Popen[str], threading.Event]]:
     """`command`, its errors in `log`, and an event that is set when it prints that it is ready; INT ends it."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LAE_MONITOR_")}
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environ.get("PYTHONPATH"))))
+    tree = environ.get(TREE, str(ROOT))
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (tree, environ.get("PYTHONPATH"))))
     ready = threading.Event()
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ, cwd=tree)
 
     def listen() -> None:
         assert process.stdout is not None

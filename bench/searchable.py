@@ -13,12 +13,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.crashes import MEDIA, report
-from bench.figures import Figure, at_least, at_most
+from bench.figures import Figure, at_least, at_most, sized
 from bench.load import Connection
 from bench.monitor import Monitor, cpu_seconds, monitor, processes, scratch
 
-RATE = 200  # reports a second
-SECONDS = 20.0
+RATE = sized(200, 20)  # reports a second
+SECONDS = sized(20.0, 1.0)
 CONNECTIONS = 16
 SIZE = 20_000  # bytes of a dump
 SAMPLED = 10  # one of so many is looked for
@@ -26,7 +26,7 @@ POLL = 0.1  # seconds between searches: what is measured is that much too long a
 ASKED = 25  # ids in one search
 PATIENCE = 60.0  # seconds to wait for the last ones
 AIM_P99 = 2.0  # s
-BACKLOG = int(os.environ.get("BENCH_BACKLOG", "100000"))  # files that wait when serve starts
+BACKLOG = sized(100000, 50, "BENCH_BACKLOG")  # files that wait when serve starts
 BACKLOG_RATE = 20  # fresh reports a second meanwhile
 AIM_BACKLOG_P99 = 5.0  # s
 
@@ -49,8 +49,8 @@ def run() -> list[Figure]:
 def _behind_a_backlog() -> list[Figure]:
     with scratch() as state:
         with monitor(state, "crashes") as running:
-            asyncio.run(_post_one(running.crashes))
-        _make_backlog(state / "state" / "archive" / "crashes")
+            asyncio.run(post_one(running.crashes))
+        make_backlog(state / "state" / "archive" / "crashes", BACKLOG, days_ago=40)
         with monitor(state, "crashes", "serve") as running:
             watch = asyncio.run(_measure(running, BACKLOG_RATE, sampled=1))
             left = asyncio.run(_waiting(running.web))
@@ -59,19 +59,19 @@ def _behind_a_backlog() -> list[Figure]:
     return [at_most("the same behind a backlog, p99", delays[int(len(delays) * 0.99)], AIM_BACKLOG_P99, "s", note)]
 
 
-async def _post_one(port: int) -> None:
+async def post_one(port: int) -> None:
     connection = Connection(port)
     await connection.post("/submit", MEDIA, report(SIZE))
     connection.close()
 
 
-def _make_backlog(crashes: Path) -> None:
-    """Copies of the one report that is there, as if it had come often, forty days ago."""
+def make_backlog(crashes: Path, files: int, *, days_ago: int) -> None:
+    """Copies of the one report that is there, as if it had come often on that day."""
     data = next(crashes.rglob("*.zip")).read_bytes()
-    day = datetime.now(UTC) - timedelta(days=40)
+    day = datetime.now(UTC) - timedelta(days=days_ago)
     folder = crashes / f"{day:%Y%m%d}"
-    folder.mkdir()
-    for _ in range(BACKLOG):
+    folder.mkdir(exist_ok=True)
+    for _ in range(files):
         (folder / f"{str(uuid.uuid4())[:29]}0{day:%y%m%d}.zip").write_bytes(data)
     os.sync()  # as they would be
 

@@ -12,15 +12,15 @@ import time
 from collections.abc import Awaitable, Callable
 
 from bench.crashes import MEDIA, SIZES, mover, report
-from bench.figures import Figure, at_most
+from bench.figures import Figure, at_most, sized
 from bench.load import Connection
 from bench.monitor import await_line, monitor, running, scratch
 
-SLOW = 500  # connections; half send no head, and one address may have 500 such
-SECONDS = 10.0
+SLOW = sized(500, 8)  # connections; half send no head, and one address may have 500 such
+SECONDS = sized(10.0, 1.0)
 PACE = 0.01  # seconds between heartbeats, and between uploads
 EVERY = 0.5  # seconds between bytes that drip
-SPREAD = 2.0  # seconds over which the slow ones come: they are not in step
+SPREAD = sized(2.0, 0.2)  # seconds over which the slow ones come: they are not in step
 AIM = 50.0  # ms for a heartbeat
 HOLD = "hold"
 

@@ -4,15 +4,15 @@ import asyncio
 import statistics
 
 from bench import floor
-from bench.figures import Figure
+from bench.figures import Figure, sized
 from bench.load import Connection, as_fast_as_possible
 from bench.monitor import monitor, scratch
 
 HOSTS = 200
 LINES = 10  # of one post
 CONNECTIONS = 32
-SECONDS = 2.0  # of one turn
-TURNS = 3  # by turns with the floor
+SECONDS = sized(2.0, 0.2)  # of one turn
+TURNS = sized(3, 1)  # by turns with the floor
 
 
 def run() -> list[Figure]:

@@ -4,10 +4,10 @@ import statistics
 import subprocess
 import time
 
-from bench.figures import ROOT, Figure, at_most
+from bench.figures import ROOT, Figure, at_most, sized
 from bench.monitor import PROGRAM, monitor, scratch
 
-TURNS = 10
+TURNS = sized(10, 1)
 AIM_HELP = 150.0  # ms
 AIM_RUN = 5.0  # s
 

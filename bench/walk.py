@@ -17,12 +17,12 @@ from types import FrameType
 from typing import Any
 
 from bench.crashes import MEDIA, report
-from bench.figures import ROOT, Figure
+from bench.figures import ROOT, Figure, sized
 from bench.incidents import wait
 from bench.monitor import free_ports, scratch
 from lae_monitor.core.time import format_time
 
-TIMES = 5  # each is done; the least counts
+TIMES = sized(5, 1)  # each is done; the least counts
 OURS = str(ROOT / "lae_monitor") + "/"
 REST = 0.3  # seconds for what follows a reply: receipts, hints
 

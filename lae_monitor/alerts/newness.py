@@ -26,10 +26,12 @@ AT_ONCE: Final = 500  # groups that are looked at in one query
 NEVER: Final = "never"
 
 _LATELY: Final = f"""
-SELECT {GROUP_ID} AS id, any(kind) AS a_kind, any(`group`) AS a_group FROM {{lae}}.events
-WHERE `group` != '' AND kind NOT IN ('alarm', 'mark') AND time >= fromUnixTimestamp64Micro({{news:Int64}}, 'UTC')
-  AND toUnixTimestamp64Micro(received) >= {{since:Int64}} AND {RANK} >= {{rank:UInt8}}
-GROUP BY id ORDER BY min(received), id
+SELECT {GROUP_ID} AS id, kind AS a_kind, `group` AS a_group FROM (
+  SELECT kind, `group`, min(received) AS first FROM {{lae}}.events
+  WHERE `group` != '' AND kind NOT IN ('alarm', 'mark') AND time >= fromUnixTimestamp64Micro({{news:Int64}}, 'UTC')
+    AND received >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND {RANK} >= {{rank:UInt8}}
+  GROUP BY kind, `group`
+) ORDER BY first, id
 """
 _EVER: Final = f"""
 SELECT {GROUP_ID} AS id, count() AS events, uniqExact(cluster, host) AS places,

@@ -9,8 +9,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time
 from lae_monitor.query.decisions import Decided, Step, decided, root_of
 from lae_monitor.query.events import EventRow, select
-from lae_monitor.query.groups import GROUP_ID, Group, find_id, members_of, one, separate, version
-from lae_monitor.query.planner import LATEST, Plan
+from lae_monitor.query.groups import GROUP_ID, Group, find_id, members_of, of_members, one, separate, version
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -30,8 +29,9 @@ SELECT RELEASE AS version, count() AS events, min(toUnixTimestamp64Micro(time)) 
 FROM {events} WHERE version != '' AND CONDITION GROUP BY version ORDER BY last DESC LIMIT {limit:UInt32}
 """
 _MEMBERS: Final = f"""
-SELECT {GROUP_ID} AS id, any(kind) AS kinds, any(`group`) AS text, count() AS events
-FROM {{events}} WHERE CONDITION GROUP BY id ORDER BY events DESC LIMIT {{limit:UInt32}}
+SELECT {GROUP_ID} AS id, kind, `group`, events FROM (
+  SELECT kind, `group`, count() AS events FROM {{events}} WHERE CONDITION GROUP BY kind, `group`
+) ORDER BY events DESC, id LIMIT {{limit:UInt32}}
 """
 _TWICE: Final = """
 SELECT id FROM (
@@ -100,9 +100,7 @@ async def group_page(store: Store, beginning: str, since: float, now: float) -> 
     if found is None:
         raise Refused("not_found", f"nothing happened of group {id_} since {format_time(since, digits=0)}")
     members = members_of(id_, known)
-    where, parameters = Plan().where(since, LATEST)
-    where = f"`group` != '' AND has({{members:Array(String)}}, {GROUP_ID}) AND {where}"
-    place: dict[str, Parameter] = {**parameters, "members": members}
+    where, place = await of_members(store, members, since)
 
     async def ask(sql: str, limit: int, **more: Parameter) -> list[dict[str, Any]]:
         return await store.query(sql.replace("CONDITION", where), {**place, **more, "limit": limit})
@@ -127,4 +125,4 @@ def _timed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _member(row: Mapping[str, Any]) -> Member:
-    return Member(id=row["id"], kind=row["kinds"], group=row["text"], events=row["events"])
+    return msgspec.convert(row, Member)

@@ -5,7 +5,7 @@ counted where it was merged into.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -81,11 +81,18 @@ FROM {{events}} WHERE (cluster, host, time) IN (
   ) AND `group` IN {{names:Array(String)}} AND CONDITION
 ORDER BY key DESC LIMIT 1 BY kind, `group`, cluster, host, at
 """
-_ALIKE: Final = f"""
-SELECT {GROUP_ID} AS id, max(time) AS last FROM {{lae}}.events
-WHERE `group` != '' AND startsWith({GROUP_ID}, {{beginning:String}}) AND CONDITION
-GROUP BY id ORDER BY last DESC LIMIT {{limit:UInt32}}
+# An id is a hash: made for each group, not for each event.
+_NAMED: Final = """
+SELECT kind, `group`, max(time) AS last FROM {lae}.events WHERE `group` != '' AND CONDITION GROUP BY kind, `group`
 """
+_ALIKE: Final = f"""
+SELECT {GROUP_ID} AS id FROM ({_NAMED}) WHERE startsWith(id, {{beginning:String}}) ORDER BY last DESC LIMIT {{limit:UInt32}}
+"""
+_NAMES: Final = f"SELECT kind, `group` AS name FROM ({_NAMED}) WHERE has({{members:Array(String)}}, {GROUP_ID})"
+OF_NAMES: Final = (
+    "`group` IN {names:Array(String)} AND (kind, `group`) IN (SELECT pair.1, pair.2 FROM "
+    "(SELECT arrayJoin(arrayZip({kinds:Array(String)}, {names:Array(String)})) AS pair))"
+)
 
 
 class Example(msgspec.Struct, kw_only=True):
@@ -180,13 +187,23 @@ async def one(store: Store, id_: str, since: float, now: float, known: Mapping[s
         StoreError
     """
     members = members_of(id_, known)
-    where, parameters = Plan().where(since, LATEST)
-    where += f" AND has({{members:Array(String)}}, {GROUP_ID})"
-    parameters["members"] = members
+    where, parameters = await of_members(store, members, since)
     asking = Asking(states=STATES, limit=1)
     merged = {member: id_ for member in members if member != id_}
     rows = await _aggregated(store, where, parameters, merged, known, asking, now)
     return _group(rows[0], known, merged, store.kinds) if rows else None
+
+
+async def of_members(store: Store, members: Sequence[str], since: float) -> tuple[str, dict[str, Parameter]]:
+    """The condition of the events since `since` of the groups with the ids `members`, and its parameters.
+
+    Raises:
+        StoreError
+    """
+    where, parameters = Plan().where(since, LATEST)
+    rows = await store.query(_NAMES.replace("CONDITION", where), {**parameters, "members": members})
+    names: dict[str, Parameter] = {"kinds": [row["kind"] for row in rows], "names": [row["name"] for row in rows]}
+    return f"{OF_NAMES} AND {where}", parameters | names
 
 
 def members_of(id_: str, known: Mapping[str, Decided]) -> list[str]:
