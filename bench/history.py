@@ -25,7 +25,7 @@ from lae_monitor.store.chdb_driver import ChdbDriver
 MOST = sized(5_000_000, 5_000, "BENCH_HISTORY")  # events; 50 million: BENCH_HISTORY=50000000 make bench ARGS=history
 EVENTS = (MOST // 100, MOST // 10, MOST)[-sized(3, 2) :]
 REST = sized(2.0, 0.1)  # seconds in which it is seen whether `serve` rests
-BLOCK = 250_000  # events of one insert
+BLOCK = 800_000  # events of one insert, of one or two months: few large parts, so that few merges are to be waited for
 REPEATS = sized(3, 1)
 HOSTS, GROUPS, WORDS = 60, 3_000, 40_000
 DAYS = 89  # over which they are spread; pages look 90 days back
@@ -96,7 +96,7 @@ async def _fill(state: Path, events: int, files: Path) -> None:
     """A store as the mover leaves it, and the same texts as a file a host."""
     path = state / "state" / "store"
     path.parent.mkdir(mode=0o700)
-    driver = ChdbDriver(path, memory=1500 * MiB)
+    driver = ChdbDriver(path, memory=6000 * MiB)
     store = await Store(driver, kinds=KINDS).open()
     columns = ", ".join(f"`{name}`" for name in store.tables["events"].columns)
     for first in range(0, events, BLOCK):
@@ -105,7 +105,8 @@ async def _fill(state: Path, events: int, files: Path) -> None:
             hosts=HOSTS, days=DAYS, total=events, words=WORDS, groups=GROUPS, file=_FILE, first=first, count=count
         )
         await driver.command(
-            f"INSERT INTO lae.events ({columns}) SETTINGS max_partitions_per_insert_block=0 SELECT {columns} FROM ({rows})"
+            f"INSERT INTO lae.events ({columns}) SETTINGS max_partitions_per_insert_block=0, "
+            f"max_block_size={BLOCK}, min_insert_block_size_rows={BLOCK}, min_insert_block_size_bytes=0 SELECT {columns} FROM ({rows})"
         )
         marks = f"SELECT '{_FILE}', {first}, {first + count}, 1, {count}, now64(6)"
         await driver.command(f"INSERT INTO lae.moves (source, source_at, source_end, parser, rows, time) {marks}")
