@@ -295,6 +295,8 @@ def _converted(key: Key, kind: Any, given: Given, problems: list[str]) -> Any:
             except msgspec.ValidationError:
                 pass
         problems.append(_sentence(key, given.value, str(error)))
+    except UnicodeEncodeError:  # a variable of any bytes, where no text is wanted
+        problems.append(f"{key.dotted}: {given.value!a} is not text in UTF-8")
     return None
 
 

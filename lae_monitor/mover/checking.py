@@ -108,13 +108,13 @@ class Checks:
         """What makes reading quick, of rows that an earlier release wrote, or (`anew`) lost with a part."""
         store = self._mover.store
         if anew:
-            store.doubled = None
+            store.events.doubled = None
         try:
-            await store.add_up()
-            if store.doubled is None:
-                await store.learn_doubled()
-            elif store.doubled:
-                await store.forget_doubled()
+            await store.events.add_up()
+            if store.events.doubled is None:
+                await store.events.learn_doubled()
+            elif store.events.doubled:
+                await store.events.forget_doubled()
         except StoreError as error:
             log.warning("reading takes longer than it should, until the next check: %s", error)
 

@@ -101,9 +101,9 @@ async def select(
 def _once(store: Store, where: str, order: str) -> str:
     """The query for the first events in `order`, each once; what may be stored twice is looked at by itself."""
     last = f"ORDER BY {order} LIMIT {{limit:UInt32}}"
-    if store.doubled is None:
+    if store.events.doubled is None:
         return f"SELECT {_COLUMNS} FROM {{lae}}.events FINAL WHERE {where} {last}"
-    if not store.doubled:
+    if not store.events.doubled:
         return f"SELECT {_COLUMNS} FROM {{lae}}.events WHERE {where} {last}"
     columns = f"{_COLUMNS}, time, received, key"  # by which they may be ordered
     return (
@@ -120,7 +120,7 @@ async def count(store: Store, where: str, parameters: Mapping[str, Parameter], s
         StoreError: also when it took longer than `seconds`.
     """
     sql = f"SELECT count() AS events FROM {{events}} WHERE {where}"
-    if store.doubled:
+    if store.events.doubled:
         some = f"SELECT count() FROM {{lae}}.events %s WHERE ({where}) AND {_KEY} IN {DOUBLED}"
         sql = (
             f"SELECT (SELECT count() FROM {{lae}}.events WHERE {where}) - ({some % ''}) + ({some % 'FINAL'}) AS events"

@@ -9,7 +9,7 @@ from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time
 from lae_monitor.query.decisions import Decided, Step, decided, root_of
 from lae_monitor.query.events import EventRow, select
-from lae_monitor.query.groups import GROUP_ID, Group, find_id, members_of, of_members, one, separate, version
+from lae_monitor.query.groups import GROUP_ID, Group, find_id, members_of, of_members, one
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
 
@@ -106,8 +106,8 @@ async def group_page(store: Store, beginning: str, since: float, now: float) -> 
         return await store.query(sql.replace("CONDITION", where), {**place, **more, "limit": limit})
 
     reports = [hit.row for hit in await select(store, where, place, MAX_REPORTS)]
-    twice = await ask(_TWICE.replace("SEPARATE", separate(store.kinds)), MAX_REPORTS, ids=[row.id for row in reports])
-    releases = _VERSIONS.replace("RELEASE", version(store.kinds))
+    twice = await ask(_TWICE.replace("SEPARATE", store.events.twin), MAX_REPORTS, ids=[row.id for row in reports])
+    releases = _VERSIONS.replace("RELEASE", store.events.release)
     return GroupPage(
         group=found,
         since=format_time(since),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lae_monitor.core.kind import Kind, Kinds, load
+from lae_monitor.core.kind import Kinds, load
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, format_time, parse_time
@@ -19,6 +19,7 @@ from lae_monitor.query.events import RANK
 from lae_monitor.query.planner import LATEST, Plan, micros
 from lae_monitor.store import Store
 from lae_monitor.store.driver import Parameter
+from lae_monitor.store.events import told_apart
 
 WITHIN: Final = 90 * DAY  # looked at, unless something else is asked for
 MAX_GROUPS: Final = 1_000  # of one answer; further ones come page by page
@@ -260,7 +261,7 @@ async def _aggregated(
     """The groups that are asked for, each with all that `_group` needs."""
     closed = {id_: micros(parse_time(decision.closed)) for id_, decision in known.items() if decision.closed}
     shared = {**parameters, "merged": list(merged), "roots": list(merged.values()), "now": micros(now)}
-    shared["told_apart"] = _told_apart(store.kinds)
+    shared["told_apart"] = told_apart(store.kinds)
 
     async def ask(sql: str, **more: Parameter) -> list[dict[str, Any]]:
         return await store.query(sql.replace("CONDITION", where), {**shared, **more})
@@ -275,21 +276,21 @@ async def _aggregated(
         limit=min(max(asking.limit, 1), MAX_GROUPS),
         offset=min(max(asking.offset, 0), MAX_OFFSET),
     )
-    return await _with_details(rows, ask, merged, store.kinds, now) if rows else rows
+    return await _with_details(rows, ask, merged, store, now) if rows else rows
 
 
 async def _with_details(
     rows: list[dict[str, Any]],
     ask: Callable[..., Awaitable[list[dict[str, Any]]]],
     merged: Mapping[str, str],
-    kinds: Kinds,
+    store: Store,
     now: float,
 ) -> list[dict[str, Any]]:
     names = sorted({name for row in rows for name in row["names"]})
     roots = {row["root"]: row for row in rows}
     for row in rows:
         row.update(separate=row["others"], versions=[], hours=[0] * HOURS, days=[0] * DAYS)
-    if details := _details(kinds):
+    if details := _details(store):
         for row in await ask(details, names=names):
             # Two kinds may have groups of one name, of which one may not be shown.
             group = roots.get(row["root"], {"others": 0})
@@ -304,7 +305,7 @@ async def _with_details(
         roots.get(row["root"], {}).update(row)
     newest = {tuple(row["newest"]): row for row in rows if "newest" in row}
     found = await ask(
-        _NEWEST.replace("WHY", _attributes(kinds)),
+        _NEWEST.replace("WHY", _attributes(store.kinds)),
         names=names,
         clusters=[place[2] for place in newest],
         hosts=[place[3] for place in newest],
@@ -317,37 +318,12 @@ async def _with_details(
     return [row for row in rows if "example" in row]  # without those that were removed meanwhile
 
 
-def _details(kinds: Kinds) -> str:
+def _details(store: Store) -> str:
     """The query for what only attributes say; "" where no kind has such attributes."""
-    asked = _told_apart(kinds)
-    release = version(kinds)
+    release = store.events.release
     versions = f"arraySort(groupUniqArrayIf({MAX_NAMES})({release}, {release} != ''))"
-    return _DETAILS.replace("SEPARATE", separate(kinds)).replace("VERSIONS", versions) if asked else ""
-
-
-def _told_apart(kinds: Kinds) -> list[str]:
-    """The kinds of events whose attributes say of which version they are, or which of them are the same."""
-    return [kind.event for kind in kinds if kind.same or kind.version]
-
-
-def separate(kinds: Kinds) -> str:
-    """An expression that is equal for events that are the same report, by the attributes that their kind names."""
-    pairs = "".join(
-        f"kind = '{kind.event}' AND {_same(kind)[0]} != '', {_same(kind)[1]}, " for kind in kinds if kind.same
-    )
-    return f"multiIf({pairs}hex(key))" if pairs else "hex(key)"
-
-
-def version(kinds: Kinds) -> str:
-    """An expression of the version that an event is of, "" for none, as its kind names it."""
-    pairs = "".join(f"kind = '{kind.event}', {load(kind.version)}, " for kind in kinds if kind.version)
-    return f"multiIf({pairs}'')" if pairs else "''"
-
-
-def _same(kind: Kind) -> tuple[str, str]:
-    first, *_ = attributes = [f"attrs['{name}']" for name in kind.same]
-    joined = ", ' ', ".join([*attributes, "''"])
-    return first, f"concat({joined})"
+    query = _DETAILS.replace("SEPARATE", store.events.twin).replace("VERSIONS", versions)
+    return query if told_apart(store.kinds) else ""
 
 
 def _attributes(kinds: Kinds) -> str:

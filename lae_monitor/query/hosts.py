@@ -98,14 +98,14 @@ async def hosts(store: Store, now: float, *, cluster: str = "", host: str = "") 
         rows = await store.query(sql.replace("CONDITION", condition), {**parameters, "limit": limit})
         return [(_of(found, row), row) for row in rows]
 
-    for heard, row in await ask(_EVENTS if store.doubled is not None else _EVENTS_ONCE, rows_a_host=8):
+    for heard, row in await ask(_EVENTS if store.events.doubled is not None else _EVENTS_ONCE, rows_a_host=8):
         heard.host.counts[row["kind"]] = row["events"]
         at = max(row["received"], min(row["newest"], micros(now)))
         if row["kind"] not in _NOT_HEARD:
             heard.heard = max(heard.heard, at)
         if row["kind"] in regular:
             heard.regular = max(heard.regular, at)
-    if store.doubled:
+    if store.events.doubled:
         for heard, row in await ask(_TWICE, rows_a_host=8):
             counts, more = heard.host.counts, row["more"]
             counts[row["kind"]] = counts.get(row["kind"], more) - more  # it may have come since

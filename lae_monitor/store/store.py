@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
 from lae_monitor.core.kind import Kinds
@@ -10,19 +11,14 @@ from lae_monitor.core.rows import Event, Row
 from lae_monitor.core.time import Clock, wall_clock
 from lae_monitor.store.chdb_driver import ChdbDriver
 from lae_monitor.store.driver import DAMAGED_HELP, Batch, NewerStore, Parameter, StoreError
+from lae_monitor.store.events import Events, arrow
 from lae_monitor.store.schema import (
-    DOUBLED,
-    DOUBLED_TABLE,
     DURABLE,
     FORM,
-    HEARD,
-    KEEP_SUMS,
     SMALL_MERGES,
     SOURCE,
     TABLES,
-    Kind,
     Table,
-    stream,
     tables_of,
 )
 
@@ -78,10 +74,9 @@ class Store:
         self.tables = tables_of(kinds)
         self.database = database
         self.identity = ""
-        self.doubled: int | None = None  # events that may be stored more than once; None: not known yet
+        self.events = Events(driver, database, self.query, kinds)
         self._clock = clock
         self._replacing = asyncio.Lock()
-        self._noting = asyncio.Lock()  # a note and its rows, or notes that go: one at a time
         self.on_damage: Callable[[], None] = lambda: None  # called when a query meets a damaged part
 
     async def open(self) -> "Store":
@@ -115,8 +110,7 @@ class Store:
         for name in self.tables.keys() - TABLES.keys():
             await self.driver.command(self.tables[name].create(self.database))  # a kind may be new
         await self._set_durable()
-        await self._complete_events()
-        await self._open_doubled()
+        await self.events.open()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")
         if not rows:
             raise StoreError("its table of migrations says nothing of its identity")
@@ -143,112 +137,14 @@ class Store:
         await self.insert_columns(table, _columns(self.tables[table], rows, spans), token)
 
     async def insert_columns(self, table: str, columns: dict[str, list[Any]], token: str) -> None:
-        batch = await _batch(self.tables[table].columns, columns)
-        if table != Event.table:
+        batch = await arrow(self.tables[table].columns, columns)
+        async with self.events.noted(columns) if table == Event.table else nullcontext():
             await self.driver.insert(f"{self.database}.{table}", batch, token)
-            return
-        async with self._noting:
-            await self._note_doubled(columns)
-            await self.driver.insert(f"{self.database}.{table}", batch, token)
-
-    # ---- Events that are stored more than once ----------------------------------------------------------------------
-
-    async def _complete_events(self) -> None:
-        """Not a migration, as above. Parts without sums are read whole until `add_up()`."""
-        rows = await self.query(
-            f"SELECT create_table_query AS made FROM system.tables WHERE database = '{self.database}' AND name = 'events'"
-        )
-        made = rows[0]["made"]  # looked at first: a disk that is full must not keep a store from opening
-        if " `form` " not in made:
-            await self.driver.command(f"ALTER TABLE {self.database}.events ADD COLUMN form UInt8")
-        name, query = HEARD
-        if f"PROJECTION {name} " not in made:
-            await self.driver.command(f"ALTER TABLE {self.database}.events MODIFY SETTING {', '.join(KEEP_SUMS)}")
-            await self.driver.command(f"ALTER TABLE {self.database}.events ADD PROJECTION {name} ({query})")
-
-    async def add_up(self) -> None:
-        """Makes the sums of the parts that an earlier release wrote before it knew any; once in a store's life.
-
-        Raises:
-            StoreError
-        """
-        missing = await self.query(
-            f"SELECT 1 FROM system.parts WHERE active AND database = '{self.database}' AND table = 'events' "
-            f"AND NOT has(projections, '{HEARD[0]}') LIMIT 1"
-        )
-        if missing:
-            self.driver.check_room()
-            await self.driver.command(
-                f"ALTER TABLE {self.database}.events MATERIALIZE PROJECTION {HEARD[0]} SETTINGS mutations_sync = 1"
-            )
-
-    async def _open_doubled(self) -> None:
-        await self.driver.command(f"CREATE TABLE IF NOT EXISTS {self.database}.doubled {DOUBLED_TABLE}")
-        if await self.query("SELECT 1 FROM {lae}.events WHERE form = 0 LIMIT 1") == []:
-            self.doubled = await self._count_doubled()
-
-    async def learn_doubled(self) -> None:
-        """Looks which events are stored more than once, for releases that did not note it; once in a store's life.
-
-        Raises:
-            StoreError: nothing is known yet.
-        """
-        self.driver.check_room()
-        keys = ", ".join(DOUBLED)
-        await self.driver.command(
-            f"INSERT INTO {self.database}.doubled SELECT {keys} FROM {self.database}.events GROUP BY {keys} "
-            "HAVING count() > 1 SETTINGS optimize_aggregation_in_order = 1"
-        )
-        await self.driver.command(
-            f"ALTER TABLE {self.database}.events UPDATE form = 1 WHERE form = 0 SETTINGS mutations_sync = 1"
-        )
-        self.doubled = await self._count_doubled()
-
-    async def forget_doubled(self) -> None:
-        """Drops the notes of what is stored once by now: it was merged, removed, or the insert was a repetition.
-
-        Raises:
-            StoreError
-        """
-        keys = ", ".join(DOUBLED)
-        events, doubled = f"{self.database}.events", f"{self.database}.doubled"
-        async with self._noting:
-            self.driver.check_room()
-            await self.driver.command(
-                f"DELETE FROM {doubled} WHERE ({keys}) NOT IN (SELECT {keys} FROM {events} WHERE ({keys}) IN "
-                f"(SELECT {keys} FROM {doubled}) GROUP BY {keys} HAVING count() > 1) SETTINGS lightweight_deletes_sync = 2"
-            )
-            self.doubled = await self._count_doubled()
-
-    async def _count_doubled(self) -> int:
-        return int((await self.query("SELECT count() AS events FROM {lae}.doubled"))[0]["events"])
-
-    async def _note_doubled(self, columns: dict[str, list[Any]]) -> None:
-        """Notes which of the events to come are there already, or come twice."""
-        batch = await _batch(DOUBLED, columns)
-        keys = ", ".join(DOUBLED)
-        rows = await self.query(
-            "SELECT cluster, host, toUnixTimestamp64Micro(time) AS at, lower(hex(key)) AS row FROM {batch} "
-            f"GROUP BY {keys} HAVING count() > 1 "
-            f"OR ({keys}) IN (SELECT {keys} FROM {{lae}}.events WHERE ({keys}) IN (SELECT {keys} FROM {{batch}}))",
-            seconds=300, batch=batch, inserting=True,
-        )  # fmt: skip
-        if not rows:
-            return
-        found: dict[str, list[Any]] = {
-            "cluster": [row["cluster"] for row in rows],
-            "host": [row["host"] for row in rows],
-            "time": [(row["at"] + 0.5) / 1e6 for row in rows],  # of the same microsecond again
-            "key": [bytes.fromhex(row["row"]) for row in rows],
-        }
-        await self.driver.insert(f"{self.database}.doubled", await _batch(DOUBLED, found), uuid.uuid4().hex)
-        if self.doubled is not None:
-            self.doubled += len(rows)
 
     async def absent(self, table: str, rows: Sequence[Row], spans: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         """Which of `spans` gave a row that the table has not: none that is equal by its sorting key, and as new."""
         known = self.tables[table]
-        batch = await _batch(known.columns, _columns(known, rows, spans))
+        batch = await arrow(known.columns, _columns(known, rows, spans))
         identity = ", ".join(known.identity)
         found = await self.query(
             f"SELECT DISTINCT b.source AS source, b.source_at AS start FROM {{batch}} AS b LEFT JOIN "
@@ -293,7 +189,7 @@ class Store:
         Raises:
             StoreError
         """
-        sql = sql.replace("{events}", "{lae}.events" if self.doubled == 0 else "{lae}.events FINAL")
+        sql = sql.replace("{events}", "{lae}.events" if self.events.doubled == 0 else "{lae}.events FINAL")
         sql = sql.replace("{lae}", self.database)
         try:
             return await self.driver.rows(
@@ -370,7 +266,7 @@ class Store:
                 await self.driver.command(f"DROP DATABASE IF EXISTS {self._retired} SYNC")
                 await self.driver.command(f"RENAME DATABASE {self.database} TO {self._retired}")
                 await self.driver.command(f"RENAME DATABASE {other.database} TO {self.database}")
-                self.identity, self.doubled = other.identity, other.doubled
+                self.identity, self.events.doubled = other.identity, other.events.doubled
             finally:
                 await self._end_replacing()
 
@@ -401,12 +297,6 @@ def _columns(table: Table, rows: Sequence[Row], spans: Sequence[tuple[str, int]]
     columns["source_at"] = [start for _, start in spans]
     columns["form"] = [1] * len(rows)
     return columns
-
-
-async def _batch(kinds: Mapping[str, Kind], columns: Mapping[str, list[Any]]) -> Batch:
-    # In a thread: many rows take long, and hints would be lost meanwhile.
-    arrow = await asyncio.to_thread(stream, kinds, columns)
-    return Batch({name: kind.type for name, kind in kinds.items()}, arrow)
 
 
 def by_table(rows: Iterable[tuple[Row, tuple[str, int]]]) -> dict[str, tuple[list[Row], list[tuple[str, int]]]]:

@@ -7,7 +7,7 @@ import os
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lae_monitor.config import ConfigError, load
@@ -208,6 +208,7 @@ def test_whatever_a_key_is_given_it_is_read_or_refused_in_a_sentence(tmp_path, d
     assert all(problem and problem.isprintable() for problem in mistakes(file, {}))
 
 
+@example(dotted="store.readers", text="\udcff")
 @given(dotted=st.sampled_from(KEYS), text=st.text(st.characters(exclude_characters="\0"), max_size=60))
 def test_whatever_a_variable_holds_it_is_read_or_refused_in_a_sentence(dotted, text):
     variable = f"LAE_MONITOR__{dotted.upper().replace('.', '__')}"

@@ -48,7 +48,7 @@ def lines(shelf, tmp_path_factory):
     shelf.put(*rows)
     shelf.put(*rows[3:20], *rows[3:5])
     shelf.put(*rows[60:70])
-    assert shelf.store.doubled >= 27
+    assert shelf.store.events.doubled >= 27
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lae_monitor.query.search.FIRST", 5)  # so few lines would be one piece
         yield file

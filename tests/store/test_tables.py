@@ -10,6 +10,7 @@ import sys
 import msgspec
 import pytest
 
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.names import row_key
 from lae_monitor.core.rows import Event
 from lae_monitor.kinds import KINDS
@@ -29,11 +30,11 @@ def event(number: int, **changes) -> Event:
     return Event(**(fields | changes))
 
 
-def with_store(folder, job):
+def with_store(folder, job, kinds=KINDS):
     async def go():
         driver = ChdbDriver(folder / "store", memory=400 << 20)
         try:
-            return await job(await Store(driver, kinds=KINDS).open())
+            return await job(await Store(driver, kinds=kinds).open())
         finally:
             await driver.close()
 
@@ -213,16 +214,16 @@ def test_parameter_text_escapes_as_tsv():
 
 def test_what_is_stored_twice_is_noted_before_it_is_stored(tmp_path):
     async def go(store):
-        assert store.doubled == 0
+        assert store.events.doubled == 0
         rows = [event(number, time=1e9 + number / 3) for number in range(300)]
         await store.insert("events", rows, [("a", 0)] * 300, "first")
-        assert store.doubled == 0
+        assert store.events.doubled == 0
         await store.insert("events", [*rows[:7], event(300), event(300)], [("b", 0)] * 9, "again")
         noted = await store.query(
             "SELECT count() AS n FROM {lae}.events WHERE (cluster, host, time, key) IN "
             "(SELECT cluster, host, time, key FROM {lae}.doubled)"
         )
-        return store.doubled, noted[0]["n"]
+        return store.events.doubled, noted[0]["n"]
 
     assert with_store(tmp_path, go) == (8, 15)  # what comes twice at once is stored once
 
@@ -233,14 +234,14 @@ def test_what_is_stored_once_by_now_is_noted_no_more(tmp_path):
         await store.insert("events", rows, [("a", 0)] * 20, "first")
         await store.insert("events", rows[:9], [("a", 0)] * 9, "first")  # its token says that it is a repetition
         await store.insert("events", rows[9:13], [("b", 0)] * 4, "again")
-        before = store.doubled
-        await store.forget_doubled()
-        doubled = store.doubled
+        before = store.events.doubled
+        await store.events.forget_doubled()
+        doubled = store.events.doubled
         await store.driver.command("OPTIMIZE TABLE lae.events FINAL")
-        await store.forget_doubled()
-        merged = store.doubled
+        await store.events.forget_doubled()
+        merged = store.events.doubled
         await store.insert("events", rows[:1], [("c", 0)], "once more")
-        return before, doubled, merged, store.doubled
+        return before, doubled, merged, store.events.doubled
 
     assert with_store(tmp_path, go) == (13, 4, 0, 1)
 
@@ -254,12 +255,12 @@ def test_what_an_earlier_release_stored_twice_is_looked_for_once(tmp_path):
         await store.driver.command("DROP TABLE lae.doubled SYNC")
 
     async def look(store):
-        before, found = store.doubled, await store.query("SELECT count() AS n FROM {events}")
-        await store.learn_doubled()
-        return before, found, store.doubled
+        before, found = store.events.doubled, await store.query("SELECT count() AS n FROM {events}")
+        await store.events.learn_doubled()
+        return before, found, store.events.doubled
 
     async def later(store):
-        return store.doubled
+        return store.events.doubled
 
     with_store(tmp_path, go_back)
     assert with_store(tmp_path, look) == (None, [{"n": 20}], 3)
@@ -310,10 +311,35 @@ def test_parts_of_an_earlier_release_are_added_up_once(tmp_path):
     async def come_back(store):
         parts = "SELECT countIf(NOT has(projections, 'heard')) AS n FROM system.parts WHERE active AND table = 'events' AND database = 'lae'"
         before = await store.query(parts)
-        await store.add_up()
+        await store.events.add_up()
         return before, await store.query(parts)
 
     with_store(tmp_path, go_back)
     before, after = with_store(tmp_path, come_back)
     assert before[0]["n"] > 0
     assert after == [{"n": 0}]
+
+
+def test_a_store_of_other_kinds_or_an_earlier_release_gets_what_tells_events_apart(tmp_path):
+    """Before it is written into all parts it is made of the attributes at each look; the answers are the same."""
+
+    def crash(number, dump):
+        attrs = {"upload_file_minidump.sha256": dump, "product": "P", "version": "1"}
+        return event(number, kind="crash", attrs=attrs)
+
+    async def before(store):
+        await store.insert("events", [crash(1, "a"), crash(2, "a"), crash(3, "b"), event(4)], [("a", 0)] * 4, "first")
+
+    async def look(store):
+        ask = f"SELECT uniqExact({store.events.twin}) AS n, max({store.events.release}) AS v FROM {{events}}"
+        have = (
+            "SELECT count() AS n FROM system.parts_columns WHERE active AND table = 'events' AND database = 'lae' "
+            "AND column IN {names:Array(String)}"
+        )
+        names = {"names": [store.events.twin, store.events.release]}
+        first = await store.query(ask), (await store.query(have, names))[0]["n"]
+        await store.events.add_up()
+        return first, (await store.query(ask), (await store.query(have, names))[0]["n"])
+
+    with_store(tmp_path, before, kinds=Kinds())
+    assert with_store(tmp_path, look) == (([{"n": 3, "v": "1"}], 0), ([{"n": 3, "v": "1"}], 2))
