@@ -44,7 +44,10 @@ def commands(kinds: Kinds) -> dict[str, Command]:
     found: dict[str, Command] = {}
     for name, (where, text) in _COMMANDS.items():
         if name == AFTER_KINDS:
-            found |= kinds.commands()
+            for own, command in kinds.commands():
+                if own in found or own in _COMMANDS:
+                    raise ValueError(f"command of a kind: {own!r} is taken")
+                found[own] = command
         found[name] = Command(where, text)
     return found
 

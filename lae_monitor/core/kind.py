@@ -6,12 +6,13 @@ imported when it is used: a gatherer loads nothing of the pages, and nothing of 
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from lae_monitor.core.reasons import REASONS, Reason
 
@@ -252,10 +253,33 @@ class Kind:
         return load(next((module for pattern, module in self.readers if re.match(pattern, path)), f"{self.room}.read"))
 
 
+FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "title", "since", "until")  # of every search
+ENTRIES: Final = ("receipt", "decision", "mark", "alarm")  # of every journal
+OF_JOURNAL: Final = ("alarm", "mark")  # kinds of events beside those of the kinds of reports
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*")
+
+
 class Kinds(tuple[Kind, ...]):
-    """All kinds, in the order in which they are shown."""
+    """All kinds, in the order in which they are shown.
+
+    Raises:
+        ValueError: a name is none, or stands for two things.
+    """
 
     __slots__ = ()
+
+    def __new__(cls, kinds: Iterable[Kind] = ()) -> Self:
+        self = super().__new__(cls, kinds)
+        for what, taken, names in (
+            ("name", (JOURNAL,), self.names),
+            ("event", OF_JOURNAL, self.events),
+            ("search field", FIELDS, [field.name for kind in self for field in kind.search]),
+            ("entry", ENTRIES, [entry for kind in self for entry, _ in kind.entries]),
+        ):
+            for name, times in Counter((*taken, *names)).items():
+                if times > 1 or not _NAME.fullmatch(name):
+                    raise ValueError(f"{what} of a kind: {name!r} " + ("is taken" if times > 1 else "is no name"))
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ BATCH_SECONDS: Final = (
 FEWEST_FILES: Final = 32  # of the backlog in a batch
 FIRST_BACKOFF: Final = 0.5  # seconds after a failure; twice as many after each further one
 MAX_BACKOFF: Final = 30.0
+BAD_ROWS: Final = (ValueError, TypeError, OverflowError, AttributeError, LookupError)  # a reader's mistake
 POISON_AFTER: Final = 3  # failures of a batch on a store that works, until its spans are tried one by one
 
 
@@ -268,7 +269,7 @@ class Mover:
             try:
                 await self._insert(pieces, readings)
                 break
-            except (StoreError, ValueError, TypeError, OverflowError) as error:
+            except (StoreError, *BAD_ROWS) as error:
                 if isinstance(error, StoreError) and (error.transient or not await self._store_works()):
                     raise
                 failures += 1
@@ -324,7 +325,7 @@ class Mover:
             readings = await asyncio.to_thread(read_all, [(span, piece.data)], self.find_reader)
             try:
                 await self._insert([piece], readings)
-            except (StoreError, ValueError, TypeError, OverflowError) as cause:
+            except (StoreError, *BAD_ROWS) as cause:
                 if isinstance(cause, StoreError) and (cause.transient or not await self._store_works()):
                     raise
                 await self.store.take_back([(span.path, span.start)])

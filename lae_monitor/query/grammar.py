@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
-from lae_monitor.core.kind import Kinds, SearchField
+from lae_monitor.core.kind import FIELDS, OF_JOURNAL, Kinds, SearchField
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.rows import LEVELS
 from lae_monitor.core.time import DAY, HOUR, MINUTE, parse_duration, parse_time
@@ -41,8 +41,6 @@ _WAYS: Final = (
     ("product:Firefox", "an attribute with this value; attr.host: for one that is named like a field"),
     ("id: group: title:", "the other fields"),
 )
-FIELDS: Final = ("kind", "cluster", "host", "level", "group", "id", "title", "since", "until")
-OF_JOURNAL: Final = ("alarm", "mark")  # kinds of events beside those of the kinds of reports
 TIMES: Final = frozenset({"since", "until"})
 COMPARISONS: Final = (">=", "<=", ">", "<")  # longer ones first: that is how they are looked for
 LEVEL_NAMES: Final = dict(zip(LEVELS, LEVELS, strict=True)) | {  # as people and other systems call them

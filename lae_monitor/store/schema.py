@@ -174,8 +174,17 @@ DOUBLED_TABLE: Final = (
 
 
 def tables_of(kinds: Kinds) -> dict[str, Table]:
-    """All tables of a store that keeps `kinds`, by name."""
-    return TABLES | {table.name: table for kind in kinds if kind.tables for table in load(kind.tables)}
+    """All tables of a store that keeps `kinds`, by name.
+
+    Raises:
+        ValueError: two have one name.
+    """
+    found = dict(TABLES)
+    for table in (table for kind in kinds if kind.tables for table in load(kind.tables)):
+        if table.name in found:
+            raise ValueError(f"two tables are called {table.name}")
+        found[table.name] = table
+    return found
 
 
 def stream(kinds: Mapping[str, Kind], columns: Mapping[str, list[Any]]) -> bytes:

@@ -107,8 +107,15 @@ class Store:
             await self.driver.command(
                 f"INSERT INTO {self.database}.migrations SELECT {step.version}, '{step.name}', now(), '{identity}'"
             )
-        for name in self.tables.keys() - TABLES.keys():
-            await self.driver.command(self.tables[name].create(self.database))  # a kind may be new
+        for name in self.tables.keys() - TABLES.keys():  # of kinds, which may be new, or have new columns
+            await self.driver.command(self.tables[name].create(self.database))
+            there = await self.query(
+                "SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String}",
+                {"database": self.database, "table": name},
+            )
+            for column in self.tables[name].columns.keys() - {row["name"] for row in there}:
+                sql = self.tables[name].columns[column].sql
+                await self.driver.command(f"ALTER TABLE {self.database}.{name} ADD COLUMN `{column}` {sql}")
         await self._set_durable()
         await self.events.open()
         rows = await self.driver.rows(f"SELECT identity FROM {self.database}.migrations WHERE identity != ''")

@@ -14,7 +14,7 @@ from lae_monitor.core.limits import KiB
 from lae_monitor.core.refusals import Refused
 from lae_monitor.core.time import format_time
 from lae_monitor.query.decisions import Act, Decided, decided
-from lae_monitor.query.grammar import moment
+from lae_monitor.query.grammar import Filter, Query, Text, moment
 from lae_monitor.query.group_page import GroupPage, group_page
 from lae_monitor.query.groups import (
     MAX_GROUPS,
@@ -85,13 +85,14 @@ async def listed(site: Site, request: Request) -> Groups:
     """
     asked = Asked(request.query_params, LIST)
     now = site.clock()
-    query = asked.text("q")
+    known = site.store.kinds
+    terms = parse(asked.text("q"), known).terms
     if kinds := asked.several("kind"):
         if any(not kind.isalnum() for kind in kinds):
             raise Refused("bad_parameters", "kind: the name of a kind, not", raw=kinds)
-        query += f" kind:{','.join(kinds)}"
+        terms += parse(f"kind:{','.join(kinds)}", known).terms
     if since := asked.text("since"):
-        query += f" since:{format_time(moment(since, now), digits=6)}"
+        terms += (Filter("since", (Text(format_time(moment(since, now), digits=6)),)),)
     asking = Asking(
         product=asked.name("product"),
         states=WANTED[_one_of(asked, "state", WANTED, "active")],
@@ -99,7 +100,7 @@ async def listed(site: Site, request: Request) -> Groups:
         limit=asked.number("limit", PAGE, most=MAX_GROUPS),
         offset=asked.number("offset", 0, least=0, most=MAX_OFFSET),
     )
-    return await groups(site.store, plan(parse(query, site.store.kinds), now), asking, now)
+    return await groups(site.store, plan(Query(terms), now), asking, now)
 
 
 def _one_of(

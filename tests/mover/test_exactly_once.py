@@ -1,13 +1,16 @@
 """The mover may die between any two of its steps, on a file that grows meanwhile: no row is lost, none is there twice."""
 
 import random
+from typing import ClassVar
 
 import pytest
 import spine
 
 from lae_monitor.archive import Journal
 from lae_monitor.archive.journal import Reader
-from lae_monitor.core.rows import Span
+from lae_monitor.core.kind import Kinds
+from lae_monitor.core.rows import Row, Span
+from lae_monitor.kinds import KINDS
 from lae_monitor.store import Store, StoreError
 
 
@@ -117,7 +120,7 @@ def test_a_new_version_of_a_reader_repeats_a_begun_batch_without_doubling_it(tmp
             return await spine.marks(mover)
 
     spine.run(die())
-    monkeypatch.setattr(Reader, "VERSION", Reader.VERSION + 1)
+    monkeypatch.setattr(Reader, "LINES", Reader.LINES + 1)
     assert spine.run(come_back()) == ["one"]
 
 
@@ -165,15 +168,25 @@ def test_what_cannot_be_read_goes_to_quarantine_and_comes_back_when_it_can(tmp_p
     assert spine.run(move()) == ["after", "good", "not yet known", "not yet known"]
 
 
-def test_a_row_that_the_store_refuses_costs_only_its_own_span(tmp_path, monkeypatch):
+class Unheard(Row, kw_only=True):
+    """A row of a table that no kind has."""
 
+    table: ClassVar[str] = "unheard"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"offset": -1}, {"title": 5}, {"host": None}, {"attrs": {"a": 5}}, Unheard(file="", offset=0, length=0), {}],
+)
+def test_a_row_that_the_store_refuses_costs_only_its_own_span(tmp_path, monkeypatch, wrong):
     read = Reader.read
 
     def poison(own, span, data):
         for row in read(own, span, data):
-            if row.title == "poison":
-                row.offset = -1  # no UInt64
-            yield row
+            is_bad = row.title == "poison"
+            for name, value in wrong.items() if is_bad and isinstance(wrong, dict) else ():
+                setattr(row, name, value)
+            yield wrong if is_bad and not (isinstance(wrong, dict) and wrong) else row
 
     monkeypatch.setattr(Reader, "read", poison)
 
@@ -262,3 +275,26 @@ def test_a_lost_ledger_knows_again_what_is_in_quarantine(tmp_path):
     [after] = spine.run(come_back())
     assert (after.id, after.span, after.reason) == (before.id, before.span, before.reason)
     assert [path.name.partition("-")[0] for path in tmp_path.glob("*.aside-*")] == ["mover.db.aside"]
+
+
+def test_what_waited_for_a_kind_is_read_once_the_kind_is_there(tmp_path):
+    """Without it the journal's entry is unknown, and with its neighbours in quarantine."""
+    path = "journal/2026/11/22/gather-x.jsonl"
+    lines = (
+        b'{"time":"2026-11-22T00:00:00Z","what":"mark","title":"beside it"}\n'
+        b'{"time":"2026-11-22T00:00:00Z","what":"categories","cluster":"c","host":"h","id":"i","categories":"x","rules":"r"}\n'
+    )
+
+    async def without():
+        async with spine.opened(tmp_path, kinds=Kinds(kind for kind in KINDS if not kind.entries)) as mover:
+            await mover.archive.append(path, lines)
+            await mover.catch_up()
+            return len(mover.ledger.quarantined())
+
+    async def having():
+        async with spine.opened(tmp_path) as mover:
+            retried = await mover.retry_outdated()
+            return retried, await spine.marks(mover), await mover.store.query("SELECT categories FROM {lae}.categories")
+
+    assert spine.run(without()) == 1
+    assert spine.run(having()) == (1, ["beside it"], [{"categories": ["x"]}])

@@ -220,3 +220,16 @@ def test_the_believable_fleet_has_groups_of_its_crashes_and_incidents(desk):
     lemmings = [group for group in found if group["group"].startswith("Lemmings | ")]
     assert [group["group"] for group in lemmings] == ["Lemmings | SIGSEGV | lemmings+0x1234"]
     assert "reason and module" in lemmings[0]["why"]
+
+
+def test_what_is_asked_for_beside_a_search_holds_for_all_of_it(desk, place):
+    for kind, name, ago in (("crash", "new", 60), ("incident", "other", 60), ("crash", "old", 7200)):
+        desk.site.put(event(place, kind=kind, group=f"{place} {name}", title=name, ago=ago))
+    either = quote(f"title:new OR cluster:{place}")
+    assert {one["group"] for one in desk.json(f"/groups.json?q={either}&kind=crash")["groups"]} == {
+        f"{place} new",
+        f"{place} old",
+    }
+    either = quote(f"cluster:{place} OR title:new")
+    found = desk.json(f"/groups.json?q={either}&kind=crash&since=1h")["groups"]
+    assert [one["group"] for one in found] == [f"{place} new"]

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,9 +19,10 @@ from monitor import await_that, free_ports
 
 from lae_monitor.alerts import silence
 from lae_monitor.alerts.silence import Heard, Stored
+from lae_monitor.cli.group import commands
 from lae_monitor.cli.run import companions_of
 from lae_monitor.config import load
-from lae_monitor.core.kind import Kinds
+from lae_monitor.core.kind import Kinds, SearchField
 from lae_monitor.core.time import DAY, HOUR, format_time, wall_clock
 from lae_monitor.demo import stage
 from lae_monitor.demo.announcement import announcement
@@ -30,6 +32,7 @@ from lae_monitor.kinds import KINDS
 from lae_monitor.mover.ages import rules_of
 from lae_monitor.mover.retention import Retention
 from lae_monitor.query.decisions import ID_LENGTH, group_id, renamed
+from lae_monitor.store.schema import tables_of
 
 PROGRAM = [sys.executable, str(Path(__file__).parent / "with_beacons.py")]
 ALL = Kinds((*KINDS, BEACONS))
@@ -287,3 +290,46 @@ def test_without_a_kind_that_gives_furls_the_fleets_status_says_so(tmp_path):
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, "no kind of reports gives its hosts FURLs" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "crashes"}, "name of a kind: 'crashes' is taken"),
+        ({"name": "journal"}, "is taken"),
+        ({"name": "disk-errors"}, "is no name"),
+        ({"event": "alarm"}, "event of a kind: 'alarm' is taken"),
+        ({"event": "disk_error"}, "is no name"),
+        ({"search": (SearchField("host", "t", "c", "", ""),)}, "search field of a kind: 'host' is taken"),
+        ({"search": (SearchField("category", "t", "c", "", ""),)}, "is taken"),
+        ({"search": (SearchField("my flag", "t", "c", "", ""),)}, "is no name"),
+        ({"entries": (("alarm", "x:y"),)}, "entry of a kind: 'alarm' is taken"),
+        ({"entries": (("categories", "x:y"),)}, "is taken"),
+    ],
+)
+def test_a_name_stands_for_one_thing(changes, says):
+    with pytest.raises(ValueError, match=says):
+        Kinds((*KINDS, replace(BEACONS, **changes)))
+
+
+def test_no_command_and_no_table_takes_the_place_of_another():
+    command = ("run", BEACONS.commands[0][1])
+    with pytest.raises(ValueError, match="'run' is taken"):
+        commands(Kinds((replace(BEACONS, commands=(command,)),)))
+    with pytest.raises(ValueError, match="two tables are called berths"):
+        tables_of(Kinds((BEACONS, replace(BEACONS, name="b", event="b", search=(), entries=()))))
+
+
+def test_a_table_of_a_kind_gets_the_columns_that_a_later_release_has(tmp_path):
+    async def opened(kinds, test):
+        async with spine.opened(tmp_path, kinds=kinds) as mover:
+            return await test(mover.store)
+
+    async def lose(store):
+        await store.driver.command("ALTER TABLE lae.cargoes DROP COLUMN goods")
+
+    async def look(store):
+        return await store.query("SELECT goods FROM {lae}.cargoes")
+
+    asyncio.run(opened(ALL, lose))
+    assert asyncio.run(opened(ALL, look)) == []
