@@ -95,10 +95,12 @@ $(SETUP)-venv:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# A lock has all there is, so nothing is resolved: of a package that another one wants with an extra (`autobahn[twisted]`), pip
+# would take the newest there is, and refuse it, for the lock pins the package without the extra.
 $(SETUP)-run: $(SETUP)-venv requirements/run.txt requirements/build.txt pyproject.toml
 	@echo "Installing what lae-monitor needs (once; about a minute)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/build.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/run.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@$(VENV)/bin/lae-monitor --version >/dev/null
 	@touch $@
@@ -107,5 +109,5 @@ $(SETUP)-test: $(SETUP)-run requirements/test.txt tests/debian.txt
 	@sh tests/debian.sh $$(sed 's/#.*//' tests/debian.txt)
 	@sh tests/crashpad.sh
 	@echo "Installing what the tests need (once; about a minute)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/test.txt 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@touch $@

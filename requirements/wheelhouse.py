@@ -47,6 +47,7 @@ def gather(folder: Path) -> None:
             pip(
                 "download",
                 "--quiet",
+                "--no-deps",  # the lock has them all: see the Makefile
                 "--require-hashes",
                 "--only-binary",
                 ":all:",

@@ -41,7 +41,7 @@ def list_hosts(invocation: Invocation, cluster: str) -> None:
         message = f"no host of cluster {one_line(cluster)} has reported"
         invocation.fail(message, EXIT_FINDINGS, following="lae-monitor host list, for all clusters")
     if not hosts and not invocation.as_json:
-        invocation.fail("no host has reported yet", EXIT_FINDINGS, following="lae-monitor crashes submit, or demo")
+        invocation.fail("no host has reported yet", EXIT_FINDINGS, following=", or ".join(invocation.kinds.first))
     invocation.answer(answer, lambda: "\n".join(table(COLUMNS, map(_cells, hosts))))
     if not hosts:
         raise SystemExit(EXIT_FINDINGS)

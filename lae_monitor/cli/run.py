@@ -32,7 +32,8 @@ def run(invocation: Invocation, kinds: tuple[str, ...]) -> None:
         click.echo("lae-monitor is ready:")
         for name, text in said.items():
             click.echo(f"  {name:<18} {text}")
-        click.echo("Next: lae-monitor host list; lae-monitor crashes submit; Ctrl-C stops it", nl=True)
+        following = ("lae-monitor host list", *invocation.kinds.first[:-1], "Ctrl-C stops it")
+        click.echo(f"Next: {'; '.join(following)}")
         sys.stdout.flush()
 
     names = tuple(dict.fromkeys(kinds)) or (*invocation.kinds.names, "serve")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -45,6 +45,9 @@ class _Roles(Tokens):
         Option("--role", "feed reads feeds only, viewer (the default) all, operator decides, too.", "|".join(ROLES)),
     )
 
+    def __init__(self, feeds: Sequence[str]) -> None:
+        self._feeds = feeds
+
     def file(self, settings: Settings) -> Path:
         from lae_monitor.net.access import tokens_in
 
@@ -58,7 +61,8 @@ class _Roles(Tokens):
 
     def following(self, user: str) -> str:
         if user == "feed":
-            return "put it at the end of a feed's address: /incidents.atom?token=TOKEN; no restart is needed here"
+            addresses = ", ".join(f"{feed}?token=TOKEN" for feed in self._feeds)
+            return f"put it at the end of a feed's address: {addresses}; no restart is needed here"
         return (
             "send it as Authorization: Bearer TOKEN, or give it to a browser as the password; for lae-monitor, write it "
             "into a file of mode 0600 and set LAE_MONITOR_TOKEN_FILE to that file; no restart is needed here"
@@ -73,7 +77,9 @@ WEB: Final = "web"  # the pages and the API
 
 def _tokens(invocation: Invocation) -> dict[str, Tokens]:
     """By kind."""
-    return {kind.name: load(kind.tokens) for kind in invocation.kinds if kind.tokens} | {WEB: _Roles()}
+    return {kind.name: load(kind.tokens) for kind in invocation.kinds if kind.tokens} | {
+        WEB: _Roles([kind.feed for kind in invocation.kinds if kind.feed])
+    }
 
 
 class _Kind(click.ParamType[str]):

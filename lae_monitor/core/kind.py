@@ -181,6 +181,9 @@ class Kind:
         show: takes a report apart for people: `show(span, data) -> Shown`.
         about_one: gives what the store says about one event, as JSON can hold it: `await about_one(store, event, now)`.
         commands: of the command line, by name; "fleet claim" is one of `lae-monitor fleet`.
+        first: of `commands`, with its words, one that sends a report: for a monitor that has none yet.
+        trial: of `commands`, with its words, one that tries whether the reports of the host that it is given arrive.
+        feed: the address of its Atom feed.
         register: names the fleet.registering.NodeOption by which `fleet register` points nodes at its gatherer, for a kind
             that lets them in by net.furls.
         takeover: of older collectors, by `lae-monitor import`.
@@ -221,6 +224,9 @@ class Kind:
     show: str = ""
     about_one: str = ""
     commands: tuple[tuple[str, Command], ...] = ()
+    first: str = ""
+    trial: str = ""
+    feed: str = ""
     register: str = ""
     takeover: Takeover | None = None
     node: str = ""
@@ -324,6 +330,11 @@ class Kinds(tuple[Kind, ...]):
             return load(_OF_JOURNAL)({what: load(where) for kind in self for what, where in kind.entries})
         kind = self.of_path(path)
         return kind.reader(path) if kind is not None else None
+
+    @property
+    def first(self) -> list[str]:
+        """What to run to see a report for the first time."""
+        return [*(f"lae-monitor {kind.first}" for kind in self if kind.first), "lae-monitor demo"]
 
     @property
     def registering(self) -> tuple[Kind, ...]:

@@ -148,6 +148,7 @@ def _templates(kinds: Kinds) -> Environment:
     templates.filters.update(FILTERS)
     templates.globals.update(
         group_query=group_query,
+        first=[(kind.first, kind.about) for kind in kinds if kind.first],
         grouped=[kind.event for kind in kinds if kind.why],
         host_url=host_url,
         kinds=kinds.events,

@@ -153,14 +153,13 @@ def _register(
     contacts: dict[str, str] = {}
     if given is None and wait and not care.dry_run:
         contacts = await_hosts(invocation, kind, outcomes, named, wait)
-    following = "the same without --dry-run" if care.dry_run else _next(invocation.kinds, outcomes)
+    following = "the same without --dry-run" if care.dry_run else _next(kind, outcomes)
     end(invocation, outcomes, passed, contacts, dry_run=care.dry_run, following=following)
 
 
-def _next(kinds: Kinds, outcomes: Sequence[Outcome]) -> str:
+def _next(kind: Kind, outcomes: Sequence[Outcome]) -> str:
     status = "lae-monitor fleet status"
-    is_testable = "test-incident" in dict(kinds.commands("fleet"))
-    return f"lae-monitor fleet test-incident {outcomes[0].target.name}, or {status}" if is_testable else status
+    return f"lae-monitor {kind.trial} {outcomes[0].target.name}, or {status}" if kind.trial else status
 
 
 @click.command(short_help="Let hosts report their numbers to a stats gatherer.")

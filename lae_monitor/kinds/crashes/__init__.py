@@ -43,6 +43,7 @@ CRASHES: Final = Kind(
             Command(f"{__name__}.crashmover.commands:crashmover", "Hand stored crashes on to other systems"),
         ),
     ),
+    first="crashes submit",
     takeover=Takeover(("antenna", "socorro", "tar"), f"{__name__}.takeover.commands:take_over"),
     routes=f"{__name__}.socorro.routes:routes",
     demo=f"{__name__}.demo:Crashes",

@@ -72,6 +72,8 @@ INCIDENTS: Final = Kind(
         ("fleet unclaim", Command(f"{__name__}.nodes.commands:unclaim", "Remove a claim")),
         ("fleet tail", Command(f"{__name__}.tail.commands:tail", "Watch what a host's nodes log")),
     ),
+    trial="fleet test-incident",
+    feed="/incidents.atom",
     register="lae_monitor.fleet.registering:LOG_GATHERER",
     takeover=Takeover(
         ("flogtool",),

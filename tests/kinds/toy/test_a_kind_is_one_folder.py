@@ -170,6 +170,12 @@ def test_it_has_a_page_a_command_and_a_mark_of_its_own(sent):
     assert json.loads(sent.get("/host/lae/kon-tiki.json"))["load"]["cores"][0] == 3
 
 
+def test_what_to_do_first_and_which_feeds_there_are_is_asked_of_kinds(sent):
+    made = sent.run("token", "new", "web", "--role", "feed").stderr
+    assert "/incidents.atom?token=TOKEN, /ports.atom?token=TOKEN" in made
+    assert ALL.first == ["lae-monitor crashes submit", "lae-monitor beacon light", "lae-monitor demo"]
+
+
 def test_its_routine_is_folded_away_and_its_groups_say_why(sent):
     page = json.loads(sent.get("/host/lae/kon-tiki.json"))
     assert [event["attrs"]["port"] for event in page["events"]] == ["Bergen"]
