@@ -5,7 +5,7 @@ ends `serve`: it is logged, and looked at again.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -16,6 +16,7 @@ from lae_monitor.alerts.ledger import FILE, Delivery, Expected, Ledger, Message
 from lae_monitor.alerts.metrics import HELD, LOOKED, RAISED, WAITING
 from lae_monitor.archive import ArchiveError, Journal
 from lae_monitor.config import Settings
+from lae_monitor.core.kind import load
 from lae_monitor.core.names import row_key
 from lae_monitor.core.time import DAY, MINUTE, Clock, format_duration, format_time, wall_clock
 from lae_monitor.mover import Mover
@@ -35,7 +36,7 @@ DEAF_AFTER: Final = 2 * MINUTE  # nobody looked for so long: who was heard meanw
 KEEP: Final = 90 * DAY  # alarms that are over, and messages that arrived, are listed for so long
 BEGUN, LOOKED_AT = "begun", "looked"  # marks in the ledger
 DEAF: Final = "deaf:"  # until when a gatherer did not run; with its kind
-LASTING: Final = ("host silent", "gatherer down", "retention stopped")
+LASTING: Final = ("host silent", "gatherer down", "retention stopped", "host in trouble")
 ADVANCE: Final = 5 * MINUTE  # what was received so long before the ledger was begun is news: gatherers start before us
 
 
@@ -107,7 +108,7 @@ class Watch:
         now = self._clock()
         marks = self._marks_at(now)
         contacts, running = await asyncio.to_thread(silence.listened, self._settings, now)
-        seen = await self._look_at_store(marks, now)
+        seen, troubles = await self._look_at_store(marks, now)
         hosts = silence.expected(self._settings, silence.Heard(self._stored, contacts, running), self._hosts, now)
         deaf = self._deaf(marks, running, now)
         after = float(self._settings.alerts.silent_after)
@@ -116,8 +117,9 @@ class Watch:
         down = silence.down(hosts, self._down, now, str(self._settings.fleet.name), kinds)
         marks |= {DEAF + kind: until for kind, until in deaf.items()} | {LOOKED_AT: now}
         retention = self._retention()
-        over = self._over(hosts, running, now, retention)
-        due = self._due([*silent, *down, *seen.new, *retention])
+        over = self._over(hosts, running, now, retention, troubles)
+        wrong = [found for found in troubles.values() if isinstance(found, Condition)]
+        due = self._due([*silent, *down, *seen.new, *retention, *wrong])
         if over or due or seen.known or abs(now - self._written) >= WRITE_EVERY:
             with self._ledger.transaction():
                 self._tell([*self._end(over, now), *self._raise(due, now)], now)
@@ -143,18 +145,30 @@ class Watch:
             marks |= {DEAF + kind: now for kind in silence.needed(self._settings.kinds)}
         return marks
 
-    async def _look_at_store(self, marks: dict[str, float], now: float) -> newness.Seen:
+    async def _look_at_store(
+        self, marks: dict[str, float], now: float
+    ) -> tuple[newness.Seen, dict[str, Condition | str]]:
         """Asks the store seldom: it has other things to do."""
         await self._hear(now)
         rows = self._mover.state.rows
         if abs(now - self._news_at) < (REFRESH if rows == self._rows else NEWS_EVERY):
-            return newness.Seen([], {})
+            return newness.Seen([], {}), {}
         fresh = max(marks[BEGUN] - ADVANCE, min(marks.get(LOOKED_AT, now), now - newness.LATE))
         level = self._settings.alerts.group_level
         seen = await newness.news(self._mover.store, self._ledger, level, fresh, now)
         if len(seen.known) < newness.AT_ONCE:  # else there may be more of them
             self._rows, self._news_at = rows, now
-        return seen
+        return seen, await self._troubles(now)
+
+    async def _troubles(self, now: float) -> dict[str, Condition | str]:
+        """What kinds say of hosts, by what it is about. A kind that cannot say anything keeps no other from it."""
+        found: dict[str, Condition | str] = {}
+        for kind in self._settings.kinds:
+            try:
+                found |= await load(kind.troubles)(self._mover.store, now) if kind.troubles else {}
+            except Exception:
+                log.exception("what %s say of hosts is not known now", kind.name)
+        return found
 
     async def _hear(self, now: float) -> None:
         """Who sent something, added to what is known of that."""
@@ -200,7 +214,12 @@ class Watch:
         ]
 
     def _over(
-        self, hosts: Sequence[Expected], running: frozenset[str], now: float, retention: Sequence[Condition]
+        self,
+        hosts: Sequence[Expected],
+        running: frozenset[str],
+        now: float,
+        retention: Sequence[Condition],
+        troubles: Mapping[str, Condition | str],
     ) -> list[tuple[Alarm, str]]:
         """Those that hold no longer, each with why. That a host cannot be judged just now ends nothing."""
         by_place = {f"{host.cluster}/{host.host}": host for host in hosts}
@@ -210,6 +229,9 @@ class Watch:
                 why = "it runs again" if alarm.about in running else ""
             elif alarm.rule == "retention stopped":
                 why = "" if retention else "retention goes on"
+            elif alarm.rule == "host in trouble":
+                said = troubles.get(alarm.about)
+                why = said if isinstance(said, str) else ""
             elif (host := by_place.get(alarm.about)) is None:
                 why = "it is no longer expected"
             else:

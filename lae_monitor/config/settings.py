@@ -16,7 +16,7 @@ from lae_monitor.core.names import ClusterName
 from lae_monitor.core.time import HOUR
 
 # [alerts]: when an alarm is raised, and where it is sent. Their passwords and tokens are in files of their own.
-Rule = Literal["host silent", "gatherer down", "new group", "group regressed", "retention stopped"]
+Rule = Literal["host silent", "gatherer down", "new group", "group regressed", "retention stopped", "host in trouble"]
 
 
 class Destination(Section, frozen=True, tag_field="type"):

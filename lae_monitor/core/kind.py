@@ -164,6 +164,9 @@ class Kind:
         runs: what many of them in a row are called, such as "runs of Sonar", where a timeline shows these as one.
         regular: what a host does that is expected to go on, such as "sends samples"; "" where silence says nothing.
         expects: the hosts that its gatherer expects, and whose silence is therefore an alarm.
+        troubles: finds what is wrong with hosts: `await troubles(store, now) -> dict[str, Condition | str]`, by what each is
+            about: the alerts.alarm.Condition, lasting and of the rule "host in trouble", or in words why it holds no longer.
+            What is not among them stays as it was.
         same: attributes that are equal in what was sent twice; the first is a word of its own in the text index.
         version: names an SQL expression of an event's `attrs`: the version of what it is about, "" for none.
         formerly: the attribute in which its reader says, a line each, what former versions of it called the event's group.
@@ -209,6 +212,7 @@ class Kind:
     runs: str = ""
     regular: str = ""
     expects: Expects | None = None
+    troubles: str = ""
     same: tuple[str, ...] = ()
     version: str = ""
     formerly: str = ""

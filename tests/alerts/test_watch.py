@@ -2,8 +2,10 @@
 
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replaced
 from shelf import NOW, Shelf, event
 
 from lae_monitor.alerts import silence
@@ -12,6 +14,7 @@ from lae_monitor.alerts.watch import DEAF_AFTER, KEEP, Watch
 from lae_monitor.archive import Archive, Journal, Reserve
 from lae_monitor.archive import journal as journal_reader
 from lae_monitor.config.settings import Alerts, Fleet, Settings, State, Webhook
+from lae_monitor.core.kind import Kinds
 from lae_monitor.core.rows import Span
 from lae_monitor.core.time import HOUR, MINUTE
 from lae_monitor.kinds import KINDS
@@ -254,3 +257,35 @@ def _with_incidents(settings):
 
 def test_kinds_are_those_that_hosts_are_expected_by():
     assert set(silence.needed(KINDS)) <= set(KINDS.names)
+
+
+def test_a_gpu_that_failed_is_an_alarm_until_a_run_says_that_it_works(house):
+    """What was wrong with a host that is silent since is not known to be over."""
+
+    def run(host, failed, ago=0.0):
+        house.shelf.put(
+            event("hpc", host, kind="sonar", level="info", time=house.now - ago, attrs={"gpu_failed": failed})
+        )
+
+    house.looks(0)
+    run("ml1", "no")
+    run("ml2", "no", ago=600)
+    run("ml2", "yes")
+    house.looks(MINUTE)
+    (alarm,) = house.alarms(rule="host in trouble")
+    assert (alarm.host, alarm.title, alarm.level, alarm.ended) == ("ml2", "a GPU of ml2 has failed", "error", None)
+    house.looks(*every(MINUTE, 3 * HOUR))
+    assert len(house.alarms(rule="host in trouble", ended=None)) == 1
+    run("ml2", "no")
+    house.looks(MINUTE)
+    (alarm,) = house.alarms(rule="host in trouble")
+    assert alarm.why_ended.startswith("all its GPUs worked at ")
+
+
+def test_a_kind_that_cannot_say_what_is_wrong_keeps_no_other_from_it(house):
+    broken = replace(KINDS[0], troubles="lae_monitor.no.such:thing")
+    house.settings = replaced(house.settings, kinds=Kinds((broken, *KINDS[1:])))
+    house.looks(0)
+    house.shelf.put(event("hpc", "ml1", kind="sonar", time=house.now, attrs={"gpu_failed": "yes"}))
+    house.looks(MINUTE)
+    assert [alarm.host for alarm in house.alarms(rule="host in trouble")] == ["ml1"]

@@ -7,7 +7,7 @@ its file tree stays, so its tools still read it. Addresses, replies and the form
     read        archive -> rows            free_csv    the format, and what is checked before anything is stored
     records     one line -> one sample     load        how busy a host was, and what it is made of
     rows        a sample as a row          tables      its tables in the store
-    reasons     reason codes of refused posts
+    reasons     reason codes of refused posts   troubles    alarms: GPUs that failed
 """
 
 from typing import Final
@@ -25,6 +25,7 @@ SONAR: Final = Kind(
     routine=("debug", "info"),
     runs="runs of Sonar",
     regular="sends samples",
+    troubles=f"{__name__}.troubles:troubles",
     tables=f"{__name__}.tables:TABLES",
     tokens=f"{__name__}.tokens:TOKENS",
     show=f"{__name__}.show:show",

@@ -339,3 +339,19 @@ def test_a_table_of_a_kind_gets_the_columns_that_a_later_release_has(tmp_path):
 
     asyncio.run(opened(ALL, lose))
     assert asyncio.run(opened(ALL, look)) == []
+
+
+def test_what_it_finds_wrong_with_a_host_is_an_alarm_until_it_is_over(sent):
+    def raised():
+        return [
+            alarm["title"]
+            for alarm in sent.json("alert", "list")["alarms"]
+            if alarm["rule"] == "host in trouble" and not alarm["ended"]
+        ]
+
+    made = sent.json("token", "new", "beacons", "--ship", "drifter")
+    sent.passwords[made["ship"]] = made["password"]
+    assert sent.send("drifter", f"{format_time(wall_clock() - 9)} info Sea") == (200, "")
+    await_that(lambda: raised() == ["drifter is afloat"], sent.log.read_text)
+    assert sent.send("drifter", f"{format_time(wall_clock())} info Oslo") == (200, "")
+    await_that(lambda: raised() == [], sent.log.read_text)

@@ -15,6 +15,7 @@ BEACONS: Final = Kind(
     routine=("info",),
     runs="calm beacons",
     regular="sends beacons",
+    troubles=f"{__name__}.check:troubles",
     expects=Expects("has a password", f"{__name__}.check:contacts", "whether the ship {host} is afloat."),
     same=("digest",),
     version=f"{__name__}:VERSION",

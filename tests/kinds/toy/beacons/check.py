@@ -1,5 +1,6 @@
 """What `check config` asks, who may send one, and who is to."""
 
+from lae_monitor.alerts.alarm import Condition
 from lae_monitor.core.kind import Contact, Contacts, Option, Tokens
 from lae_monitor.fleet.registering import STORAGESERVER, NodeOption
 from lae_monitor.fleet.running import runs
@@ -43,3 +44,23 @@ def contacts(settings, _now):
     passwords.refresh()
     running = runs(settings.state.path, "gather-beacons")
     return Contacts(running, [Contact(settings.fleet.name, ship, True, None) for ship in passwords.users])
+
+
+async def troubles(store, now):
+    """Ships that lie in no port."""
+    rows = await store.query("SELECT host, argMax(port, time) AS last FROM {lae}.berths GROUP BY host")
+    return {
+        f"afloat {row['host']}": Condition(
+            rule="host in trouble",
+            about=f"afloat {row['host']}",
+            cluster="lae",
+            host=row["host"],
+            level="error",
+            title=f"{row['host']} is afloat",
+            text="It lies in no port.",
+            since=now,
+        )
+        if row["last"] == "Sea"
+        else f"it lies in {row['last']}"
+        for row in rows
+    }
