@@ -67,6 +67,8 @@ def main() -> int:
         except RuntimeError as error:
             parser.error(str(error))
         print(*map(show, figures), sep="\n")
+        if not arguments.small:
+            write({f"against {other}": figures}, arguments.results)
         return 0
     measured: dict[str, list[Figure]] = {}
     failed = []

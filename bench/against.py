@@ -1,7 +1,7 @@
 """This tree against another release, by turns in one run: `make bench ARGS='against COMMIT_OR_WHEEL [PART...]'`.
 
-The load is the same, this tree's; the processes under it are those of one and the other. Medians of TURNS runs each, and what the
-first is of the second: a rate above 1 is better, times, CPU and memory below 1.
+The load is the same, this tree's, and so are the packages; the processes under it are those of one and the other. The median of
+TURNS ratios, of the first to the second, and their range: a rate above 1 is better, times, CPU and memory below 1.
 """
 
 import io
@@ -63,9 +63,13 @@ def _figures(part: str, tree: Path, results: Path) -> list[Figure]:
 
 
 def _ratios(ours: list[list[Figure]], theirs: list[list[Figure]]) -> list[Figure]:
+    """The median of each turn's ratio: what the machine did meanwhile was done to both."""
     figures = []
     for mine, other in zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True):
+        ratios = [one.value / two.value for one, two in zip(mine, other, strict=True) if two.value]
         here, there = (statistics.median(one.value for one in runs) for runs in (mine, other))
         note = f"{here:,.3g} against {there:,.3g} {mine[0].unit}"
-        figures.append(Figure(mine[0].name, here / there if there else float("nan"), "x", note=note))
+        if ratios:
+            note += f"; {min(ratios):.2f} to {max(ratios):.2f} x"
+        figures.append(Figure(mine[0].name, statistics.median(ratios) if ratios else float("nan"), "x", note=note))
     return figures

@@ -135,7 +135,8 @@ def test_the_only_disk_is_not_there_at_the_start_goes_and_is_replaced(tmp_path, 
         finally:
             over.set()
             sender.join()
-        assert samples(monitor, "2026-11-22T12:00:00+00:00") == 200
+        # Each gatherer looks for itself whether the disk is back.
+        await_that(lambda: samples(monitor, "2026-11-22T12:00:00+00:00") == 200, "Sonar's gatherer has it back")
     under = disk.path
     assert crashes.acknowledged <= crashes.stored(disk.folder), "what was acknowledged is on the disk"
     disk.unmount()
